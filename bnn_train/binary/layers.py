@@ -1,0 +1,59 @@
+"""Layers that multiply with binarized weights. `weight` is the latent weight: a state_dict has the keys of the torch layer.
+
+The layers do not touch their input: where it is to be binary, an estimator (ste.py) stands before them in the model.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bnn_train.config import check_choice
+
+
+class BinaryLinear(nn.Linear):
+    """y = x b(W)^T, b a weight binarizer. x: (N, in_features) -> (N, out_features)."""
+
+    def __init__(self, in_features: int, out_features: int, binarizer: nn.Module, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.binarizer = binarizer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.binarizer(self.weight), self.bias)
+
+
+class BinaryConv2d(nn.Conv2d):
+    """Convolution with b(W), b a weight binarizer. x: (N, in_channels, H, W).
+
+    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep every product binary.
+    Other arguments as in torch.nn.Conv2d, with `padding` in pixels.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, binarizer: nn.Module, pad_value: int = 0, **conv2d: Any
+    ) -> None:
+        check_choice("pad_value", pad_value, (0, 1, -1))
+        super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
+        self.binarizer = binarizer
+        self.pad_value = pad_value
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.binarizer(self.weight)
+        if self.pad_value == 0:
+            return self._conv_forward(x, weight, self.bias)
+        x = F.pad(x, self._reversed_padding_repeated_twice, value=float(self.pad_value))
+        return F.conv2d(x, weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def latent_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The latent weights of all layers whose weights are binarized, in the model's order."""
+    layers = (m for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
+    return [layer.weight for layer in layers if layer.binarizer.bits < 32]
+
+
+@torch.no_grad()
+def clip_latent_weights(latents: list[nn.Parameter], clip: float) -> None:
+    """Clips every latent weight to [-clip, clip], in place."""
+    for latent in latents:
+        latent.clamp_(-clip, clip)

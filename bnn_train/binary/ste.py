@@ -1,0 +1,162 @@
+"""Straight-through estimators: sign forward, a surrogate gradient backward.
+
+Each estimator below is a pure function of the incoming gradient g = dL/dx and the input a of the sign; it returns dL/da, which is g
+times the surrogate factor of its name. `build` makes a module of it. The forward is the same for all: +1 where a >= 0 (so for 0 and
+-0.0), else -1; with `stochastic=True` and in training mode it is sign(a - Z), Z drawn from the noise whose doubled density the
+factor is (noise.py), and the backward is unchanged.
+
+A new estimator: write its function here, add its line to ESTIMATORS, its values to configs/ste/NAME.yaml and its closed form to
+tests/binary/test_ste.py.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bnn_train.binary import noise
+from bnn_train.binary.noise import Noise
+from bnn_train.config import check_choice
+from bnn_train.errors import ConfigError
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1 or +1 in the dtype of x; sign(0) = sign(-0.0) = +1. (torch.sign(0) is 0, which would make the network ternary.)"""
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def identity(g: Tensor, a: Tensor) -> Tensor:
+    """Factor 1 (Hinton 2012, lecture 9c; Bengio et al. 2013, arXiv 1308.3432)."""
+    return g
+
+
+def clamped_grad(g: Tensor, a: Tensor) -> Tensor:
+    """Factor 1, the incoming gradient itself clamped to [-1, 1], element by element."""
+    return g.clamp(-1, 1)
+
+
+def clipped(g: Tensor, a: Tensor, clip: float = 1.0) -> Tensor:
+    """Factor 1 where |a| <= clip (inclusive), else 0: the derivative of hardtanh (Hubara et al. 2016, arXiv 1602.02830)."""
+    return g * (a.abs() <= clip)
+
+
+def tanh(g: Tensor, a: Tensor) -> Tensor:
+    """Factor 1 - tanh(a)^2, the derivative of tanh (Shekhovtsov & Yanush 2021, arXiv 2006.06880: logistic noise of scale 1/2)."""
+    return g * (1 - torch.tanh(a).square())
+
+
+def approx_sign(g: Tensor, a: Tensor) -> Tensor:
+    """Factor max(0, 2 - 2 |a|), the derivative of a piecewise quadratic (Bi-Real Net, Liu et al. 2018, arXiv 1808.00278)."""
+    return g * (2 - 2 * a.abs()).clamp(min=0)
+
+
+def gaussian(g: Tensor, a: Tensor) -> Tensor:
+    """Factor 2 exp(-a^2 / 2) / sqrt(2 pi), the derivative of erf(a / sqrt 2) (arXiv 2006.06880: normal noise)."""
+    return g * (2 * noise.normal.pdf(a))
+
+
+def swish_sign(g: Tensor, a: Tensor, beta: float = 5.0) -> Tensor:
+    """Factor beta (2 - beta a tanh(beta a / 2)) / (1 + cosh(beta a)) (BNN+, Darabi et al. 2018, arXiv 1812.11800).
+
+    Negative from about |a| = 2.4 / beta on. 1 / (1 + cosh y) is computed as 2 s(y) s(-y), s the sigmoid, so that no y overflows.
+    """
+    y = beta * a
+    return g * (beta * (2 - y * torch.tanh(y / 2)) * 2 * torch.sigmoid(y) * torch.sigmoid(-y))
+
+
+def _ede_t(progress: float) -> float:
+    """The steepness of EDE: from 0.1 at the start of training to 10 at its end, geometrically."""
+    return 10 ** (2 * progress - 1)
+
+
+def ede(g: Tensor, a: Tensor, progress: float) -> Tensor:
+    """Factor k t (1 - tanh(t a)^2), t from 0.1 to 10, k = max(1/t, 1) (IR-Net, Qin et al. 2020, arXiv 1909.10788)."""
+    t = _ede_t(progress)
+    return g * (max(1 / t, 1) * t * (1 - torch.tanh(t * a).square()))
+
+
+def reste(g: Tensor, a: Tensor, progress: float) -> Tensor:
+    """The derivative of sign(a) |a|^(1/o), o from 1 to 3 (ReSTE, Wu et al. 2023, arXiv 2308.06689).
+
+    |a|^((1-o)/o) / o where 0.1 < |a| <= 1.5; below 0.1, where it would be unbounded, the slope of the secant from 0; 0 above 1.5.
+    """
+    o = 1 + 2 * progress
+    size = a.abs()
+    power = size.clamp(min=0.1) ** ((1 - o) / o)  # at |a| = 0.1 and below this is the secant's slope 0.1^(1/o) / 0.1
+    return g * torch.where(size > 0.1, power / o, power) * (size <= 1.5)
+
+
+class Estimator(NamedTuple):
+    """A backward function, the noise that it belongs to, and the scale of that noise as a function of the same parameters."""
+
+    backward: Callable[..., Tensor]
+    noise: Noise
+    noise_scale: Callable[..., float] = lambda **params: 1.0
+
+
+# identity and clamped_grad fit uniform noise while |a| <= 1. swish_sign and reste fit no symmetric noise exactly; they get the
+# logistic noise of their own sigmoid and uniform noise.
+ESTIMATORS = {
+    "identity": Estimator(identity, noise.uniform),
+    "clamped_grad": Estimator(clamped_grad, noise.uniform),
+    "clipped": Estimator(clipped, noise.uniform, lambda clip=1.0: clip),
+    "tanh": Estimator(tanh, noise.logistic, lambda: 0.5),
+    "approx_sign": Estimator(approx_sign, noise.triangular),
+    "gaussian": Estimator(gaussian, noise.normal),
+    "swish_sign": Estimator(swish_sign, noise.logistic, lambda beta=5.0: 1 / beta),
+    "ede": Estimator(ede, noise.logistic, lambda progress: 1 / (2 * _ede_t(progress))),
+    "reste": Estimator(reste, noise.uniform),
+}
+
+
+class _Binarize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, z: Tensor | None, backward: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(a)
+        ctx.surrogate = backward
+        return sign(a if z is None else a - z)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (a,) = ctx.saved_tensors
+        return ctx.surrogate(grads[0], a), None, None
+
+
+class Ste(nn.Module):
+    """Binarizes a real tensor of any shape to {-1, +1} in its own dtype; backward by an entry of ESTIMATORS. Has no state.
+
+    `progress`, the share of training that is done, in [0, 1], is set by the trainer and used by annealed estimators (ede, reste).
+    """
+
+    def __init__(self, name: str, stochastic: bool = False, **params: float) -> None:
+        super().__init__()
+        self.name, self.stochastic, self.params = name, stochastic, params
+        self.estimator = ESTIMATORS[name]
+        self.annealed = "progress" in inspect.signature(self.estimator.backward).parameters
+        self.progress = 0.0
+
+    def forward(self, a: Tensor) -> Tensor:
+        params = {**self.params, "progress": self.progress} if self.annealed else self.params
+        z = None
+        if self.stochastic and self.training:
+            z = self.estimator.noise.sample(a) * self.estimator.noise_scale(**params)
+        return _Binarize.apply(a, z, lambda g, a: self.estimator.backward(g, a, **params))
+
+    def extra_repr(self) -> str:
+        return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])
+
+
+def build(name: str, stochastic: bool = False, **params: float) -> nn.Module:
+    """The module of an estimator; `none` is a ReLU, which leaves activations real.
+
+    Raises ConfigError for a name that is not in ESTIMATORS and for a parameter that the estimator does not take.
+    """
+    check_choice("ste.name", name, ["none", *ESTIMATORS])
+    allowed = [] if name == "none" else [*inspect.signature(ESTIMATORS[name].backward).parameters][2:]
+    for key, value in params.items():
+        if key not in allowed or key == "progress":
+            raise ConfigError(f"ste.{key}", value, f"the estimator {name} does not take it")
+    return nn.ReLU() if name == "none" else Ste(name, stochastic, **params)

@@ -1,0 +1,212 @@
+"""The typed configuration: one dataclass per group of configs/, its units, and the checks that need no data and no torch.
+
+Hydra merges the YAML files into these types, so a wrong key or type is refused before torch loads. `__post_init__` then checks
+values; every refusal is a ConfigError: one line with the key, the value and what would be right.
+"""
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from bnn_train.errors import ConfigError, as_typed
+
+
+def check_choice(key: str, value: object, choices: Collection[Any]) -> None:
+    if value not in choices:
+        raise ConfigError(key, value, "must be one of " + ", ".join(as_typed(choice) for choice in choices))
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(key, value, f"must be a whole number of at least {least}")
+
+
+def _sizes(key: str, values: list[int]) -> None:
+    if any(value < 1 for value in values):
+        raise ConfigError(key, values, "every size must be a whole number of at least 1")
+
+
+def _positive(key: str, value: float | None) -> None:
+    if value is not None and not (0 < value < math.inf):
+        raise ConfigError(key, value, "must be a number above 0")
+
+
+def _in_range(key: str, value: float, low: float, high: float, closed: bool = False) -> None:
+    if not (low <= value < high or (closed and value == high)):
+        raise ConfigError(key, value, f"must be in [{low:g}, {high:g}{']' if closed else ')'}")
+
+
+@dataclass
+class DataConfig:
+    name: str = MISSING
+    root: str = "data"  # folder of the files; downloads go there; relative to the current directory
+    cache_dir: str = "~/.cache/bnn_train"  # where image_folder keeps its decoded images
+    val_size: int = 0  # training images held out, the classes in proportion; 0 selects nothing
+    test_fraction: float = 0.2  # share held out as test set where the data has none of its own
+    image_size: int | None = None  # pixels; image_folder crops to a square and resizes; null keeps the images' own size
+    grayscale: bool = False  # image_folder: one channel instead of three
+    mean: list[float] = field(default_factory=lambda: [0.5])  # per channel, or one for all; inputs are (x / 255 - mean) / std
+    std: list[float] = field(default_factory=lambda: [0.5])
+    crop_padding: int = 0  # pixels added on each side before a random crop of the original size; 0 is off
+    flip: bool = False  # horizontal flip of half of the training images
+    cutout: int = 0  # side of a square set to the mean in each training image, pixels; 0 is off
+
+    def __post_init__(self) -> None:
+        for key in ("val_size", "crop_padding", "cutout"):
+            _at_least(f"data.{key}", getattr(self, key), 0)
+        if self.image_size is not None:
+            _at_least("data.image_size", self.image_size, 1)
+        if not 0 < self.test_fraction < 1:
+            raise ConfigError("data.test_fraction", self.test_fraction, "must be in (0, 1)")
+        for value in self.std:
+            _positive("data.std", value)
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ConfigError("data.mean", self.mean, f"needs as many values as data.std={as_typed(self.std)}")
+
+
+@dataclass
+class ModelConfig:
+    name: str = MISSING
+    hidden: list[int] = field(default_factory=list)  # units of each hidden linear layer
+    dropout: float = 0.0  # probability of zeroing, after the last hidden linear layer
+    binarize_input: bool = False  # true: the estimator also binarizes the network's input
+    binarize_output: bool = False  # true: the last layer has binary weights and inputs, followed by BatchNorm
+    # cnn: each inner list is a stage of convolutions (output channels), ended by a 2x2 max-pool
+    stages: list[list[int]] = field(default_factory=list)
+    kernel_size: int = 3  # pixels, odd
+    pad_value: int = 0  # what surrounds a binary convolution's input: 0, 1 or -1
+
+    def __post_init__(self) -> None:
+        _sizes("model.hidden", self.hidden)
+        _in_range("model.dropout", self.dropout, 0, 1)
+        for stage in self.stages:
+            _sizes("model.stages", stage)
+            if not stage:
+                raise ConfigError("model.stages", self.stages, "every stage needs at least one convolution")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError("model.kernel_size", self.kernel_size, "must be an odd whole number, so that images keep their size")
+        check_choice("model.pad_value", self.pad_value, (0, 1, -1))
+
+
+@dataclass
+class SteConfig:
+    name: str = MISSING
+    stochastic: bool = False  # binarize with the matching noise while training; evaluation adds none
+    clip: float | None = None  # clipped: half width of the window in which gradients pass
+    beta: float | None = None  # swish_sign: steepness
+
+    def __post_init__(self) -> None:
+        _positive("ste.clip", self.clip)
+        _positive("ste.beta", self.beta)
+        if self.name == "none" and self.stochastic:
+            raise ConfigError("ste.stochastic", True, "ste=none leaves activations real and takes no noise; choose an estimator")
+
+    @property
+    def params(self) -> dict[str, float]:
+        """The parameters that the chosen option sets, by name."""
+        return {key: value for key, value in asdict(self).items() if key not in ("name", "stochastic") and value is not None}
+
+
+@dataclass
+class WeightsConfig:
+    name: str = MISSING
+    clip: float | None = None  # latent weights are clipped to [-clip, clip] after each step; null: never
+    ste: str | None = None  # estimator of the weights; null: that of the activations (identity where ste=none)
+
+    def __post_init__(self) -> None:
+        _positive("weights.clip", self.clip)
+
+
+@dataclass
+class OptimizerConfig:
+    name: str = MISSING
+    lr: float = MISSING  # peak learning rate; the scheduler multiplies it
+    weight_decay: float = 0.0  # on weights; adam and sgd add it to the gradient, adamw shrinks the weights by lr * weight_decay
+    decay_norm_and_bias: bool = False  # true: weight decay on BatchNorm and biases too
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # adam, adamw
+    eps: float = 1e-8  # adam, adamw
+    momentum: float = 0.0  # sgd
+    nesterov: bool = False  # sgd
+
+    def __post_init__(self) -> None:
+        _positive("optimizer.lr", self.lr)
+        _in_range("optimizer.weight_decay", self.weight_decay, 0, math.inf)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError("optimizer.betas", self.betas, "must be two numbers in [0, 1)")
+        _positive("optimizer.eps", self.eps)
+        _in_range("optimizer.momentum", self.momentum, 0, 1)
+        if self.nesterov and self.momentum == 0:
+            raise ConfigError("optimizer.nesterov", True, "needs optimizer.momentum above 0, for example 0.9")
+
+
+@dataclass
+class SchedulerConfig:
+    name: str = MISSING
+    warmup: float = 0.0  # epochs over which the learning rate first rises linearly to its value
+    step_size: int = 1  # step: epochs between drops
+    milestones: list[int] = field(default_factory=list)  # multistep: epochs after which it drops
+    gamma: float = 0.1  # step, multistep: factor of a drop; exponential: factor per epoch
+    final: float = 0.0  # linear, cosine: share of optimizer.lr that is left at the end
+    rise: float = 0.3  # onecycle: share of the run in which the learning rate rises
+
+    def __post_init__(self) -> None:
+        _in_range("scheduler.warmup", self.warmup, 0, math.inf)
+        _at_least("scheduler.step_size", self.step_size, 1)
+        _sizes("scheduler.milestones", self.milestones)
+        if self.milestones != sorted(set(self.milestones)):
+            raise ConfigError("scheduler.milestones", self.milestones, "must rise")
+        _positive("scheduler.gamma", self.gamma)
+        _in_range("scheduler.final", self.final, 0, 1, closed=True)
+        if not 0 < self.rise < 1:
+            raise ConfigError("scheduler.rise", self.rise, "must be in (0, 1)")
+
+
+@dataclass
+class TrainerConfig:
+    epochs: int = MISSING
+    batch_size: int = MISSING  # images per step; an incomplete last batch of an epoch is left out
+    eval_batch_size: int = 1000  # images per evaluation step
+    label_smoothing: float = 0.0
+    clip_grad_norm: float | None = None  # largest 2-norm of all gradients together; null: not clipped
+
+    def __post_init__(self) -> None:
+        _at_least("trainer.epochs", self.epochs, 1)
+        if self.batch_size < 2:
+            raise ConfigError("trainer.batch_size", self.batch_size, "must be a whole number of at least 2: BatchNorm needs two images")
+        _at_least("trainer.eval_batch_size", self.eval_batch_size, 1)
+        _in_range("trainer.label_smoothing", self.label_smoothing, 0, 1)
+        _positive("trainer.clip_grad_norm", self.clip_grad_norm)
+
+
+@dataclass
+class LoggerConfig:
+    tensorboard: bool = False  # also write tensorboard/ into the run directory
+
+
+@dataclass
+class Config:
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    ste: SteConfig = MISSING
+    weights: WeightsConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: LoggerConfig = MISSING
+    seed: int = 0
+    device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+
+    def __post_init__(self) -> None:
+        _at_least("seed", self.seed, 0)
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise ConfigError("device", self.device, "must be one of auto, cpu, cuda, cuda:N, mps")
+        if self.model.binarize_input and self.ste.name == "none":
+            raise ConfigError("model.binarize_input", True, "needs an estimator, but ste=none leaves activations real")
+        if self.model.binarize_output and self.ste.name == "none":
+            raise ConfigError("model.binarize_output", True, "needs an estimator, but ste=none leaves activations real")
+        if self.scheduler.warmup > self.trainer.epochs:
+            raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")

@@ -1,0 +1,32 @@
+"""Batches of a split. An epoch's order and augmentation are a pure function of (seed, epoch), so any batch can be made again."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bnn_train.config import DataConfig
+from bnn_train.data import augment
+from bnn_train.data.splits import Split
+
+_EPOCHS_PER_SEED = 1_000_003  # a prime above any number of epochs: (seed, epoch) pairs get generators of their own
+
+
+def train_batches(
+    split: Split, config: DataConfig, batch_size: int, seed: int, epoch: int, first: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(float32 inputs, labels) of the whole batches of one epoch (counted from 0) in random order, from batch `first` on."""
+    generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch) % 2**63)
+    device = split.labels.device
+    order = torch.randperm(len(split), generator=generator).to(device)
+    shape = split.images.shape
+    draws = augment.draw(config, len(split), (shape[1], shape[2], shape[3]), generator, device)
+    for start in range(first * batch_size, len(split) - batch_size + 1, batch_size):
+        batch = slice(start, start + batch_size)
+        yield augment.augment(split.images[order[batch]], draws[batch], config), split.labels[order[batch]]
+
+
+def eval_batches(split: Split, config: DataConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(float32 inputs, labels) of all images, in order, without augmentation."""
+    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+        yield augment.normalise(images, config.mean, config.std), labels

@@ -1,0 +1,128 @@
+"""Any folder of class folders: decoded once on all cores, resized, and cached as one uint8 tensor per split.
+
+data.root holds train/<class>/ and test/<class>/ (or val/<class>/), or just <class>/ folders, of which `data.test_fraction` is held out
+as the test set. The cache file's name is a hash of every file's path, size and time of change and of the settings, so a
+changed folder is read again.
+"""
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bnn_train.config import DataConfig
+from bnn_train.errors import ConfigError
+from bnn_train.data.decode import decode
+from bnn_train.data.splits import Arrays, Split, held_out, split_off
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_CACHE_FORMAT = 1  # part of the cache's key: raise it when what is cached changes
+_FILES_WORTH_PROCESSES = 500
+
+
+def image_folder(config: DataConfig) -> Arrays:
+    """Reads config.root. Raises ConfigError that names the folder or the first file at fault."""
+    root = Path(config.root).expanduser()
+    if not root.is_dir():
+        raise ConfigError("data.root", config.root, f"is not a folder (looked at {root.absolute()}); it must hold one folder per class")
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
+    test_name = next((name for name in ("test", "val") if name in folders), None)
+    if "train" in folders and test_name:
+        train, classes = _read_split(root / "train", config)
+        test, test_classes = _read_split(root / test_name, config)
+        if classes != test_classes:
+            odd = sorted(set(classes) ^ set(test_classes))[0]
+            raise ConfigError("data.root", config.root, f"train/ and {test_name}/ must hold the same classes; only one has {odd}")
+        if train.images.shape[1:] != test.images.shape[1:]:
+            raise ConfigError("data.image_size", config.image_size, "images of train/ and test/ differ in size; set it, for example to 64")
+        return Arrays(train, test, classes)
+    everything, classes = _read_split(root, config)
+    size = max(1, round(config.test_fraction * len(everything)))
+    train, test = split_off(everything, held_out("data.test_fraction", everything.labels, size))
+    return Arrays(train, test, classes)
+
+
+def _read_split(folder: Path, config: DataConfig) -> tuple[Split, list[str]]:
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        found = f"only the class {classes[0]}" if classes else "no class folder"
+        raise ConfigError("data.root", config.root, f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more")
+    files: list[Path] = []
+    labels: list[int] = []
+    for number, name in enumerate(classes):
+        members = sorted(_image_files(folder / name))
+        if not members:
+            raise ConfigError("data.root", config.root, f"the class folder {(folder / name).absolute()} holds no image")
+        files.extend(members)
+        labels.extend([number] * len(members))
+    return Split(_cached(folder, files, config), torch.tensor(labels)), classes
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _cached(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
+    key = hashlib.sha256(repr((_CACHE_FORMAT, config.image_size, config.grayscale)).encode())
+    for path in files:
+        status = path.stat()
+        key.update(repr((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)).encode())
+    cache = Path(config.cache_dir).expanduser() / f"{key.hexdigest()[:32]}.pt"
+    if cache.exists():
+        try:
+            images: Tensor = torch.load(cache, weights_only=True)
+            return images
+        except (RuntimeError, EOFError, OSError, ValueError):  # cut short or damaged: decode again
+            pass
+    images = _decode_all(folder, files, config)
+    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(images, temporary)
+        os.replace(temporary, cache)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise ConfigError("data.cache_dir", config.cache_dir, f"the decoded images could not be stored there ({error})") from error
+    return images
+
+
+def _decode_all(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
+    with _mapper(len(files)) as mapper:
+        decoded = mapper(partial(decode, config=config), files)
+        first = next(decoded)
+        images = torch.empty((len(files), *first.shape), dtype=torch.uint8)
+        bar = tqdm(chain([first], decoded), f"decoding {folder.name}/", len(files), unit="img", disable=None, leave=False)
+        for i, image in enumerate(bar):
+            if image.shape != first.shape:
+                sizes = " and ".join(f"{a.shape[2]}x{a.shape[1]} ({p.name})" for a, p in ((first, files[0]), (image, files[i])))
+                raise ConfigError("data.image_size", None, f"the images differ in size, {sizes}; set it, for example to 64")
+            images[i] = torch.from_numpy(image)
+    return images
+
+
+@contextmanager
+def _mapper(count: int) -> Iterator[Callable[..., Iterator[np.ndarray]]]:
+    """`map`, over processes on all cores where there are files enough to pay for starting them.
+
+    Processes, not threads: on small images two threads take twice as long as none, waiting for each other's interpreter lock.
+    Spawned, not forked: torch has threads by now, which a fork would leave half alive.
+    """
+    if count < _FILES_WORTH_PROCESSES:
+        yield map
+        return
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield partial(pool.map, chunksize=32)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

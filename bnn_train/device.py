@@ -1,0 +1,45 @@
+"""Which device to train on, and torch's settings for a result that the seed determines."""
+
+import os
+import platform
+
+import torch
+
+from bnn_train.errors import ConfigError
+
+
+def choose(name: str) -> torch.device:
+    """The device of the configuration's `device`. Raises ConfigError where it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise ConfigError("device", name, "torch finds no CUDA device here; use device=cpu or device=auto")
+        if (device.index or 0) >= count:
+            there = ", ".join(f"cuda:{i}" for i in range(count))
+            raise ConfigError("device", name, f"is not there; use one of {there}, cpu")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device", name, "torch finds no MPS device here; use device=cpu or device=auto")
+    return device
+
+
+def make_reproducible(seed: int) -> None:
+    """Sets every flag and seed that a run depends on, whatever ran before it in the process."""
+    torch.set_default_dtype(torch.float32)
+    torch.backends.cudnn.benchmark = False
+    # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+
+
+def describe(device: torch.device) -> str:
+    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, 2 threads"."""
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return f"{device} {platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,41 @@
+"""What can end a command, each with its exit code. Everything else is a defect and shows its traceback."""
+
+import signal
+
+
+class ConfigError(ValueError):
+    """A user's mistake. Reads `key=value: remedy`, one line."""
+
+    exit_code = 2
+
+    def __init__(self, key: str, value: object, remedy: str) -> None:
+        super().__init__(key, value, remedy)
+        self.key, self.value, self.remedy = key, value, remedy
+
+    def __str__(self) -> str:
+        return f"{self.key}={as_typed(self.value)}: {self.remedy}"
+
+
+class Diverged(ArithmeticError):
+    """The loss or a parameter is NaN or infinite."""
+
+    exit_code = 1
+
+
+class Interrupted(BaseException):
+    """The user or the system asked for the end. Not an Exception: nothing on the way may swallow it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_code = 128 + signal_number
+
+
+def as_typed(value: object) -> str:
+    """A value as the user would type it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(as_typed(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,46 @@
+"""Where an epoch's row goes besides train.log: metrics.jsonl always, TensorBoard when asked."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from bnn_train.config import LoggerConfig
+from bnn_train.errors import ConfigError
+from bnn_train.trainer import Row
+
+Logger = Callable[[Row], None]
+
+
+def build(config: LoggerConfig, run_dir: Path) -> list[Logger]:
+    """The loggers of a run; each takes a row. Raises ConfigError where TensorBoard is asked for and not installed."""
+    loggers = [_metrics_file(run_dir / "metrics.jsonl")]
+    if config.tensorboard:
+        loggers.append(_tensorboard(run_dir / "tensorboard"))
+    return loggers
+
+
+def _metrics_file(path: Path) -> Logger:
+    """One JSON object per line and epoch. No times in it: the same command with the same seed writes the same file."""
+
+    def write(row: Row) -> None:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    return write
+
+
+def _tensorboard(folder: Path) -> Logger:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("logger", "tensorboard", "is not installed: pip install 'bnn-train[tensorboard]'") from error
+    writer = SummaryWriter(str(folder))
+
+    def write(row: Row) -> None:
+        for key, value in row.items():
+            if key != "epoch":
+                name, _, quantity = key.partition("_")
+                writer.add_scalar(f"{quantity}/{name}" if quantity else key, value, row["epoch"])
+        writer.flush()
+
+    return write

@@ -1,0 +1,1 @@
+"""Tables for people, from plain data: nothing here holds a model, an optimizer or a tensor."""

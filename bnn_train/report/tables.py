@@ -1,0 +1,92 @@
+"""The tables that a run prints: its network before training, its result after it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from io import StringIO
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 120  # characters; the log file and the terminal get the same text
+
+
+def network_table(rows: Sequence[Any]) -> str:
+    """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network."""
+    table = Table(title="network", box=box.SIMPLE_HEAD)
+    for name in ("layer", "type"):
+        table.add_column(name, no_wrap=True)
+    for name in ("output", "parameters", "weight bits", "input bits", "binary MACs", "real MACs", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        norm = row.kind.startswith("BatchNorm")
+        bits = ("32", "") if norm else (str(row.weight_bits), str(row.input_bits))
+        macs = ("", "") if norm else (f"{row.binary_macs:,}", f"{row.real_macs:,}")
+        shape = "x".join(str(size) for size in row.output_shape)
+        table.add_row(row.name, row.kind, shape, f"{row.parameters:,}", *bits, *macs, size(row.bytes))
+    totals = network_totals(rows)
+    table.add_section()
+    macs = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
+    table.add_row("total", "", "", f"{totals['parameters']:,}", "", "", *macs, size(totals["bytes"]))
+    ratio = totals["float32_bytes"] / totals["bytes"]
+    return f"{_text(table)}\n{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
+
+
+def network_totals(rows: Sequence[Any]) -> dict[str, int]:
+    """Sums over the layers, for summary.json."""
+    dicts = [asdict(row) for row in rows]
+    totals = {key: sum(row[key] for row in dicts) for key in ("parameters", "binary_macs", "real_macs", "bytes")}
+    binary = sum(row["parameters"] for row in dicts if row["weight_bits"] == 1)
+    totals["float32_bytes"] = totals["bytes"] + sum(4 * row["parameters"] - row["bytes"] for row in dicts if row["weight_bits"] == 1)
+    return {**totals, "binary_weights": binary}
+
+
+def size(count: int) -> str:
+    """Bytes for people, in steps of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss, or seconds with one decimal under a minute."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def result_table(summary: dict[str, Any]) -> str:
+    """The result of a run, from its summary.json."""
+    table = Table(title="result", box=box.SIMPLE_HEAD, show_header=False)
+    for split in ("test", "val", "train"):
+        if summary.get(f"{split}_accuracy") is not None:
+            table.add_row(f"{split} accuracy", f"{summary[f'{split}_accuracy']:.2%}")
+    table.add_row("chosen", summary["chosen"])
+    table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
+    table.add_row("device", summary["device"])
+    return _text(table)
+
+
+def evaluation_table(result: dict[str, Any]) -> str:
+    """What bnn-eval found."""
+    table = Table("split", title=result["checkpoint"], box=box.SIMPLE_HEAD)
+    for name in ("images", "accuracy", "loss"):
+        table.add_column(name, justify="right")
+    for split in ("test", "val"):
+        if f"{split}_accuracy" in result:
+            accuracy, loss = result[f"{split}_accuracy"], result[f"{split}_loss"]
+            table.add_row(split, f"{result[f'{split}_images']:,}", f"{accuracy:.4f}", f"{loss:.4f}")
+    return _text(table)
+
+
+def _text(table: Table) -> str:
+    console = Console(file=StringIO(), width=_WIDTH)
+    console.print(table)
+    assert isinstance(console.file, StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")

@@ -1,0 +1,171 @@
+"""The loop: fit, train one epoch, evaluate. Knows no files, no signals and no terminal but the progress bar."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from bnn_train.binary.layers import clip_latent_weights, latent_weights
+from bnn_train.binary.ste import Ste
+from bnn_train.config import Config
+from bnn_train.data.batches import eval_batches, train_batches
+from bnn_train.data.splits import Data, Split
+from bnn_train.errors import Diverged
+from bnn_train.optim import schedules
+
+LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
+
+Row = dict[str, Any]  # one line of metrics.jsonl: what one epoch gave
+
+
+class Trainer:
+    """Trains `model` on `data` as `config` says.
+
+    What changes during training is in the model, the optimizer, torch's random generators and the few attributes of `state_dict`;
+    batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called after every step, with all of that
+    consistent: whoever owns the run may save there, or raise to stop.
+    """
+
+    def __init__(
+        self, config: Config, model: nn.Module, optimizer: Optimizer, data: Data, after_step: Callable[[], None] = lambda: None
+    ) -> None:
+        self.config, self.model, self.optimizer, self.data, self.after_step = config, model, optimizer, data, after_step
+        self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
+        device = data.train.labels.device
+        self.history: list[Row] = []  # one row per finished epoch
+        self.step = 0  # finished steps of the current epoch
+        self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
+        self.train_seconds = 0.0  # spent in training steps, by this object
+        self._latents = latent_weights(model)
+        self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs, which is the index of the current one."""
+        return len(self.history)
+
+    def fit(self) -> Iterator[Row]:
+        """Trains and evaluates epoch by epoch, and yields each epoch's row."""
+        while self.epoch < self.config.trainer.epochs:
+            start = time.perf_counter()
+            self.train_epoch()
+            self.train_seconds += time.perf_counter() - start
+            row: Row = {
+                "epoch": self.epoch + 1,
+                "lr": self.learning_rate(step=0),
+                "train_loss": self.losses.double().mean().item(),
+                "train_accuracy": self.correct.item() / (self.steps * self.config.trainer.batch_size),
+            }
+            for name, split in (("val", self.data.val), ("test", self.data.test)):
+                if split is not None:
+                    row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(self.model, split, self.config)
+            self.check_finite()
+            self.history.append(row)
+            self.step = 0
+            self.losses.zero_()
+            self.correct.zero_()
+            yield row
+
+    def train_epoch(self) -> None:
+        """The steps of the current epoch that are still to do."""
+        trainer = self.config.trainer
+        batches = train_batches(self.data.train, self.config.data, trainer.batch_size, self.config.seed, self.epoch, self.step)
+        self.model.train()
+        with self._bar() as bar:
+            looked = time.monotonic()
+            for inputs, labels in batches:
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.learning_rate(self.step)
+                for ste in self._annealed:
+                    ste.progress = (self.epoch + self.step / self.steps) / trainer.epochs
+
+                logits = self.model(inputs)
+                loss = F.cross_entropy(logits, labels, label_smoothing=trainer.label_smoothing)
+                self.optimizer.zero_grad()
+                loss.backward()
+                if trainer.clip_grad_norm is not None:
+                    nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip_grad_norm)
+                self.optimizer.step()
+                if self.config.weights.clip is not None:
+                    clip_latent_weights(self._latents, self.config.weights.clip)
+
+                self.losses[self.step] = loss.detach()
+                self.correct += (logits.argmax(dim=1) == labels).sum()
+                self.step += 1
+                bar.update(len(labels))
+                if time.monotonic() - looked > LOOK_EVERY or self.step == self.steps:
+                    self._look(bar)
+                    looked = time.monotonic()
+                self.after_step()
+
+    def learning_rate(self, step: int) -> float:
+        """For a step of the current epoch."""
+        epochs = self.config.trainer.epochs
+        share = schedules.lr_share(self.config.scheduler, self.epoch * self.steps + step, self.steps, epochs)
+        return self.config.optimizer.lr * share
+
+    def _bar(self) -> tqdm:
+        """A bar over the current epoch's images with the time left; silent where there is no terminal."""
+        size = self.config.trainer.batch_size
+        description = f"epoch {self.epoch + 1}/{self.config.trainer.epochs}"
+        done = self.step * size
+        return tqdm(None, description, self.steps * size, initial=done, unit="img", unit_scale=True, disable=None, leave=False)
+
+    def _look(self, bar: tqdm) -> None:
+        """Shows loss and accuracy so far; raises Diverged with the first step whose loss is not finite."""
+        losses = self.losses[: self.step]
+        bad = (~torch.isfinite(losses)).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            raise Diverged(f"the loss became {losses[step].item()} in epoch {self.epoch + 1}, step {step + 1}")
+        if not bar.disable:
+            seen = self.step * self.config.trainer.batch_size
+            bar.set_postfix(loss=f"{losses.mean().item():.4f}", accuracy=f"{self.correct.item() / seen:.2%}")
+
+    def check_finite(self) -> None:
+        """Raises Diverged where a parameter or buffer is NaN or infinite.
+
+        A sign hides a NaN in its input, so the loss alone does not tell. But every latent weight is a parameter, and every
+        pre-activation leaves its mean and variance in a BatchNorm's buffers.
+        """
+        for name, tensor in self.model.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise Diverged(f"{name} holds NaN or infinity in epoch {self.epoch + 1}, after step {self.step}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training has changed, random states apart, as plain types and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "step": self.step,
+            "losses": self.losses[: self.step].clone(),
+            "correct": self.correct,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = list(state["history"])
+        self.step = state["step"]
+        self.losses[: self.step] = state["losses"]
+        self.correct.copy_(state["correct"])
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, config: Config) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy in [0, 1]) on a split, with running BatchNorm statistics and without noise."""
+    model.eval()
+    loss = torch.zeros((), device=split.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
+        logits: Tensor = model(inputs)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(dim=1) == labels).sum()
+    return loss.item() / len(split), correct.item() / len(split)
