@@ -57,7 +57,9 @@ def evaluate() -> None:
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
         epilog="Example: bnn-eval outputs/2026-01-31/12-00-00-000000",
     )
-    parser.add_argument("path", type=Path, help="a run directory (its best.pt, or last.pt where nothing was held out), or a checkpoint")
+    parser.add_argument(
+        "path", type=Path, help="a run directory (its best.pt, or last.pt where nothing was held out), or a checkpoint"
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default: auto)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

@@ -4,10 +4,11 @@ Hydra merges the YAML files into these types, so a wrong key or type is refused 
 values; every refusal is a ConfigError: one line with the key, the value and what would be right.
 """
 
+import inspect
 import math
 import re
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -16,17 +17,40 @@ from bnn_train.errors import ConfigError, as_typed
 
 
 def check_choice(key: str, value: object, choices: Collection[Any]) -> None:
+    """Refuses a value that is not one of `choices`."""
     if value not in choices:
         raise ConfigError(key, value, "must be one of " + ", ".join(as_typed(choice) for choice in choices))
 
 
-def _at_least(key: str, value: int, least: int) -> None:
-    if value < least:
+def options(group: object, *common: str) -> dict[str, Any]:
+    """What a group's dataclass sets for its option alone: every value that is not null, but for `name` and the `common` keys."""
+    return {key: value for key, value in vars(group).items() if key not in ("name", *common) and value is not None}
+
+
+def check_takes(
+    group: str, name: str, given: Mapping[str, Any], builder: Callable[..., Any], supplied: Collection[str] = ()
+) -> None:
+    """Holds the keys `given` for option `name` of `group` against the keyword-only parameters of what builds it.
+
+    A key that would be ignored is refused, and so is one that is missing. `supplied` are parameters that the program fills in.
+    """
+    keywords = {k: p for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in supplied}
+    for key in given:
+        if key not in keywords:
+            takes = ", ".join(f"{group}.{keyword}" for keyword in keywords) or "no options"
+            raise ConfigError(f"{group}.{key}", given[key], f"{group}={name} takes {takes}")
+    for key, parameter in keywords.items():
+        if parameter.default is parameter.empty and key not in given:
+            raise ConfigError(f"{group}.{key}", None, f"{group}={name} needs a value here")
+
+
+def _at_least(key: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
         raise ConfigError(key, value, f"must be a whole number of at least {least}")
 
 
-def _sizes(key: str, values: list[int]) -> None:
-    if any(value < 1 for value in values):
+def _sizes(key: str, values: list[int] | None) -> None:
+    if any(value < 1 for value in values or []):
         raise ConfigError(key, values, "every size must be a whole number of at least 1")
 
 
@@ -35,8 +59,8 @@ def _positive(key: str, value: float | None) -> None:
         raise ConfigError(key, value, "must be a number above 0")
 
 
-def _in_range(key: str, value: float, low: float, high: float, closed: bool = False) -> None:
-    if not (low <= value < high or (closed and value == high)):
+def _in_range(key: str, value: float | None, low: float, high: float, closed: bool = False) -> None:
+    if value is not None and not (low <= value < high or (closed and value == high)):
         raise ConfigError(key, value, f"must be in [{low:g}, {high:g}{']' if closed else ')'}")
 
 
@@ -68,6 +92,10 @@ class DataConfig:
             raise ConfigError("data.mean", self.mean, f"needs as many values as data.std={as_typed(self.std)}")
 
 
+# In the groups below a value that only some of the options take is null unless the option sets it; an option refuses what it does
+# not take (check_takes), so nothing is ignored silently.
+
+
 @dataclass
 class ModelConfig:
     name: str = MISSING
@@ -76,20 +104,21 @@ class ModelConfig:
     binarize_input: bool = False  # true: the estimator also binarizes the network's input
     binarize_output: bool = False  # true: the last layer has binary weights and inputs, followed by BatchNorm
     # cnn: each inner list is a stage of convolutions (output channels), ended by a 2x2 max-pool
-    stages: list[list[int]] = field(default_factory=list)
-    kernel_size: int = 3  # pixels, odd
-    pad_value: int = 0  # what surrounds a binary convolution's input: 0, 1 or -1
+    stages: list[list[int]] | None = None
+    kernel_size: int | None = None  # cnn: pixels, odd
+    pad_value: int | None = None  # cnn: what surrounds a binary convolution's input: 0, 1 or -1
 
     def __post_init__(self) -> None:
         _sizes("model.hidden", self.hidden)
         _in_range("model.dropout", self.dropout, 0, 1)
-        for stage in self.stages:
+        for stage in self.stages or []:
             _sizes("model.stages", stage)
             if not stage:
                 raise ConfigError("model.stages", self.stages, "every stage needs at least one convolution")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+        if self.kernel_size is not None and (self.kernel_size < 1 or self.kernel_size % 2 == 0):
             raise ConfigError("model.kernel_size", self.kernel_size, "must be an odd whole number, so that images keep their size")
-        check_choice("model.pad_value", self.pad_value, (0, 1, -1))
+        if self.pad_value is not None:
+            check_choice("model.pad_value", self.pad_value, (0, 1, -1))
 
 
 @dataclass
@@ -105,11 +134,6 @@ class SteConfig:
         if self.name == "none" and self.stochastic:
             raise ConfigError("ste.stochastic", True, "ste=none leaves activations real and takes no noise; choose an estimator")
 
-    @property
-    def params(self) -> dict[str, float]:
-        """The parameters that the chosen option sets, by name."""
-        return {key: value for key, value in asdict(self).items() if key not in ("name", "stochastic") and value is not None}
-
 
 @dataclass
 class WeightsConfig:
@@ -119,6 +143,9 @@ class WeightsConfig:
 
     def __post_init__(self) -> None:
         _positive("weights.clip", self.clip)
+        for key in ("clip", "ste"):
+            if self.name == "real" and getattr(self, key) is not None:
+                raise ConfigError(f"weights.{key}", getattr(self, key), "weights=real binarizes nothing; leave it null")
 
 
 @dataclass
@@ -127,19 +154,19 @@ class OptimizerConfig:
     lr: float = MISSING  # peak learning rate; the scheduler multiplies it
     weight_decay: float = 0.0  # on weights; adam and sgd add it to the gradient, adamw shrinks the weights by lr * weight_decay
     decay_norm_and_bias: bool = False  # true: weight decay on BatchNorm and biases too
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # adam, adamw
-    eps: float = 1e-8  # adam, adamw
-    momentum: float = 0.0  # sgd
-    nesterov: bool = False  # sgd
+    betas: list[float] | None = None  # adam, adamw: decay of the running means of the gradient and of its square
+    eps: float | None = None  # adam, adamw: added to the root of the latter
+    momentum: float | None = None  # sgd
+    nesterov: bool | None = None  # sgd
 
     def __post_init__(self) -> None:
         _positive("optimizer.lr", self.lr)
         _in_range("optimizer.weight_decay", self.weight_decay, 0, math.inf)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        if self.betas is not None and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
             raise ConfigError("optimizer.betas", self.betas, "must be two numbers in [0, 1)")
         _positive("optimizer.eps", self.eps)
         _in_range("optimizer.momentum", self.momentum, 0, 1)
-        if self.nesterov and self.momentum == 0:
+        if self.nesterov and not self.momentum:
             raise ConfigError("optimizer.nesterov", True, "needs optimizer.momentum above 0, for example 0.9")
 
 
@@ -147,21 +174,21 @@ class OptimizerConfig:
 class SchedulerConfig:
     name: str = MISSING
     warmup: float = 0.0  # epochs over which the learning rate first rises linearly to its value
-    step_size: int = 1  # step: epochs between drops
-    milestones: list[int] = field(default_factory=list)  # multistep: epochs after which it drops
-    gamma: float = 0.1  # step, multistep: factor of a drop; exponential: factor per epoch
-    final: float = 0.0  # linear, cosine: share of optimizer.lr that is left at the end
-    rise: float = 0.3  # onecycle: share of the run in which the learning rate rises
+    step_size: int | None = None  # step: epochs between drops
+    milestones: list[int] | None = None  # multistep: epochs after which it drops
+    gamma: float | None = None  # step, multistep: factor of a drop; exponential: factor per epoch
+    final: float | None = None  # linear, cosine: share of optimizer.lr that is left at the end
+    rise: float | None = None  # onecycle: share of the run in which the learning rate rises
 
     def __post_init__(self) -> None:
         _in_range("scheduler.warmup", self.warmup, 0, math.inf)
         _at_least("scheduler.step_size", self.step_size, 1)
         _sizes("scheduler.milestones", self.milestones)
-        if self.milestones != sorted(set(self.milestones)):
+        if self.milestones is not None and self.milestones != sorted(set(self.milestones)):
             raise ConfigError("scheduler.milestones", self.milestones, "must rise")
         _positive("scheduler.gamma", self.gamma)
         _in_range("scheduler.final", self.final, 0, 1, closed=True)
-        if not 0 < self.rise < 1:
+        if self.rise is not None and not 0 < self.rise < 1:
             raise ConfigError("scheduler.rise", self.rise, "must be in (0, 1)")
 
 
@@ -176,7 +203,11 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         _at_least("trainer.epochs", self.epochs, 1)
         if self.batch_size < 2:
-            raise ConfigError("trainer.batch_size", self.batch_size, "must be a whole number of at least 2: BatchNorm needs two images")
+            raise ConfigError(
+                "trainer.batch_size",
+                self.batch_size,
+                "must be a whole number of at least 2: BatchNorm needs two images",
+            )
         _at_least("trainer.eval_batch_size", self.eval_batch_size, 1)
         _in_range("trainer.label_smoothing", self.label_smoothing, 0, 1)
         _positive("trainer.clip_grad_norm", self.clip_grad_norm)

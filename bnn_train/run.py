@@ -15,10 +15,10 @@ import torch
 
 from bnn_train import checkpoint, device, interrupt, loggers, models
 from bnn_train.config import Config
-from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.data import datasets
 from bnn_train.data.batches import eval_batches
 from bnn_train.data.splits import Data
+from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.optim import optimizers
 from bnn_train.report import tables
@@ -67,14 +67,21 @@ def run(config: Config, run_dir: Path) -> Summary:
         except Interrupted as stop:
             save("last.pt")
             where_to = checkpoints / "last.pt"
-            log.info("%s in epoch %d after step %d of %d; saved %s", stop, trainer.epoch + 1, trainer.step, trainer.steps, where_to)
+            log.info(
+                "%s in epoch %d after step %d of %d; saved %s",
+                stop,
+                trainer.epoch + 1,
+                trainer.step,
+                trainer.steps,
+                where_to,
+            )
             raise
 
     chosen = trainer.history[best_epoch(trainer.history) - 1] if data.val else trainer.history[-1]
     summary = {
         **{key: value for key, value in chosen.items() if key not in ("lr", "epoch")},
         "epoch": chosen["epoch"],
-        "chosen": "epoch %d, %s" % (chosen["epoch"], "best on the held-out images" if data.val else "the last"),
+        "chosen": f"epoch {chosen['epoch']}, {'best on the held-out images' if data.val else 'the last'}",
         "checkpoint": "checkpoints/best.pt" if data.val else "checkpoints/last.pt",
         "epochs": config.trainer.epochs,
         "seed": config.seed,
@@ -116,12 +123,15 @@ def _load_data(config: Config, where: torch.device) -> Data:
 def _data_line(config: Config, data: Data) -> str:
     held_out = f"{len(data.val):,} held out, " if data.val else ""
     shape = "x".join(str(size) for size in data.image_shape)
-    return f"{config.data.name}: {len(data.train):,} training images, {held_out}{len(data.test):,} test images, {shape}, {len(data.classes)} classes"
+    images = f"{len(data.train):,} training images, {held_out}{len(data.test):,} test images"
+    return f"{config.data.name}: {images}, {shape}, {len(data.classes)} classes"
 
 
 def _epoch_line(row: Row, trainer: Trainer, config: Config) -> str:
     """One line per epoch: the record on the terminal and in train.log."""
-    accuracies = "  ".join(f"{name} {row[f'{name}_accuracy']:.2%}" for name in ("train", "val", "test") if f"{name}_accuracy" in row)
+    accuracies = "  ".join(
+        f"{name} {row[f'{name}_accuracy']:.2%}" for name in ("train", "val", "test") if f"{name}_accuracy" in row
+    )
     per_epoch = trainer.train_seconds / len(trainer.history)
     left = tables.duration(per_epoch * (config.trainer.epochs - row["epoch"]))
     speed = trainer.steps * config.trainer.batch_size / per_epoch

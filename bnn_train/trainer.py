@@ -32,7 +32,12 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, model: nn.Module, optimizer: Optimizer, data: Data, after_step: Callable[[], None] = lambda: None
+        self,
+        config: Config,
+        model: nn.Module,
+        optimizer: Optimizer,
+        data: Data,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
         self.config, self.model, self.optimizer, self.data, self.after_step = config, model, optimizer, data, after_step
         self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
@@ -42,6 +47,7 @@ class Trainer:
         self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
         self.train_seconds = 0.0  # spent in training steps, by this object
+        self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._latents = latent_weights(model)
         self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
 
@@ -106,9 +112,7 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """For a step of the current epoch."""
-        epochs = self.config.trainer.epochs
-        share = schedules.lr_share(self.config.scheduler, self.epoch * self.steps + step, self.steps, epochs)
-        return self.config.optimizer.lr * share
+        return self.config.optimizer.lr * self._lr_share(self.epoch * self.steps + step)
 
     def _bar(self) -> tqdm:
         """A bar over the current epoch's images with the time left; silent where there is no terminal."""

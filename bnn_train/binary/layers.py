@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnn_train.binary.weights import Binarizer
 from bnn_train.config import check_choice
 
 
 class BinaryLinear(nn.Linear):
     """y = x b(W)^T, b a weight binarizer. x: (N, in_features) -> (N, out_features)."""
 
-    def __init__(self, in_features: int, out_features: int, binarizer: nn.Module, bias: bool = False) -> None:
+    def __init__(self, in_features: int, out_features: int, binarizer: Binarizer, bias: bool = False) -> None:
         super().__init__(in_features, out_features, bias)
         self.binarizer = binarizer
 
@@ -26,12 +27,18 @@ class BinaryLinear(nn.Linear):
 class BinaryConv2d(nn.Conv2d):
     """Convolution with b(W), b a weight binarizer. x: (N, in_channels, H, W).
 
-    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep every product binary.
+    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep products binary.
     Other arguments as in torch.nn.Conv2d, with `padding` in pixels.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, binarizer: nn.Module, pad_value: int = 0, **conv2d: Any
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        binarizer: Binarizer,
+        pad_value: int = 0,
+        **conv2d: Any,
     ) -> None:
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
@@ -46,14 +53,14 @@ class BinaryConv2d(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def latent_weights(model: nn.Module) -> list[nn.Parameter]:
+def latent_weights(model: nn.Module) -> list[Tensor]:
     """The latent weights of all layers whose weights are binarized, in the model's order."""
     layers = (m for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
     return [layer.weight for layer in layers if layer.binarizer.bits < 32]
 
 
 @torch.no_grad()
-def clip_latent_weights(latents: list[nn.Parameter], clip: float) -> None:
+def clip_latent_weights(latents: list[Tensor], clip: float) -> None:
     """Clips every latent weight to [-clip, clip], in place."""
     for latent in latents:
         latent.clamp_(-clip, clip)

@@ -1,8 +1,8 @@
 """Noise distributions of the stochastic binary network (SBN): x = sign(a - Z), Z with distribution function F, so P(x = +1) = F(a).
 
-Then E[x] = 2 F(a) - 1, and the surrogate factor that belongs to the noise is its derivative 2 F'(a): every density below, doubled, is
-the backward of one estimator in ste.py (Shekhovtsov & Yanush 2021, arXiv 2006.06880). All distributions are symmetric about 0 and
-have one parameter, a scale: Z = scale * (standard Z).
+Then E[x] = 2 F(a) - 1, and the surrogate factor that belongs to the noise is its derivative 2 F'(a): every density below, doubled,
+is the backward of one estimator in ste.py (Shekhovtsov & Yanush 2021, arXiv 2006.06880). All distributions are symmetric about 0
+and have one parameter, a scale: Z = scale * (standard Z).
 
 Functions take a tensor of any shape and return one of the same shape; samples come from torch's generator of the tensor's device.
 """

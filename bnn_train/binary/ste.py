@@ -10,7 +10,6 @@ tests/binary/test_ste.py.
 """
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,8 +18,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
-from bnn_train.config import check_choice
-from bnn_train.errors import ConfigError
+from bnn_train.config import check_choice, check_takes
 
 
 def sign(x: Tensor) -> Tensor:
@@ -38,7 +36,7 @@ def clamped_grad(g: Tensor, a: Tensor) -> Tensor:
     return g.clamp(-1, 1)
 
 
-def clipped(g: Tensor, a: Tensor, clip: float = 1.0) -> Tensor:
+def clipped(g: Tensor, a: Tensor, *, clip: float = 1.0) -> Tensor:
     """Factor 1 where |a| <= clip (inclusive), else 0: the derivative of hardtanh (Hubara et al. 2016, arXiv 1602.02830)."""
     return g * (a.abs() <= clip)
 
@@ -58,7 +56,7 @@ def gaussian(g: Tensor, a: Tensor) -> Tensor:
     return g * (2 * noise.normal.pdf(a))
 
 
-def swish_sign(g: Tensor, a: Tensor, beta: float = 5.0) -> Tensor:
+def swish_sign(g: Tensor, a: Tensor, *, beta: float = 5.0) -> Tensor:
     """Factor beta (2 - beta a tanh(beta a / 2)) / (1 + cosh(beta a)) (BNN+, Darabi et al. 2018, arXiv 1812.11800).
 
     Negative from about |a| = 2.4 / beta on. 1 / (1 + cosh y) is computed as 2 s(y) s(-y), s the sigmoid, so that no y overflows.
@@ -72,13 +70,13 @@ def _ede_t(progress: float) -> float:
     return 10 ** (2 * progress - 1)
 
 
-def ede(g: Tensor, a: Tensor, progress: float) -> Tensor:
+def ede(g: Tensor, a: Tensor, *, progress: float) -> Tensor:
     """Factor k t (1 - tanh(t a)^2), t from 0.1 to 10, k = max(1/t, 1) (IR-Net, Qin et al. 2020, arXiv 1909.10788)."""
     t = _ede_t(progress)
     return g * (max(1 / t, 1) * t * (1 - torch.tanh(t * a).square()))
 
 
-def reste(g: Tensor, a: Tensor, progress: float) -> Tensor:
+def reste(g: Tensor, a: Tensor, *, progress: float) -> Tensor:
     """The derivative of sign(a) |a|^(1/o), o from 1 to 3 (ReSTE, Wu et al. 2023, arXiv 2308.06689).
 
     |a|^((1-o)/o) / o where 0.1 < |a| <= 1.5; below 0.1, where it would be unbounded, the slope of the secant from 0; 0 above 1.5.
@@ -155,8 +153,5 @@ def build(name: str, stochastic: bool = False, **params: float) -> nn.Module:
     Raises ConfigError for a name that is not in ESTIMATORS and for a parameter that the estimator does not take.
     """
     check_choice("ste.name", name, ["none", *ESTIMATORS])
-    allowed = [] if name == "none" else [*inspect.signature(ESTIMATORS[name].backward).parameters][2:]
-    for key, value in params.items():
-        if key not in allowed or key == "progress":
-            raise ConfigError(f"ste.{key}", value, f"the estimator {name} does not take it")
+    check_takes("ste", name, params, nn.ReLU if name == "none" else ESTIMATORS[name].backward, supplied=["progress"])
     return nn.ReLU() if name == "none" else Ste(name, stochastic, **params)

@@ -8,10 +8,16 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from bnn_train.binary import ste
-from bnn_train.config import SteConfig, WeightsConfig, check_choice
+from bnn_train.config import SteConfig, WeightsConfig, check_choice, options
 
 
-class Sign(nn.Module):
+class Binarizer(nn.Module):
+    """What a binary layer asks of its weight binarizer, besides being called with the latent weight."""
+
+    bits: int
+
+
+class Sign(Binarizer):
     """The sign of the latent weight, with an estimator's backward (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363)."""
 
     bits = 1
@@ -24,7 +30,7 @@ class Sign(nn.Module):
         return self.estimator(latent)
 
 
-class Real(nn.Module):
+class Real(Binarizer):
     """The latent weight itself."""
 
     bits = 32
@@ -36,10 +42,10 @@ class Real(nn.Module):
         return latent
 
 
-BINARIZERS: dict[str, Callable[[nn.Module], nn.Module]] = {"sign": Sign, "real": Real}
+BINARIZERS: dict[str, Callable[[nn.Module], Binarizer]] = {"sign": Sign, "real": Real}
 
 
-def build(config: WeightsConfig, activations: SteConfig) -> nn.Module:
+def build(config: WeightsConfig, activations: SteConfig) -> Binarizer:
     """The binarizer of `config`, with the activations' estimator (deterministic) unless `weights.ste` names another.
 
     Where activations are real (`ste=none`) the estimator is the identity, as in BinaryConnect.
@@ -51,5 +57,5 @@ def build(config: WeightsConfig, activations: SteConfig) -> nn.Module:
     elif activations.name == "none":
         estimator = ste.build("identity")
     else:
-        estimator = ste.build(activations.name, **activations.params)
+        estimator = ste.build(activations.name, stochastic=False, **options(activations, "stochastic"))
     return BINARIZERS[config.name](estimator)

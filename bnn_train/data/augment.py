@@ -25,7 +25,9 @@ class Draws:
         return Draws(*(None if draw is None else draw[batch] for draw in (self.crop, self.flip, self.cutout)))
 
 
-def draw(config: DataConfig, count: int, image_shape: tuple[int, int, int], generator: torch.Generator, device: torch.device) -> Draws:
+def draw(
+    config: DataConfig, count: int, image_shape: tuple[int, int, int], generator: torch.Generator, device: torch.device
+) -> Draws:
     """The draws for `count` images, from a CPU `generator`, on `device`."""
     _, height, width = image_shape
 

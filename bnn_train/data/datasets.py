@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 
 from bnn_train.config import DataConfig, check_choice
-from bnn_train.errors import ConfigError
 from bnn_train.data.digits import digits
 from bnn_train.data.image_folder import image_folder
 from bnn_train.data.splits import Arrays, Data, held_out, split_off
 from bnn_train.data.torchvision_sets import cifar10, cifar100, fashion_mnist, kmnist, mnist
+from bnn_train.errors import ConfigError
 
 REGISTRY: dict[str, Callable[[DataConfig], Arrays]] = {
     "digits": digits,

@@ -1,8 +1,8 @@
 """Any folder of class folders: decoded once on all cores, resized, and cached as one uint8 tensor per split.
 
-data.root holds train/<class>/ and test/<class>/ (or val/<class>/), or just <class>/ folders, of which `data.test_fraction` is held out
-as the test set. The cache file's name is a hash of every file's path, size and time of change and of the settings, so a
-changed folder is read again.
+data.root holds train/<class>/ and test/<class>/ (or val/<class>/), or just <class>/ folders, of which `data.test_fraction` is
+held out as the test set. The cache file's name is a hash of every file's path, size and time of change and of the settings, so
+a changed folder is read again.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bnn_train.config import DataConfig
-from bnn_train.errors import ConfigError
 from bnn_train.data.decode import decode
 from bnn_train.data.splits import Arrays, Split, held_out, split_off
+from bnn_train.errors import ConfigError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _CACHE_FORMAT = 1  # part of the cache's key: raise it when what is cached changes
@@ -34,7 +34,11 @@ def image_folder(config: DataConfig) -> Arrays:
     """Reads config.root. Raises ConfigError that names the folder or the first file at fault."""
     root = Path(config.root).expanduser()
     if not root.is_dir():
-        raise ConfigError("data.root", config.root, f"is not a folder (looked at {root.absolute()}); it must hold one folder per class")
+        raise ConfigError(
+            "data.root",
+            config.root,
+            f"is not a folder (looked at {root.absolute()}); it must hold one folder per class",
+        )
     folders = {path.name for path in root.iterdir() if path.is_dir()}
     test_name = next((name for name in ("test", "val") if name in folders), None)
     if "train" in folders and test_name:
@@ -44,7 +48,11 @@ def image_folder(config: DataConfig) -> Arrays:
             odd = sorted(set(classes) ^ set(test_classes))[0]
             raise ConfigError("data.root", config.root, f"train/ and {test_name}/ must hold the same classes; only one has {odd}")
         if train.images.shape[1:] != test.images.shape[1:]:
-            raise ConfigError("data.image_size", config.image_size, "images of train/ and test/ differ in size; set it, for example to 64")
+            raise ConfigError(
+                "data.image_size",
+                config.image_size,
+                "images of train/ and test/ differ in size; set it, for example to 64",
+            )
         return Arrays(train, test, classes)
     everything, classes = _read_split(root, config)
     size = max(1, round(config.test_fraction * len(everything)))
@@ -56,7 +64,11 @@ def _read_split(folder: Path, config: DataConfig) -> tuple[Split, list[str]]:
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no class folder"
-        raise ConfigError("data.root", config.root, f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more")
+        raise ConfigError(
+            "data.root",
+            config.root,
+            f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more",
+        )
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):

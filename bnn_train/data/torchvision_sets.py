@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from bnn_train.config import DataConfig
-from bnn_train.errors import ConfigError
 from bnn_train.data.splits import Arrays, Split
+from bnn_train.errors import ConfigError
 
 
 def mnist(config: DataConfig) -> Arrays:

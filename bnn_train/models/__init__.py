@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from bnn_train.binary import ste, weights
-from bnn_train.config import Config, check_choice
+from bnn_train.config import Config, check_choice, check_takes, options
 from bnn_train.models.blocks import Parts
 from bnn_train.models.cnn import cnn
 from bnn_train.models.mlp import mlp
@@ -20,7 +20,9 @@ def build(config: Config, image_shape: tuple[int, int, int], num_classes: int) -
     """
     check_choice("model.name", config.model.name, REGISTRY)
     parts = Parts(
-        sign=lambda: ste.build(config.ste.name, config.ste.stochastic, **config.ste.params),
+        sign=lambda: ste.build(config.ste.name, config.ste.stochastic, **options(config.ste, "stochastic")),
         binarizer=lambda: weights.build(config.weights, config.ste),
     )
-    return REGISTRY[config.model.name](config.model, parts, image_shape, num_classes)
+    network, given = REGISTRY[config.model.name], options(config.model)
+    check_takes("model", config.model.name, given, network)
+    return network(parts, image_shape, num_classes, **given)

@@ -1,41 +1,41 @@
 """What the networks share: the two choices that fill their slots, and the linear layers that end them all."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import nn
 
 from bnn_train.binary.layers import BinaryLinear
-from bnn_train.config import ModelConfig
+from bnn_train.binary.weights import Binarizer
 
 
 class Parts(NamedTuple):
     """Makers of a network's exchangeable parts: the activations' estimator and the weights' binarizer."""
 
     sign: Callable[[], nn.Module]
-    binarizer: Callable[[], nn.Module]
+    binarizer: Callable[[], Binarizer]
 
 
 def linear_layers(
-    config: ModelConfig, parts: Parts, in_features: int, num_classes: int, binarize_input: bool
+    parts: Parts, in_features: int, num_classes: int, hidden: list[int], dropout: float, binarize_input: bool, binarize_output: bool
 ) -> Iterator[tuple[str, nn.Module]]:
     """Named modules: ([sign] linear [- dropout] - BN) for each of `hidden`, then the output layer.
 
     The classic order: the sign belongs to the binary layer that it feeds, dropout comes before the last BatchNorm, and the output
-    layer is real with real inputs. With `model.binarize_output` it is [sign] binary linear - BN. Binary layers have no bias, since
+    layer is real with real inputs. With `binarize_output` it is [sign] binary linear - BN. Binary layers have no bias, since
     BatchNorm follows them.
     """
-    sizes = [in_features, *config.hidden]
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    sizes = [in_features, *hidden]
+    for i, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         if i > 1 or binarize_input:
             yield f"sign_linear{i}", parts.sign()
         yield f"linear{i}", BinaryLinear(n_in, n_out, parts.binarizer())
-        if i == len(config.hidden) and config.dropout > 0:
-            yield "dropout", nn.Dropout(config.dropout)
+        if i == len(hidden) and dropout > 0:
+            yield "dropout", nn.Dropout(dropout)
         yield f"norm_linear{i}", nn.BatchNorm1d(n_out)
-    if config.binarize_output:
-        if config.hidden or binarize_input:
-            yield "sign_output", parts.sign()
+    if binarize_output:
+        yield "sign_output", parts.sign()
         yield "output", BinaryLinear(sizes[-1], num_classes, parts.binarizer())
         yield "norm_output", nn.BatchNorm1d(num_classes)
     else:

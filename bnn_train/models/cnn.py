@@ -5,42 +5,53 @@ from collections import OrderedDict
 from torch import nn
 
 from bnn_train.binary.layers import BinaryConv2d
-from bnn_train.config import ModelConfig
 from bnn_train.errors import ConfigError
 from bnn_train.models.blocks import Parts, linear_layers
 
 
-def cnn(config: ModelConfig, parts: Parts, image_shape: tuple[int, int, int], num_classes: int) -> nn.Sequential:
+def cnn(
+    parts: Parts,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    stages: list[list[int]],
+    kernel_size: int,
+    pad_value: int,
+    hidden: list[int],
+    dropout: float,
+    binarize_input: bool,
+    binarize_output: bool,
+) -> nn.Sequential:
     """Per convolution: [sign] conv [- 2x2 max-pool at the end of its stage] - BN; then the linear layers of the mlp.
 
-    The pool comes before the sign, where the maximum still tells values apart. Convolutions keep the size of their input; each stage
-    halves it. The first convolution has real inputs, padded with 0, unless `model.binarize_input`.
+    The pool comes before the sign, where the maximum still tells values apart. Convolutions keep the size of their input, and each
+    stage halves it. The first convolution has real inputs, padded with 0, unless `binarize_input`.
     """
-    if not config.stages:
-        raise ConfigError("model.stages", config.stages, "the cnn needs at least one stage, for example [[32,32],[64,64]]")
+    if not stages:
+        raise ConfigError("model.stages", stages, "the cnn needs at least one stage, for example [[32,32],[64,64]]")
     channels, height, width = image_shape
-    if min(height, width) < 2 ** len(config.stages):
+    if min(height, width) < 2 ** len(stages):
         raise ConfigError(
             "model.stages",
-            config.stages,
-            f"{len(config.stages)} stages halve images {len(config.stages)} times, but these are {height}x{width}: "
+            stages,
+            f"{len(stages)} stages halve images {len(stages)} times, but these are {height}x{width}: "
             f"use at most {min(height, width).bit_length() - 1} stages or larger images",
         )
     layers: list[tuple[str, nn.Module]] = []
     number = 0
-    for stage in config.stages:
+    for stage in stages:
         for i, width_out in enumerate(stage, start=1):
             number += 1
-            binary_input = number > 1 or config.binarize_input
+            binary_input = number > 1 or binarize_input
             if binary_input:
                 layers.append((f"sign_conv{number}", parts.sign()))
             conv = BinaryConv2d(
                 channels,
                 width_out,
-                config.kernel_size,
+                kernel_size,
                 parts.binarizer(),
-                pad_value=config.pad_value if binary_input else 0,
-                padding=config.kernel_size // 2,
+                pad_value=pad_value if binary_input else 0,
+                padding=kernel_size // 2,
             )
             layers.append((f"conv{number}", conv))
             if i == len(stage):
@@ -49,5 +60,5 @@ def cnn(config: ModelConfig, parts: Parts, image_shape: tuple[int, int, int], nu
             layers.append((f"norm_conv{number}", nn.BatchNorm2d(width_out)))
             channels = width_out
     layers.append(("flatten", nn.Flatten()))
-    layers.extend(linear_layers(config, parts, channels * height * width, num_classes, binarize_input=True))
+    layers.extend(linear_layers(parts, channels * height * width, num_classes, hidden, dropout, True, binarize_output))
     return nn.Sequential(OrderedDict(layers))

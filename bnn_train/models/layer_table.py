@@ -65,9 +65,9 @@ def _row(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerRow:
         type(layer).__name__,
         shape,
         parameters,
-        int(weight_bits),
+        weight_bits,
         input_bits,
         binary_macs=macs if binary else 0,
         real_macs=0 if binary else macs,
-        bytes=-(-weights * int(weight_bits) // 8) + 4 * (parameters - weights),
+        bytes=-(-weights * weight_bits // 8) + 4 * (parameters - weights),
     )

@@ -5,17 +5,25 @@ from collections import OrderedDict
 
 from torch import nn
 
-from bnn_train.config import ModelConfig
 from bnn_train.errors import ConfigError
 from bnn_train.models.blocks import Parts, linear_layers
 
 
-def mlp(config: ModelConfig, parts: Parts, image_shape: tuple[int, int, int], num_classes: int) -> nn.Sequential:
+def mlp(
+    parts: Parts,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    hidden: list[int],
+    dropout: float,
+    binarize_input: bool,
+    binarize_output: bool,
+) -> nn.Sequential:
     """linear - BN - [sign] linear - BN - [sign] linear - dropout - BN - real linear, on flattened images.
 
-    The first layer has binary weights and real inputs, unless `model.binarize_input`.
+    The first layer has binary weights and real inputs, unless `binarize_input`.
     """
-    if not config.hidden:
-        raise ConfigError("model.hidden", config.hidden, "the mlp needs at least one hidden layer, for example [512]")
-    layers = linear_layers(config, parts, math.prod(image_shape), num_classes, config.binarize_input)
+    if not hidden:
+        raise ConfigError("model.hidden", hidden, "the mlp needs at least one hidden layer, for example [512]")
+    layers = linear_layers(parts, math.prod(image_shape), num_classes, hidden, dropout, binarize_input, binarize_output)
     return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *layers]))

@@ -7,33 +7,37 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from bnn_train.config import OptimizerConfig, check_choice
+from bnn_train.config import OptimizerConfig, check_choice, check_takes, options
+
+Groups = list[dict[str, Any]]  # torch's parameter groups, each with its weight decay
 
 
-def _adam_options(config: OptimizerConfig) -> dict[str, Any]:
-    return {"betas": tuple(config.betas), "eps": config.eps}
+def adam(groups: Groups, lr: float, fused: bool, *, betas: list[float], eps: float) -> Optimizer:
+    return torch.optim.Adam(groups, lr, (betas[0], betas[1]), eps, fused=fused)
 
 
-def _sgd_options(config: OptimizerConfig) -> dict[str, Any]:
-    return {"momentum": config.momentum, "nesterov": config.nesterov}
+def adamw(groups: Groups, lr: float, fused: bool, *, betas: list[float], eps: float) -> Optimizer:
+    return torch.optim.AdamW(groups, lr, (betas[0], betas[1]), eps, fused=fused)
 
 
-REGISTRY: dict[str, tuple[type[Optimizer], Callable[[OptimizerConfig], dict[str, Any]]]] = {
-    "adam": (torch.optim.Adam, _adam_options),
-    "adamw": (torch.optim.AdamW, _adam_options),
-    "sgd": (torch.optim.SGD, _sgd_options),
-}
+def sgd(groups: Groups, lr: float, fused: bool, *, momentum: float, nesterov: bool) -> Optimizer:
+    return torch.optim.SGD(groups, lr, momentum, nesterov=nesterov, fused=fused)
+
+
+REGISTRY: dict[str, Callable[..., Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     """The optimizer over all parameters of `model`; weight decay spares BatchNorm and biases unless `decay_norm_and_bias`."""
     check_choice("optimizer.name", config.name, REGISTRY)
-    optimizer, options = REGISTRY[config.name]
-    decayed, spared = [], []
+    optimizer, given = REGISTRY[config.name], options(config, "lr", "weight_decay", "decay_norm_and_bias")
+    check_takes("optimizer", config.name, given, optimizer)
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for parameter in model.parameters():
         # BatchNorm's weight and every bias are vectors; weights of layers have two dimensions or more.
         (decayed if parameter.ndim > 1 or config.decay_norm_and_bias else spared).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    # One kernel for the whole step, on devices that have it: a fifth of the time and less of an unfused Adam step.
+    # One kernel for the whole step, on the devices that have it in every supported torch.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())
-    return optimizer([group for group in groups if group["params"]], lr=config.lr, fused=fused, **options(config))
+    return optimizer([group for group in groups if group["params"]], config.lr, fused, **given)

@@ -1,58 +1,58 @@
 """Learning-rate schedules: pure functions of the time in training, so there is no state to save.
 
-A schedule maps (t, config, epochs) to the share of `optimizer.lr` that is used: t is the time since the start in epochs, 0 <= t <
-epochs, a fraction within an epoch. step, multistep and exponential change once an epoch, as torch's do; the others at every step.
-Warm-up multiplies whatever the schedule says.
+A schedule maps (t, epochs) and its options to the share of `optimizer.lr` that is used. t is the time since the start in epochs,
+0 <= t < epochs, a fraction within an epoch. step, multistep and exponential change once an epoch, as torch's do; the others at
+every step. Warm-up multiplies whatever the schedule says.
 """
 
 import math
 from collections.abc import Callable
 
-from bnn_train.config import SchedulerConfig, check_choice
+from bnn_train.config import SchedulerConfig, check_choice, check_takes, options
 
 
-def constant(t: float, config: SchedulerConfig, epochs: int) -> float:
+def constant(t: float, epochs: int) -> float:
     return 1.0
 
 
-def step(t: float, config: SchedulerConfig, epochs: int) -> float:
+def step(t: float, epochs: int, *, step_size: int, gamma: float) -> float:
     """gamma^(number of whole step_size periods so far)."""
-    return config.gamma ** (int(t) // config.step_size)
+    return gamma ** (int(t) // step_size)
 
 
-def multistep(t: float, config: SchedulerConfig, epochs: int) -> float:
+def multistep(t: float, epochs: int, *, milestones: list[int], gamma: float) -> float:
     """gamma^(number of milestones reached)."""
-    return config.gamma ** sum(t >= milestone for milestone in config.milestones)
+    return gamma ** sum(t >= milestone for milestone in milestones)
 
 
-def exponential(t: float, config: SchedulerConfig, epochs: int) -> float:
+def exponential(t: float, epochs: int, *, gamma: float) -> float:
     """gamma^(whole epochs so far)."""
-    return config.gamma ** int(t)
+    return gamma ** int(t)
 
 
-def linear(t: float, config: SchedulerConfig, epochs: int) -> float:
+def linear(t: float, epochs: int, *, final: float) -> float:
     """From 1 to `final`."""
-    return 1 + (config.final - 1) * t / epochs
+    return 1 + (final - 1) * t / epochs
 
 
-def _cosine(start: float, end: float, share: float) -> float:
+def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def cosine(t: float, config: SchedulerConfig, epochs: int) -> float:
+def cosine(t: float, epochs: int, *, final: float) -> float:
     """From 1 to `final` along half a cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
-    return _cosine(1, config.final, t / epochs)
+    return _half_cosine(1, final, t / epochs)
 
 
-def onecycle(t: float, config: SchedulerConfig, epochs: int) -> float:
+def onecycle(t: float, epochs: int, *, rise: float) -> float:
     """From 1/25 up to 1 within `rise` of the run, then down to 1/250,000, both along a cosine (Smith & Topin, arXiv 1708.07120)."""
     share = t / epochs
-    if share < config.rise:
-        return _cosine(1 / 25, 1, share / config.rise)
-    return _cosine(1, 1 / 250_000, (share - config.rise) / (1 - config.rise))
+    if share < rise:
+        return _half_cosine(1 / 25, 1, share / rise)
+    return _half_cosine(1, 1 / 250_000, (share - rise) / (1 - rise))
 
 
-REGISTRY: dict[str, Callable[[float, SchedulerConfig, int], float]] = {
+REGISTRY: dict[str, Callable[..., float]] = {
     "constant": constant,
     "step": step,
     "multistep": multistep,
@@ -63,11 +63,17 @@ REGISTRY: dict[str, Callable[[float, SchedulerConfig, int], float]] = {
 }
 
 
-def lr_share(config: SchedulerConfig, number: int, steps_per_epoch: int, epochs: int) -> float:
-    """The share of `optimizer.lr` for step `number` (from 0) of a run of `epochs` epochs."""
+def build(config: SchedulerConfig, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
+    """The share of `optimizer.lr` as a function of the step's number, from 0, in the whole run."""
     check_choice("scheduler.name", config.name, REGISTRY)
-    # number // steps and number % steps apart: an epoch's first step must not fall below its whole number by rounding
-    epoch, within = divmod(number, steps_per_epoch)
-    share = REGISTRY[config.name](epoch + within / steps_per_epoch, config, epochs)
+    schedule, given = REGISTRY[config.name], options(config, "warmup")
+    check_takes("scheduler", config.name, given, schedule)
     warmup_steps = config.warmup * steps_per_epoch
-    return share * min(1, (number + 1) / warmup_steps) if warmup_steps else share
+
+    def share(number: int) -> float:
+        # Whole epochs and steps apart: an epoch's first step must not fall below its whole number by rounding.
+        epoch, within = divmod(number, steps_per_epoch)
+        value = schedule(epoch + within / steps_per_epoch, epochs, **given)
+        return value * min(1, (number + 1) / warmup_steps) if warmup_steps else value
+
+    return share

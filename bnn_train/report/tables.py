@@ -30,7 +30,8 @@ def network_table(rows: Sequence[Any]) -> str:
     macs = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
     table.add_row("total", "", "", f"{totals['parameters']:,}", "", "", *macs, size(totals["bytes"]))
     ratio = totals["float32_bytes"] / totals["bytes"]
-    return f"{_text(table)}\n{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
+    sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
+    return f"{_text(table)}\n{sizes}"
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
@@ -38,7 +39,9 @@ def network_totals(rows: Sequence[Any]) -> dict[str, int]:
     dicts = [asdict(row) for row in rows]
     totals = {key: sum(row[key] for row in dicts) for key in ("parameters", "binary_macs", "real_macs", "bytes")}
     binary = sum(row["parameters"] for row in dicts if row["weight_bits"] == 1)
-    totals["float32_bytes"] = totals["bytes"] + sum(4 * row["parameters"] - row["bytes"] for row in dicts if row["weight_bits"] == 1)
+    totals["float32_bytes"] = totals["bytes"] + sum(
+        4 * row["parameters"] - row["bytes"] for row in dicts if row["weight_bits"] == 1
+    )
     return {**totals, "binary_weights": binary}
 
 
