@@ -1,0 +1,76 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bnn_train.binary import ste, weights
+from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, clip_latent_weights, latent_weights
+from bnn_train.config import SteConfig, WeightsConfig
+from bnn_train.errors import ConfigError
+
+
+def binarizer(name="sign", activations="clipped"):
+    return weights.build(WeightsConfig(name), SteConfig(activations))
+
+
+def test_linear_arithmetic_by_hand():
+    """y = sign(x) sign(W)^T, dL/dW = g^T sign(x) and dL/dx = g sign(W), each inside the window [-1, 1] of the clipped estimator."""
+    layer = BinaryLinear(2, 2, binarizer())
+    layer.weight.data = torch.tensor([[0.5, -0.3], [-1.2, 0.0]])
+    x = torch.tensor([[0.2, -2.0], [-0.7, -0.0]], requires_grad=True)
+    y = layer(ste.build("clipped")(x))
+    assert y.tolist() == [[2, -2], [-2, 2]]  # signs of x: (+,-), (-,+); of W: (+,-), (-,+)
+    y.backward(torch.tensor([[1.0, 10.0], [100.0, 1000.0]]))
+    assert layer.weight.grad.tolist() == [[1 - 100, -1 + 100], [0, -10 + 1000]]  # |W| = 1.2 is outside the window
+    assert x.grad.tolist() == [[1 - 10, 0], [100 - 1000, -100 + 1000]]  # |x| = 2 is outside
+
+
+def test_linear_is_exact_on_every_binary_input():
+    layer = BinaryLinear(4, 3, binarizer())
+    signs = ste.sign(layer.weight)
+    for bits in itertools.product([-1.0, 1.0], repeat=4):
+        expected = [sum(b * w for b, w in zip(bits, row, strict=True)) for row in signs.tolist()]
+        assert layer(torch.tensor([bits]))[0].tolist() == expected
+
+
+@pytest.mark.parametrize("pad_value", [0, 1, -1])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_is_a_convolution_of_signs_with_the_pad_value_around(pad_value, stride):
+    torch.manual_seed(0)
+    layer = BinaryConv2d(2, 3, 3, binarizer(), pad_value=pad_value, padding=1, stride=stride)
+    x = ste.sign(torch.randn(2, 2, 5, 5))
+    padded = torch.full((2, 2, 7, 7), float(pad_value))
+    padded[:, :, 1:-1, 1:-1] = x
+    assert torch.equal(layer(x), F.conv2d(padded, ste.sign(layer.weight), stride=stride))
+
+
+def test_conv_pads_each_side_by_its_own_amount():
+    layer = BinaryConv2d(1, 1, (3, 5), binarizer(), pad_value=-1, padding=(1, 2))
+    assert layer(torch.ones(1, 1, 4, 6)).shape == (1, 1, 4, 6)
+
+
+def test_conv_refuses_other_pad_values():
+    with pytest.raises(ConfigError, match="pad_value=2: must be one of 0, 1, -1"):
+        BinaryConv2d(1, 1, 3, binarizer(), pad_value=2)
+
+
+def test_state_dict_has_the_keys_of_the_torch_layer():
+    assert BinaryLinear(2, 2, binarizer(), bias=True).state_dict().keys() == torch.nn.Linear(2, 2).state_dict().keys()
+    assert list(BinaryConv2d(1, 1, 3, binarizer()).state_dict()) == ["weight"]
+
+
+def test_real_weights_make_the_torch_layer():
+    layer, x = BinaryLinear(3, 2, binarizer("real")), torch.randn(4, 3)
+    assert torch.equal(layer(x), F.linear(x, layer.weight))
+
+
+def test_clipping_reaches_latent_weights_alone():
+    model = torch.nn.Sequential(BinaryLinear(3, 3, binarizer()), BinaryLinear(3, 3, binarizer("real")), torch.nn.Linear(3, 3))
+    for parameter in model.parameters():
+        parameter.data.fill_(-7.0)
+    latents = latent_weights(model)
+    clip_latent_weights(latents, 0.5)
+    assert [latent is model[0].weight for latent in latents] == [True]
+    assert model[0].weight.unique().tolist() == [-0.5]
+    assert model[1].weight.unique().tolist() == model[2].weight.unique().tolist() == [-7]

@@ -1,0 +1,48 @@
+"""Fixtures: a typed configuration from overrides, and the command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from bnn_train.cli import CONFIGS
+from bnn_train.config import Config
+
+ROOT = Path(__file__).parent.parent
+SMALL = ("model.hidden=[16,16]", "trainer.epochs=2")
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., Config]:
+    """compose("ste=tanh", "seed=1") is what `bnn-train ste=tanh seed=1` would run."""
+
+    def function(*overrides: str) -> Config:
+        ConfigStore.instance().store(name="schema", node=Config)
+        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+            return OmegaConf.to_object(hydra.compose("train", list(overrides)))
+
+    return function
+
+
+@pytest.fixture
+def small(compose) -> Callable[..., Config]:
+    """The default job made small enough to train in a moment, with overrides."""
+    return lambda *overrides: compose(*SMALL, *overrides)
+
+
+@pytest.fixture
+def command(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `python -m bnn_train ARGUMENTS` in tmp_path."""
+
+    def function(*arguments: str, module: str = "bnn_train", **variables: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([variables.pop("PYTHONPATH", ""), str(ROOT)]), **variables}
+        line = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return function

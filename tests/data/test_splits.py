@@ -1,0 +1,40 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnn_train.data.splits import Split, held_out, split_off
+from bnn_train.errors import ConfigError
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=200), st.data())
+def test_held_out_images_keep_the_classes_in_proportion(labels, data):
+    size = data.draw(st.integers(1, len(labels) - 1))
+    tensor = torch.tensor(labels)
+    chosen = held_out("data.val_size", tensor, size)
+    assert len(chosen.unique()) == len(chosen) == size
+    for number in range(5):
+        share = labels.count(number) * size / len(labels)
+        assert abs((tensor[chosen] == number).sum().item() - share) < 1
+
+
+def test_the_same_images_are_held_out_every_time():
+    labels = torch.arange(100) % 3
+    torch.manual_seed(1)
+    first = held_out("k", labels, 10)
+    torch.manual_seed(2)
+    assert torch.equal(first, held_out("k", labels, 10))
+
+
+def test_split_off_parts_without_loss():
+    split = Split(torch.arange(5).view(5, 1, 1, 1).to(torch.uint8), torch.arange(5))
+    rest, part = split_off(split, torch.tensor([1, 3]))
+    assert (rest.labels.tolist(), part.labels.tolist()) == ([0, 2, 4], [1, 3])
+    assert rest.images.flatten().tolist() == [0, 2, 4]
+    assert len(part) == 2
+
+
+@pytest.mark.parametrize("size", [4, 5, 100])
+def test_more_than_there_is(size):
+    with pytest.raises(ConfigError, match=f"data.val_size={size}: must be smaller than the 4 training images"):
+        held_out("data.val_size", torch.zeros(4, dtype=torch.long), size)

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from bnn_train import models
+from bnn_train.binary.layers import BinaryConv2d
+from bnn_train.errors import ConfigError
+
+
+def test_blocks_follow_binarynet(compose):
+    model = models.build(compose("model=cnn", "model.stages=[[4,5],[6]]", "model.hidden=[7]"), (3, 8, 8), 10)
+    assert [type(layer).__name__ for layer in model] == [
+        *("BinaryConv2d", "BatchNorm2d"),
+        *("Ste", "BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
+        *("Ste", "BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
+        *("Flatten", "Ste", "BinaryLinear", "BatchNorm1d", "Linear"),
+    ]
+    assert model.linear1.in_features == 6 * 2 * 2
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 33, 47), (3, 224, 224)])
+def test_default_network_takes_images_of_many_sizes(compose, shape):
+    model = models.build(compose("model=cnn"), shape, 5).eval()
+    assert model(torch.randn(2, *shape)).shape == (2, 5)
+
+
+def test_without_hidden_layers_features_go_to_the_output(compose):
+    model = models.build(compose("model=cnn", "model.stages=[[4]]", "model.hidden=[]"), (1, 8, 8), 10)
+    assert [type(layer).__name__ for layer in model][-3:] == ["BatchNorm2d", "Flatten", "Linear"]
+
+
+def test_pad_value_surrounds_binary_inputs_alone(compose):
+    model = models.build(compose("model=cnn", "model.pad_value=-1"), (3, 32, 32), 10)
+    assert [m.pad_value for m in model if isinstance(m, BinaryConv2d)] == [0, -1, -1, -1, -1, -1]
+    model = models.build(compose("model=cnn", "model.pad_value=1", "model.binarize_input=true"), (3, 32, 32), 10)
+    assert [m.pad_value for m in model if isinstance(m, BinaryConv2d)] == [1] * 6
+
+
+def test_images_too_small_for_the_pools(compose):
+    with pytest.raises(ConfigError, match=r"model\.stages=.*these are 8x7: use at most 2 stages or larger images"):
+        models.build(compose("model=cnn"), (1, 8, 7), 10)
+    with pytest.raises(ConfigError, match="at least one stage"):
+        models.build(compose("model=cnn", "model.stages=[]"), (1, 8, 8), 10)
