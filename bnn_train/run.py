@@ -46,7 +46,7 @@ def run(config: Config, run_dir: Path) -> Summary:
     rows = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
     log.info("%s\n", tables.network_table(rows))
     log.info("%s", _data_line(config, data))
-    log.info("run directory: %s", run_dir)
+    log.info("run directory: %s", _for_people(run_dir))
 
     with interrupt.deferred() as check_interrupt:
         trainer = Trainer(config, model, optimizer, data, after_step=check_interrupt)
@@ -92,13 +92,18 @@ def run(config: Config, run_dir: Path) -> Summary:
         **environment(),
     }
     (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    log.info("\n%s\n", tables.result_table(summary))
+    log.info("\n%s\n", tables.result_table(summary, _for_people(run_dir)))
     return summary
 
 
 def best_epoch(history: list[Row]) -> int:
     """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals. Test numbers choose nothing."""
     return max(history, key=lambda row: (row["val_accuracy"], -row["epoch"]))["epoch"]
+
+
+def _for_people(path: Path) -> Path:
+    """Relative where it lies below the current directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _new_folder(run_dir: Path) -> Path:

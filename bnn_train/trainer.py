@@ -127,7 +127,8 @@ class Trainer:
         bad = (~torch.isfinite(losses)).nonzero()
         if len(bad):
             step = int(bad[0])
-            raise Diverged(f"the loss became {losses[step].item()} in epoch {self.epoch + 1}, step {step + 1}")
+            remedy = f"lower optimizer.lr={self.config.optimizer.lr:g} or set trainer.clip_grad_norm; what was saved stays"
+            raise Diverged(f"the loss became {losses[step].item()} in epoch {self.epoch + 1}, step {step + 1}; {remedy}")
         if not bar.disable:
             seen = self.step * self.config.trainer.batch_size
             bar.set_postfix(loss=f"{losses.mean().item():.4f}", accuracy=f"{self.correct.item() / seen:.2%}")

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# One thread: the networks of the tests are tiny, and more would only wait for each other. Set before torch loads.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import hydra
 import pytest
 from hydra.core.config_store import ConfigStore

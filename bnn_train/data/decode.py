@@ -23,4 +23,4 @@ def decode(path: Path, config: DataConfig) -> np.ndarray:
     if config.image_size is not None and image.size != (config.image_size, config.image_size):
         image = ImageOps.fit(image, (config.image_size, config.image_size))
     pixels = np.asarray(image)
-    return np.ascontiguousarray(pixels[None] if config.grayscale else pixels.transpose(2, 0, 1))
+    return np.array(pixels[None] if config.grayscale else pixels.transpose(2, 0, 1), order="C")

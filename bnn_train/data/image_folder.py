@@ -96,16 +96,25 @@ def _cached(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
             return images
         except (RuntimeError, EOFError, OSError, ValueError):  # cut short or damaged: decode again
             pass
+    with _naming_cache_dir(config):
+        cache.parent.mkdir(parents=True, exist_ok=True)
     images = _decode_all(folder, files, config)
     temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(images, temporary)
-        os.replace(temporary, cache)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        with _naming_cache_dir(config):
+            torch.save(images, temporary)
+            os.replace(temporary, cache)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise ConfigError("data.cache_dir", config.cache_dir, f"the decoded images could not be stored there ({error})") from error
     return images
+
+
+@contextmanager
+def _naming_cache_dir(config: DataConfig) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        raise ConfigError("data.cache_dir", config.cache_dir, f"decoded images cannot be stored there ({error})") from error
 
 
 def _decode_all(folder: Path, files: list[Path], config: DataConfig) -> Tensor:

@@ -64,8 +64,8 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def result_table(summary: dict[str, Any]) -> str:
-    """The result of a run, from its summary.json."""
+def result_table(summary: dict[str, Any], run_dir: object) -> str:
+    """The result of a run, from its summary.json, and where it lies."""
     table = Table(title="result", box=box.SIMPLE_HEAD, show_header=False)
     for split in ("test", "val", "train"):
         if summary.get(f"{split}_accuracy") is not None:
@@ -73,6 +73,7 @@ def result_table(summary: dict[str, Any]) -> str:
     table.add_row("chosen", summary["chosen"])
     table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
     table.add_row("device", summary["device"])
+    table.add_row("saved in", str(run_dir))
     return _text(table)
 
 

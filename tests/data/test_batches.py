@@ -1,3 +1,5 @@
+from itertools import chain
+
 import torch
 
 from bnn_train.config import DataConfig
@@ -13,7 +15,7 @@ def labels(*args, **kwargs):
 
 
 def test_an_epoch_visits_each_image_once_in_whole_batches():
-    assert sorted(sum(labels(5, seed=0, epoch=0), [])) == list(range(20))
+    assert sorted(chain.from_iterable(labels(5, seed=0, epoch=0))) == list(range(20))
     assert [len(batch) for batch in labels(6, seed=0, epoch=0)] == [6, 6, 6]
 
 

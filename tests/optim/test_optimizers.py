@@ -15,7 +15,11 @@ def model():
     ("config", "kind", "values"),
     [
         (OptimizerConfig("adam", 0.1, betas=[0.8, 0.9], eps=1e-3), torch.optim.Adam, {"betas": (0.8, 0.9), "eps": 1e-3}),
-        (OptimizerConfig("adamw", 0.1, 0.3, betas=[0.8, 0.9], eps=1e-3), torch.optim.AdamW, {"betas": (0.8, 0.9), "weight_decay": 0.3}),
+        (
+            OptimizerConfig("adamw", 0.1, 0.3, betas=[0.8, 0.9], eps=1e-3),
+            torch.optim.AdamW,
+            {"betas": (0.8, 0.9), "weight_decay": 0.3},
+        ),
         (OptimizerConfig("sgd", 0.1, momentum=0.9, nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
     ],
 )
@@ -29,7 +33,12 @@ def test_weight_decay_spares_batchnorm_and_biases_unless_asked():
     config = OptimizerConfig("sgd", 0.1, weight_decay=0.5, momentum=0.0, nesterov=False)
     network = model()
     decays = {id(p): group["weight_decay"] for group in optimizers.build(config, network).param_groups for p in group["params"]}
-    assert {name: decays[id(p)] for name, p in network.named_parameters()} == {"0.weight": 0.5, "0.bias": 0, "1.weight": 0, "1.bias": 0}
+    assert {name: decays[id(p)] for name, p in network.named_parameters()} == {
+        "0.weight": 0.5,
+        "0.bias": 0,
+        "1.weight": 0,
+        "1.bias": 0,
+    }
     config.decay_norm_and_bias = True
     assert [group["weight_decay"] for group in optimizers.build(config, network).param_groups] == [0.5]
 

@@ -1,0 +1,151 @@
+"""The readers on small files of the official formats, written here; torchvision's lists of checksums are set to theirs."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+
+from bnn_train.config import DataConfig
+from bnn_train.data import datasets
+from bnn_train.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def idx(array):
+    return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """A folder with MNIST's four archives: 30 training and 10 test images."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random, resources = np.random.default_rng(0), []
+    for part, count in (("train", 30), ("t10k", 10)):
+        for kind, array in (("images-idx3", random.integers(0, 256, (count, 28, 28))), ("labels-idx1", np.arange(count) % 10)):
+            archive = raw / f"{part}-{kind}-ubyte.gz"
+            archive.write_bytes(gzip.compress(idx(array)))
+            resources.append((archive.name, md5(archive)))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nobody answers there
+    return tmp_path
+
+
+def load_mnist(root):
+    return datasets.load(DataConfig("mnist", root=str(root)), CPU)
+
+
+def test_mnist_is_unpacked_and_read(mnist):
+    data = load_mnist(mnist)
+    assert (data.train.images.shape, data.test.images.shape) == ((30, 1, 28, 28), (10, 1, 28, 28))
+    assert data.train.labels.tolist() == [n % 10 for n in range(30)]
+    expected = np.random.default_rng(0).integers(0, 256, (30, 28, 28))
+    assert np.array_equal(data.train.images[:, 0].numpy(), expected)
+    assert torch.equal(load_mnist(mnist).train.images, data.train.images)  # now from the unpacked files
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"])
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:] if len(b) > 40 else b[:-2]])
+def test_a_damaged_file_is_named(mnist, name, damage):
+    load_mnist(mnist)
+    path = mnist / "MNIST" / "raw" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ConfigError, match=rf"data\.root=.*{name} is damaged; delete it"):
+        load_mnist(mnist)
+
+
+def test_a_cut_file_without_its_archive_is_named(mnist):
+    load_mnist(mnist)
+    raw = mnist / "MNIST" / "raw"
+    for archive in raw.glob("*.gz"):
+        archive.unlink()
+    load_mnist(mnist)
+    path = raw / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ConfigError, match="train-images-idx3-ubyte is damaged"):
+        load_mnist(mnist)
+
+
+def test_no_files_and_no_network(mnist, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.root=.*looked for in .*empty/MNIST/raw.*data=digits needs no files"):
+        load_mnist(tmp_path / "empty")
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    reader = torchvision.datasets.CIFAR10
+    folder = tmp_path / reader.base_folder
+    folder.mkdir()
+    random = np.random.default_rng(0)
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, md5(folder / name)]
+
+    def batch():
+        return {"data": random.integers(0, 256, (20, 3072), dtype=np.uint8), "labels": [n % 10 for n in range(20)]}
+
+    monkeypatch.setattr(reader, "train_list", [write("data_batch_1", batch()), write("data_batch_2", batch())])
+    monkeypatch.setattr(reader, "test_list", [write("test_batch", batch())])
+    name, checksum = write("batches.meta", {"label_names": [f"class{n}" for n in range(10)]})
+    monkeypatch.setattr(reader, "meta", {"filename": name, "key": "label_names", "md5": checksum})
+    monkeypatch.setattr(reader, "url", "http://127.0.0.1:9/cifar.tar.gz")
+    return tmp_path
+
+
+def load_cifar10(root):
+    return datasets.load(DataConfig("cifar10", root=str(root), mean=[0.5] * 3, std=[0.25] * 3), CPU)
+
+
+def test_cifar_is_read(cifar10):
+    data = load_cifar10(cifar10)
+    first = pickle.loads((cifar10 / "cifar-10-batches-py" / "data_batch_1").read_bytes())["data"]
+    assert data.train.images.shape == (40, 3, 32, 32)
+    assert np.array_equal(data.train.images[:20].numpy().reshape(20, 3072), first)
+    assert data.classes[3] == "class3"
+    assert data.train.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("name", ["data_batch_2", "batches.meta"])
+def test_a_damaged_cifar_file_is_named(cifar10, name):
+    with open(cifar10 / "cifar-10-batches-py" / name, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(ConfigError, match=f"{name} is damaged"):
+        load_cifar10(cifar10)
+
+
+def test_a_missing_cifar_file_without_a_network(cifar10):
+    (cifar10 / "cifar-10-batches-py" / "test_batch").unlink()
+    with pytest.raises(ConfigError, match="could not be downloaded"):
+        load_cifar10(cifar10)
+
+
+@pytest.fixture
+def misfit(tmp_path):
+    """A folder with a torchvision that fails at import as one built for another torch does."""
+    package = tmp_path / "misfit" / "torchvision"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    return str(package.parent)
+
+
+def test_torchvision_that_does_not_fit_torch(command, misfit):
+    result: subprocess.CompletedProcess = command("data=mnist", PYTHONPATH=misfit)
+    assert result.returncode == 2
+    error = result.stdout.strip().splitlines()[-1]
+    assert f"torch {torch.__version__.split('+')[0]}" in error
+    assert "pip install --upgrade --force-reinstall torch torchvision" in error
+    assert "torchvision::nms does not exist" in error
+    result = command("model.hidden=[8]", "trainer.epochs=1", PYTHONPATH=misfit)
+    assert result.returncode == 0, result.stderr

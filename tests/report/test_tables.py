@@ -1,0 +1,41 @@
+from bnn_train.models.layer_table import LayerRow
+from bnn_train.report import tables
+
+ROWS = [
+    LayerRow("conv1", "BinaryConv2d", (4, 8, 8), 800, 1, 32, 0, 51_200, 100),
+    LayerRow("norm1", "BatchNorm2d", (4, 8, 8), 8, 32, 32, 0, 0, 64),
+    LayerRow("linear1", "BinaryLinear", (16,), 8_000, 1, 1, 8_000, 0, 1_000),
+    LayerRow("output", "Linear", (10,), 170, 32, 32, 0, 160, 680),
+]
+
+
+def test_totals_and_the_float32_size():
+    assert tables.network_totals(ROWS) == {
+        "parameters": 8_978,
+        "binary_macs": 8_000,
+        "real_macs": 51_360,
+        "bytes": 1_844,
+        "float32_bytes": 4 * 8_800 + 64 + 680,
+        "binary_weights": 8_800,
+    }
+
+
+def test_network_table_shows_each_layer_and_the_ratio():
+    lines = tables.network_table(ROWS).splitlines()
+    (conv,) = (line.split() for line in lines if "conv1" in line)
+    assert conv == ["conv1", "BinaryConv2d", "4x8x8", "800", "1", "32", "0", "51,200", "100", "B"]
+    assert lines[-1] == "1.8 kB in memory after training; in float32 35.9 kB, 19.5x as much"
+
+
+def test_sizes_and_durations():
+    assert [tables.size(n) for n in (999, 1_000, 2_500_000, 3_000_000_000)] == ["999 B", "1.0 kB", "2.5 MB", "3.00 GB"]
+    assert [tables.duration(s) for s in (0.04, 59.4, 61, 3_725)] == ["0.0 s", "59.4 s", "0:01:01", "1:02:05"]
+
+
+def test_result_and_evaluation_tables():
+    summary = {"test_accuracy": 0.9876, "val_accuracy": 0.5, "train_accuracy": 1.0, "chosen": "epoch 3, the last", "seconds": 5.0}
+    text = tables.result_table({**summary, "images_per_second": 1234.5, "device": "cpu x"}, "outputs/x")
+    for piece in ("98.76%", "50.00%", "epoch 3, the last", "5.0 s, 1,234 training images per second", "outputs/x"):
+        assert piece in text
+    text = tables.evaluation_table({"checkpoint": "a.pt", "epoch": 3, "test_accuracy": 0.5, "test_loss": 1.25, "test_images": 1000})
+    assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "0.5000", "1.2500"]

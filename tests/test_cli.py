@@ -1,0 +1,164 @@
+"""The commands as a user runs them, each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bnn_train.checkpoint import load
+
+ROOT = Path(__file__).parent.parent
+SMALL = ("model.hidden=[16]", "trainer.epochs=2")
+
+
+def only_run(folder):
+    (run_dir,) = (path.parent for path in folder.glob("*/*/*/checkpoints"))
+    return run_dir
+
+
+def test_train_then_evaluate(command, tmp_path):
+    result = command("model=mlp", "ste=clipped", *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "result" in result.stdout
+    assert "\r" not in result.stderr  # no bar where there is no terminal
+    run_dir = only_run(tmp_path)
+    summary = json.loads((run_dir / "summary.json").read_text())
+    log = (run_dir / "train.log").read_text()
+    assert all(piece in log for piece in ("epoch 1/2", "epoch 2/2", "binary MACs", "test accuracy"))
+    assert (run_dir / ".hydra" / "overrides.yaml").read_text().splitlines() == [
+        f"- {o}" for o in ("model=mlp", "ste=clipped", *SMALL)
+    ]
+
+    code = "from bnn_train.cli import evaluate; evaluate()"
+    line = [sys.executable, "-c", code, str(run_dir), "--json"]
+    evaluated = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert json.loads(evaluated.stdout)["test_accuracy"] == summary["test_accuracy"]
+    line[-2:] = [str(tmp_path)]
+    refused = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: path={tmp_path}: holds no checkpoints/best.pt or last.pt")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"]])
+def test_torch_is_not_loaded_where_nothing_is_trained(arguments, tmp_path):
+    code = f"""
+import sys
+sys.argv = ["bnn-train", *{arguments!r}]
+from bnn_train.cli import train
+try:
+    train()
+except SystemExit:
+    pass
+assert "torch" not in sys.modules and "sklearn" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+
+def test_help_lists_groups_options_and_commands(command):
+    text = command("--help").stdout
+    assert "ste: approx_sign, clamped_grad, clipped" in text
+    assert "experiment: cifar10_cnn" in text
+    assert "hydra/" not in text
+    commands = text.split("== Ten useful commands ==")[1].split("==")[0].strip().splitlines()
+    assert len(commands) == 10
+    assert 'eval "$(bnn-train -sc install=bash)"' in text
+
+
+def test_cfg_job_prints_the_composed_configuration(command):
+    result = command("--cfg", "job", "ste=swish_sign", "trainer.epochs=7")
+    assert "name: swish_sign" in result.stdout
+    assert "epochs: 7" in result.stdout
+
+
+def test_tab_completion(command):
+    line = "bnn-train ste=appr"
+    result = command("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_CWORD="1")
+    assert result.stdout.split() == ["ste=approx_sign"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "message"),
+    [
+        ("ste=foo", 1, "Available options in 'ste':"),
+        ("ste.klip=1", 1, "Key 'klip' not in 'SteConfig'"),
+        ("trainer.epochs=many", 1, "Value 'many' of type 'str' could not be converted to Integer"),
+        ("trainer.epochs=0", 2, "error: trainer.epochs=0: must be a whole number of at least 1"),
+        ("data=image_folder", 2, "error: data.root=data: is not a folder"),
+        ("ste.beta=2", 2, "error: ste.beta=2.0: ste=clipped takes ste.clip"),
+    ],
+)
+def test_mistakes(command, argument, code, message):
+    result = command(argument)
+    assert result.returncode == code
+    assert message in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_divergence_ends_with_one_line(command):
+    result = command("optimizer=sgd", "optimizer.lr=1e30", *SMALL)
+    assert result.returncode == 1
+    assert "error: the loss became nan in epoch 1, step" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_cleanly_with_what_was_done_saved(tmp_path, number, code):
+    line = [sys.executable, "-m", "bnn_train", "model.hidden=[16]", "trainer.epochs=100000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for text in process.stdout:
+        if text.startswith("epoch "):
+            break
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert f"{signal.Signals(number).name} in epoch" in output
+    assert "Traceback" not in output + errors
+    run_dir = only_run(tmp_path)
+    state = load(run_dir / "checkpoints" / "last.pt")["trainer"]
+    assert len(state["history"]) == len((run_dir / "metrics.jsonl").read_text().splitlines()) >= 1
+
+
+def test_a_sweep_runs_every_job_reproducibly(command, tmp_path):
+    """Five estimators in one process; a job run alone has the same metrics as in the sweep."""
+    names = "identity,clipped,tanh,approx_sign,clamped_grad"
+    small = ("model.hidden=[16,16]", "trainer.epochs=2")
+    result = command("-m", f"ste={names}", *small, "hydra.sweep.dir=sweep")
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.glob("sweep/*/summary.json"))) == 5
+    alone = command("ste=approx_sign", *small, "hydra.run.dir=alone")
+    assert alone.returncode == 0, alone.stderr
+    assert (tmp_path / "alone/metrics.jsonl").read_bytes() == (tmp_path / "sweep/3/metrics.jsonl").read_bytes()
+    metrics = [(tmp_path / f"sweep/{job}/metrics.jsonl").read_bytes() for job in range(5)]
+    assert len(set(metrics)) == 4
+    assert metrics[0] == metrics[4]  # no gradient of a mean over a batch reaches 1, so clamped_grad clamps nothing here
+
+
+def test_run_directories_do_not_collide(command, tmp_path):
+    names = {command("--cfg", "hydra", "-p", "hydra.run", "--resolve").stdout.split("/")[-1] for _ in range(2)}
+    assert len(names) == 2
+    assert all(len(name.strip().split("-")[-1]) == 6 for name in names)  # microseconds
+
+
+def test_the_wheel_carries_the_configs_and_runs_from_any_directory(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"bnn_train", f"bnn_train-{wheel.name.split('-')[1]}.dist-info"}
+    packed = {name.removeprefix("bnn_train/") for name in names if name.endswith(".yaml")}
+    assert packed == {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
+    code = "import bnn_train.cli, sys; print(bnn_train.cli.CONFIGS); sys.argv[0] = 'bnn-train'; bnn_train.cli.train()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    line = [sys.executable, "-c", code, *SMALL]
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.stdout.startswith(str(tmp_path / "site" / "bnn_train" / "configs"))
+    assert "test accuracy" in result.stdout, result.stderr

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from bnn_train import device
+from bnn_train.errors import ConfigError
+
+
+def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.choose("auto") == torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert device.choose("auto") == torch.device("cpu")
+
+
+def test_a_cuda_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.choose("cuda") == torch.device("cuda:0")
+    assert device.choose("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ConfigError, match="device=cuda:2: is not there; use one of cuda:0, cuda:1, cpu"):
+        device.choose("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device=cuda:0: torch finds no CUDA device here"):
+        device.choose("cuda:0")
+
+
+def test_mps_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device=mps: torch finds no MPS device here"):
+        device.choose("mps")
+
+
+def test_reproducible_settings_are_set_anew():
+    torch.use_deterministic_algorithms(False)
+    torch.rand(5)
+    device.make_reproducible(3)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.initial_seed() == 3
+    first = torch.rand(4)
+    device.make_reproducible(3)
+    assert torch.equal(torch.rand(4), first)

@@ -1,0 +1,162 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bnn_train import models
+from bnn_train.binary.ste import Ste, sign
+from bnn_train.data import datasets
+from bnn_train.data.batches import train_batches
+from bnn_train.errors import Diverged
+from bnn_train.optim import optimizers
+from bnn_train.trainer import Trainer, evaluate
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trainer(small):
+    def function(*overrides, after_step=lambda: None):
+        config = small(*overrides)
+        data = datasets.load(config.data, CPU)
+        torch.manual_seed(config.seed)
+        model = models.build(config, data.image_shape, len(data.classes))
+        return Trainer(config, model, optimizers.build(config.optimizer, model), data, after_step)
+
+    return function
+
+
+def test_an_epoch_is_the_plain_loop(trainer):
+    """The same numbers as forward, backward and step written out, with BatchNorm, clipping and smoothing."""
+    t = trainer(
+        "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=0.5", "weights.clip=0.1", "optimizer=sgd", "scheduler=constant"
+    )
+    config, twin = t.config, trainer().model
+    twin.load_state_dict(t.model.state_dict())
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    losses, correct = [], 0
+    for x, y in train_batches(t.data.train, config.data, 100, config.seed, 0):
+        logits = twin(x)
+        loss = F.cross_entropy(logits, y, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        optimizer.step()
+        for layer in (twin.linear1, twin.linear2):
+            layer.weight.data.clamp_(-0.1, 0.1)
+        losses.append(loss.item())
+        correct += (logits.argmax(1) == y).sum().item()
+    row = next(iter(t.fit()))
+    for name, tensor in t.model.state_dict().items():
+        torch.testing.assert_close(tensor, twin.state_dict()[name], rtol=1e-5, atol=1e-6)
+    assert row["train_loss"] == pytest.approx(sum(losses) / len(losses))
+    assert row["train_accuracy"] == correct / 1400
+
+
+def test_rows_hold_every_split(trainer):
+    rows = list(trainer("data.val_size=100").fit())
+    assert [row["epoch"] for row in rows] == [1, 2]
+    keys = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"]
+    assert list(rows[0]) == keys
+    assert "val_loss" not in next(iter(trainer().fit()))
+
+
+def test_evaluate_is_mean_loss_and_accuracy_whatever_the_batch(trainer):
+    t = trainer()
+    t.model.eval()
+    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
+    logits = t.model(inputs)
+    expected = F.cross_entropy(logits, t.data.test.labels).item(), (logits.argmax(1) == t.data.test.labels).float().mean().item()
+    for size in (1000, 100, 7):
+        t.config.trainer.eval_batch_size = size
+        assert evaluate(t.model, t.data.test, t.config) == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_changes_nothing(trainer):
+    t = trainer("model.dropout=0.5", "ste.stochastic=true")
+    before, random = {k: v.clone() for k, v in t.model.state_dict().items()}, torch.get_rng_state()
+    evaluate(t.model, t.data.test, t.config)
+    assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_latent_weights_stay_within_weights_clip(trainer):
+    t = trainer("weights.clip=0.05")
+    list(t.fit())
+    assert t.model.linear1.weight.abs().max() <= 0.05
+    assert t.model.output.weight.abs().max() > 0.05
+    free = trainer("weights.clip=null", "optimizer.lr=0.2", "ste=identity")
+    list(free.fit())
+    assert free.model.linear1.weight.abs().max() > 1
+
+
+def test_annealed_estimators_get_the_progress_of_training(trainer):
+    seen = []
+    t = trainer("ste=ede", "trainer.batch_size=700", after_step=lambda: seen.append([s.progress for s in stes]))
+    stes = [module for module in t.model.modules() if isinstance(module, Ste)]
+    list(t.fit())
+    assert len(stes) == 3  # one before a layer, and two for weights
+    assert seen == [[0.0] * 3, [0.25] * 3, [0.5] * 3, [0.75] * 3]
+
+
+def test_the_learning_rate_follows_the_schedule(trainer):
+    rates = []
+    t = trainer("scheduler=linear", "trainer.batch_size=700", after_step=lambda: rates.append(t.optimizer.param_groups[0]["lr"]))
+    rows = list(t.fit())
+    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+    assert [row["lr"] for row in rows] == pytest.approx([0.01, 0.005])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(trainer, bad):
+    def poison():
+        if (t.epoch, t.step) == (1, 4):
+            t.model.output.bias.data[3] = bad
+
+    t = trainer(after_step=poison)
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) in epoch 2, step 5; lower optimizer\.lr=0\.01"):
+        list(t.fit())
+    assert len(t.history) == 1
+
+
+def test_a_nan_that_a_sign_hides_is_found(trainer):
+    """sign(NaN) is -1, so the loss stays finite: the check of parameters must see it."""
+    assert sign(torch.tensor(float("nan"))).isfinite()
+    t = trainer("weights.clip=null")
+    fit = t.fit()
+    next(fit)
+    t.model.linear2.weight.data[0, 0] = float("nan")
+    with pytest.raises(Diverged, match=r"linear2\.weight holds NaN or infinity"):
+        next(fit)
+
+
+@pytest.mark.parametrize("stop", [1, 9, 14, 20])
+def test_state_dict_continues_bit_for_bit(trainer, stop):
+    """Stopped after any step, in the middle of an epoch or at its end, and loaded into a new trainer."""
+
+    class Stop(Exception):
+        pass
+
+    overrides = ("ste=ede", "ste.stochastic=true", "model.dropout=0.3", "data.crop_padding=1", "data.flip=true")
+    whole = trainer(*overrides)
+    list(whole.fit())
+
+    count = itertools.count(1)
+
+    def maybe_stop():
+        if next(count) == stop:
+            raise Stop
+
+    first = trainer(*overrides, after_step=maybe_stop)
+    with pytest.raises(Stop):
+        list(first.fit())
+    state, random = first.state_dict(), torch.get_rng_state()
+    second = trainer(*overrides)
+    second.load_state_dict(state)
+    torch.set_rng_state(random)
+    list(second.fit())
+    assert second.history == whole.history
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
