@@ -86,7 +86,7 @@ def run(config: Config, run_dir: Path) -> Summary:
         "epochs": config.trainer.epochs,
         "seed": config.seed,
         "seconds": time.perf_counter() - start,
-        "images_per_second": len(trainer.history) * trainer.steps * config.trainer.batch_size / trainer.train_seconds,
+        "images_per_second": len(trainer.seconds) * trainer.steps * config.trainer.batch_size / sum(trainer.seconds),
         "network": tables.network_totals(rows),
         "device": device.describe(where),
         **environment(),
@@ -137,9 +137,8 @@ def _epoch_line(row: Row, trainer: Trainer, config: Config) -> str:
     accuracies = "  ".join(
         f"{name} {row[f'{name}_accuracy']:.2%}" for name in ("train", "val", "test") if f"{name}_accuracy" in row
     )
-    per_epoch = trainer.train_seconds / len(trainer.history)
-    left = tables.duration(per_epoch * (config.trainer.epochs - row["epoch"]))
-    speed = trainer.steps * config.trainer.batch_size / per_epoch
+    left = tables.duration(sum(trainer.seconds) / len(trainer.seconds) * (config.trainer.epochs - row["epoch"]))
+    speed = trainer.steps * config.trainer.batch_size / trainer.seconds[-1]
     width = len(str(config.trainer.epochs))
     return (
         f"epoch {row['epoch']:{width}}/{config.trainer.epochs}  loss {row['train_loss']:.4f}  {accuracies}  "

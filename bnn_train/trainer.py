@@ -46,7 +46,7 @@ class Trainer:
         self.step = 0  # finished steps of the current epoch
         self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
-        self.train_seconds = 0.0  # spent in training steps, by this object
+        self.seconds: list[float] = []  # that the training steps of each epoch took, of those that this object finished
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._latents = latent_weights(model)
         self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
@@ -61,7 +61,7 @@ class Trainer:
         while self.epoch < self.config.trainer.epochs:
             start = time.perf_counter()
             self.train_epoch()
-            self.train_seconds += time.perf_counter() - start
+            self.seconds.append(time.perf_counter() - start)
             row: Row = {
                 "epoch": self.epoch + 1,
                 "lr": self.learning_rate(step=0),

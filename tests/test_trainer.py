@@ -122,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(trainer, bad):
 
 
 def test_a_nan_that_a_sign_hides_is_found(trainer):
-    """sign(NaN) is -1, so the loss stays finite: the check of parameters must see it."""
+    """sign(NaN) is +1, so the loss stays finite: the check of parameters must see it."""
     assert sign(torch.tensor(float("nan"))).isfinite()
     t = trainer("weights.clip=null")
     fit = t.fit()

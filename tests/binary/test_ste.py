@@ -60,6 +60,16 @@ def test_backward_multiplies_by_the_factor(name, params, progress, factor, stoch
     torch.testing.assert_close(a.grad, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("clip", [1.0, 0.1, 3.3])
+def test_the_window_of_clipped_ends_at_the_boundary_in_every_dtype(dtype, clip):
+    edge = torch.tensor(clip, dtype=dtype)
+    step = 2 * torch.finfo(dtype).eps
+    a = torch.stack([edge, -edge, edge * (1 + step), -edge * (1 + step), edge * (1 - step)])
+    inside = a.double().abs() <= torch.tensor(clip, dtype=torch.float64 if dtype == torch.float64 else torch.float32).double()
+    assert torch.equal(ste.clipped(torch.full_like(a, 0.5), a, clip=clip), torch.where(inside, 0.5, 0.0).to(dtype))
+
+
 def test_clamped_grad_clamps_the_incoming_gradient():
     a = torch.zeros(4, requires_grad=True)
     ste.build("clamped_grad")(a).backward(torch.tensor([-3.0, -0.5, 1.0, 7.0]))
