@@ -34,7 +34,7 @@ def make_reproducible(seed: int) -> None:
     torch.backends.cudnn.benchmark = False
     # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds programs that read such memory; costs 7% of a step
     torch.manual_seed(seed)
 
