@@ -65,16 +65,9 @@ def run(config: Config, run_dir: Path) -> Summary:
                     save("best.pt")
                 check_interrupt()
         except Interrupted as stop:
+            trainer.check_finite()  # nothing broken may replace what is saved
             save("last.pt")
-            where_to = checkpoints / "last.pt"
-            log.info(
-                "%s in epoch %d after step %d of %d; saved %s",
-                stop,
-                trainer.epoch + 1,
-                trainer.step,
-                trainer.steps,
-                where_to,
-            )
+            log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
             raise
 
     chosen = trainer.history[best_epoch(trainer.history) - 1] if data.val else trainer.history[-1]
