@@ -1,7 +1,14 @@
-"""Checkpoints: one file of plain types and tensors, written so that a crash at any instant leaves a whole file."""
+"""Checkpoints: one file of plain types and tensors, written so that a crash at any instant leaves a whole file.
 
+A run keeps two: last.pt and, from one save earlier, previous.pt. Both names always point at whole files: a new one is written
+beside them, fsynced and renamed over last.pt, after previous.pt has become a second name of the old one.
+"""
+
+import itertools
 import os
 import random
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +19,60 @@ from bnn_train.errors import ConfigError
 FORMAT = 1  # raise it when the meaning of what is saved changes
 
 
-def save(state: dict[str, Any], path: Path) -> None:
-    """Writes `state` (plain types and tensors) to `path`: to a temporary file beside it, fsynced, then renamed over it."""
+def save(state: dict[str, Any], path: Path, keep: Path | None = None) -> None:
+    """Writes `state` (plain types and tensors) to `path`; what was there stays as `keep`, if given.
+
+    Raises ConfigError where the disk is full or the folder cannot be written to; the older files are then as before.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":  # the rename itself reaches the disk with its folder
-        folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            _second_name(path, keep)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a write that failed as a RuntimeError
+        temporary.unlink(missing_ok=True)
+        reason = next((e for e in (error, error.__context__) if isinstance(e, OSError)), error)
+        remedy = f"could not be written ({reason}); free or open it, then continue; what was saved before is whole"
+        raise ConfigError("checkpoint", path, remedy) from error
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a whole text file or, on a crash, leaves the old one."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ConfigError("file", path, f"could not be written ({error}); free or open it, then continue") from error
+
+
+def _second_name(path: Path, keep: Path) -> None:
+    link = keep.with_name(keep.name + ".tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links: for an instant only `keep` exists, and loading finds it
+        os.replace(path, keep)
+    else:
+        os.replace(link, keep)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings renames to the disk, where folders can be synced."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
 def load(path: Path, key: str = "checkpoint") -> dict[str, Any]:
@@ -42,6 +89,54 @@ def load(path: Path, key: str = "checkpoint") -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ConfigError(key, path, f"is not a checkpoint of this program (format {FORMAT})")
     return state
+
+
+def find(path: Path, key: str) -> Path:
+    """The checkpoint that a run directory's result comes from, or the checkpoint that `path` itself is."""
+    if not path.is_dir():
+        return path
+    for name in ("best.pt", "last.pt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    raise ConfigError(key, path, "holds no checkpoints/best.pt or last.pt; give a run directory or a checkpoint")
+
+
+def latest(folder: Path) -> dict[str, Any] | None:
+    """The state of a run's last.pt, or of previous.pt where there is no last.pt; None where there is neither.
+
+    Raises ConfigError for a damaged last.pt, which offers previous.pt if that is whole.
+    """
+    last, previous = folder / "last.pt", folder / "previous.pt"
+    if not last.exists():
+        return load(previous, "resume") if previous.exists() else None
+    try:
+        return load(last, "resume")
+    except ConfigError as error:
+        try:
+            load(previous)
+        except ConfigError:
+            raise error from None
+        remedy = f"{error.remedy}; the checkpoint before it is whole: resume={previous}"
+        raise ConfigError(error.key, error.value, remedy) from error
+
+
+def every(interval: str | None) -> Callable[[], bool]:
+    """A function to call after each step: whether it is time to save. "200" is every 200 steps, "60s" every 60 seconds."""
+    if interval is None:
+        return lambda: False
+    if interval.endswith("s"):
+        seconds, saved = int(interval[:-1]), time.monotonic()
+
+        def enough_seconds() -> bool:
+            nonlocal saved
+            if time.monotonic() - saved < seconds:
+                return False
+            saved = time.monotonic()
+            return True
+
+        return enough_seconds
+    count = itertools.count(1)
+    return lambda: next(count) % int(interval) == 0
 
 
 def random_state() -> dict[str, Any]:

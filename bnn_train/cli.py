@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train.config import Config
-from bnn_train.errors import ConfigError, Diverged, Interrupted
+from bnn_train.errors import Busy, ConfigError, Diverged, Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +24,57 @@ CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / 
 
 def train() -> None:
     """`bnn-train`: trains one network, or with -m one for each combination of the swept values."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    register()
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()
+
+
+def register() -> None:
+    """Makes the schema and the resolvers that configs/train.yaml names known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("output_subdir", _output_subdir, replace=True)
+
+
+def _run_dir(fresh: str, *, _root_: DictConfig) -> str:
+    """The directory of the run to continue, or a fresh one (also where `resume` is no run: nothing is made at a mistaken path)."""
+    resume = Path(OmegaConf.select(_root_, "resume") or "")
+    folder = resume.parent.parent if resume.suffix == ".pt" else resume
+    return str(folder) if _holds_run(folder) else fresh
+
+
+def _output_subdir(*, _root_: DictConfig) -> str | None:
+    settings = _root_.hydra
+    folder = Path(settings.run.dir)
+    if settings.mode == RunMode.MULTIRUN:
+        folder = Path(settings.sweep.dir) / str(settings.sweep.subdir)
+    return None if _holds_run(folder) else ".hydra"
+
+
+def _holds_run(folder: Path) -> bool:
+    return any((folder / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt"))
 
 
 def _train(composed: DictConfig) -> float:
     """One job: from the composed configuration to the number that a sweeper maximises."""
+    settings = HydraConfig.get()
+    typed = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
     try:
         config = OmegaConf.to_object(composed)
         assert isinstance(config, Config)
         from bnn_train.run import run  # loads torch, now that the configuration is known to be sound
 
-        summary = run(config, Path(HydraConfig.get().runtime.output_dir))
+        summary = run(config, Path(settings.runtime.output_dir), typed)
     except (Interrupted, KeyboardInterrupt) as stop:
         sys.exit(getattr(stop, "exit_code", 130))  # also ends a sweep
+    except Busy as error:
+        sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's
+        sys.exit(error.exit_code)
     except Exception as error:
         if isinstance(error, ConfigError | Diverged):
             log.error("error: %s", error)
         else:
             log.exception("a defect in bnn-train, please report it")
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if settings.mode == RunMode.MULTIRUN:
             raise  # Hydra goes on with the other jobs and fails at the end
         sys.exit(getattr(error, "exit_code", 1))
     # Test numbers choose nothing: without held-out images there is nothing to maximise.
@@ -70,8 +101,8 @@ def evaluate() -> None:
 
         result = evaluate_checkpoint(arguments.path, arguments.data_root, arguments.device)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    print(json.dumps(result) if arguments.json else evaluation_table(result))  # noqa: T201
+    sys.stdout.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n")

@@ -199,8 +199,13 @@ class TrainerConfig:
     eval_batch_size: int = 1000  # images per evaluation step
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None  # largest 2-norm of all gradients together; null: not clipped
+    checkpoint_every: str | None = None  # also save within an epoch: 200 is every 200 steps, 60s every 60 seconds
 
     def __post_init__(self) -> None:
+        if self.checkpoint_every is not None and not re.fullmatch(r"[1-9]\d*s?", self.checkpoint_every):
+            raise ConfigError(
+                "trainer.checkpoint_every", self.checkpoint_every, "must be a number of steps (200) or of seconds (60s)"
+            )
         _at_least("trainer.epochs", self.epochs, 1)
         if self.batch_size < 2:
             raise ConfigError(
@@ -230,11 +235,15 @@ class Config:
     logger: LoggerConfig = MISSING
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
+    resume: str | None = None  # a run directory (or one of its checkpoints) to continue, in place
+    init_from: str | None = None  # a run directory or checkpoint whose weights a new run starts with
 
     def __post_init__(self) -> None:
         _at_least("seed", self.seed, 0)
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise ConfigError("device", self.device, "must be one of auto, cpu, cuda, cuda:N, mps")
+        if self.resume is not None and self.init_from is not None:
+            raise ConfigError("init_from", self.init_from, f"starts a new run, but resume={self.resume} continues one; choose one")
         if self.model.binarize_input and self.ste.name == "none":
             raise ConfigError("model.binarize_input", True, "needs an estimator, but ste=none leaves activations real")
         if self.model.binarize_output and self.ste.name == "none":

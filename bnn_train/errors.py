@@ -16,6 +16,10 @@ class ConfigError(ValueError):
         return f"{self.key}={as_typed(self.value)}: {self.remedy}"
 
 
+class Busy(ConfigError):
+    """Another process is at work where this one was to start."""
+
+
 class Diverged(ArithmeticError):
     """The loss or a parameter is NaN or infinite."""
 

@@ -3,30 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from bnn_train import checkpoint, device, models
-from bnn_train.config import Config
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
+from bnn_train.resume import config_of, data_signature
 from bnn_train.trainer import evaluate
-
-
-def find(path: Path) -> Path:
-    """The checkpoint that a run directory's result comes from, or the checkpoint that `path` itself is."""
-    if not path.is_dir():
-        return path
-    for name in ("best.pt", "last.pt"):
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
-    raise ConfigError("path", path, "holds no checkpoints/best.pt or last.pt; give a run directory or a checkpoint")
-
-
-def config_of(state: dict[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint."""
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), state["config"]))
-    assert isinstance(config, Config)
-    return config
 
 
 def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: str = "auto") -> dict[str, Any]:
@@ -34,15 +15,17 @@ def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: s
 
     `data_root` replaces the configuration's. Raises ConfigError for a file that is no checkpoint, and as loading the data does.
     """
-    file = find(path)
+    file = checkpoint.find(path, "path")
     state = checkpoint.load(file, "path")
     config = config_of(state)
     if data_root is not None:
         config.data.root = data_root
     where = device.choose(device_name)
     data = datasets.load(config.data, where)
-    if data.classes != state["classes"] or list(data.image_shape) != state["image_shape"]:
-        raise ConfigError("data.root", config.data.root, "holds other classes or image sizes than the network was trained on")
+    if any(state["data"][key] != value for key, value in data_signature(data).items()):
+        raise ConfigError(
+            "data.root", config.data.root, "holds other images than the network was trained with (classes, sizes or numbers)"
+        )
     device.make_reproducible(config.seed)
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
     model.load_state_dict(state["trainer"]["model"])

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from bnn_train import checkpoint
 from bnn_train.config import LoggerConfig
 from bnn_train.errors import ConfigError
 from bnn_train.trainer import Row
@@ -11,16 +12,20 @@ from bnn_train.trainer import Row
 Logger = Callable[[Row], None]
 
 
-def build(config: LoggerConfig, run_dir: Path) -> list[Logger]:
-    """The loggers of a run; each takes a row. Raises ConfigError where TensorBoard is asked for and not installed."""
-    loggers = [_metrics_file(run_dir / "metrics.jsonl")]
+def build(config: LoggerConfig, run_dir: Path, history: list[Row]) -> list[Logger]:
+    """The loggers of a run; each takes a row. `history` are the rows of a run that is continued: what a crash left beyond is cut.
+
+    Raises ConfigError where TensorBoard is asked for and not installed.
+    """
+    loggers = [_metrics_file(run_dir / "metrics.jsonl", history)]
     if config.tensorboard:
-        loggers.append(_tensorboard(run_dir / "tensorboard"))
+        loggers.append(_tensorboard(run_dir / "tensorboard", len(history)))
     return loggers
 
 
-def _metrics_file(path: Path) -> Logger:
+def _metrics_file(path: Path, history: list[Row]) -> Logger:
     """One JSON object per line and epoch. No times in it: the same command with the same seed writes the same file."""
+    checkpoint.write_text("".join(json.dumps(row) + "\n" for row in history), path)
 
     def write(row: Row) -> None:
         with open(path, "a", encoding="utf-8") as file:
@@ -29,12 +34,12 @@ def _metrics_file(path: Path) -> Logger:
     return write
 
 
-def _tensorboard(folder: Path) -> Logger:
+def _tensorboard(folder: Path, done: int) -> Logger:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError("logger", "tensorboard", "is not installed: pip install 'bnn-train[tensorboard]'") from error
-    writer = SummaryWriter(str(folder))
+    writer = SummaryWriter(str(folder), purge_step=done + 1)
 
     def write(row: Row) -> None:
         for key, value in row.items():

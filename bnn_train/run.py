@@ -2,18 +2,15 @@
 
 import json
 import logging
-import platform
-import subprocess
-import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bnn_train import checkpoint, device, interrupt, loggers, models
+from bnn_train import checkpoint, device, environment, interrupt, loggers, models, resume, run_folder
 from bnn_train.config import Config
 from bnn_train.data import datasets
 from bnn_train.data.batches import eval_batches
@@ -29,45 +26,90 @@ log = logging.getLogger(__name__)
 Summary = dict[str, Any]  # the content of summary.json
 
 
-def run(config: Config, run_dir: Path) -> Summary:
+def run(config: Config, run_dir: Path, typed: Collection[str] | None = None) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
-    Raises ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
+    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `typed` names the keys in which `config` was
+    meant to differ from it (resume.settle). Raises ConfigError before any training, Diverged and Interrupted during it;
+    checkpoints already written stay.
     """
-    start = time.perf_counter()
-    checkpoints = _new_folder(run_dir)
+    with run_folder.locked(run_dir):
+        file = Path(config.resume or "")
+        state = checkpoint.load(file, "resume") if file.suffix == ".pt" else checkpoint.latest(run_dir / "checkpoints")
+        if state is None:
+            if config.resume:
+                raise ConfigError("resume", config.resume, "holds no checkpoints/last.pt; give the directory of a run")
+            return _train(config, run_dir, None)
+        config = resume.settle(state, config, typed)
+        summary = run_folder.read_summary(run_dir)
+        if summary is not None and summary["epochs"] == config.trainer.epochs:
+            log.info("%s is finished; trainer.epochs=N with a larger N would extend it", _for_people(run_dir))
+            return summary
+        return _train(config, run_dir, state)
+
+
+def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summary:
     where = device.choose(config.device)
     data = _load_data(config, where)
+    if state is not None:
+        resume.check_same(state, config, data, where.type)
     device.make_reproducible(config.seed)
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
+    if config.init_from is not None and state is None:
+        resume.load_weights(model, Path(config.init_from))
     optimizer = optimizers.build(config.optimizer, model)
-    outputs = loggers.build(config.logger, run_dir)
 
     rows = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
     log.info("%s\n", tables.network_table(rows))
     log.info("%s", _data_line(config, data))
     log.info("run directory: %s", _for_people(run_dir))
 
+    checkpoints = run_dir / "checkpoints"
+    time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
-        trainer = Trainer(config, model, optimizer, data, after_step=check_interrupt)
+
+        def after_step() -> None:
+            check_interrupt()
+            if time_to_save():
+                trainer.check_finite()
+                save("last.pt")
 
         def save(name: str) -> None:
-            state = {"config": asdict(config), "classes": data.classes, "image_shape": list(data.image_shape)}
-            checkpoint.save({**state, "trainer": trainer.state_dict(), "random": checkpoint.random_state()}, checkpoints / name)
+            everything = {
+                "config": asdict(config),
+                "data": resume.data_signature(data),
+                "device": where.type,
+                "trainer": trainer.state_dict(),
+                "random": checkpoint.random_state(),
+            }
+            checkpoint.save(everything, checkpoints / name, keep=checkpoints / "previous.pt" if name == "last.pt" else None)
+
+        trainer = Trainer(config, model, optimizer, data, after_step)
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+            log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
+        outputs = loggers.build(config.logger, run_dir, trainer.history)
+        if state is not None:
+            checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
 
         try:
+            clock = time.perf_counter()
             for row in trainer.fit():
+                if data.val and best_epoch(trainer.history) == row["epoch"]:
+                    save("best.pt")  # before last.pt: a crash between the two repeats the epoch, and writes the same again
+                save("last.pt")
                 for output in outputs:
                     output(row)
+                images, seconds = trainer.speeds[-1]
+                run_folder.add_time(run_dir, row["epoch"], images, seconds, time.perf_counter() - clock)
+                clock = time.perf_counter()
                 log.info("%s", _epoch_line(row, trainer, config))
-                save("last.pt")
-                if data.val and best_epoch(trainer.history) == row["epoch"]:
-                    save("best.pt")
                 check_interrupt()
         except Interrupted as stop:
             trainer.check_finite()  # nothing broken may replace what is saved
             save("last.pt")
             log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
+            log.info("continue with: bnn-train resume=%s", _for_people(run_dir))
             raise
 
     chosen = trainer.history[best_epoch(trainer.history) - 1] if data.val else trainer.history[-1]
@@ -78,13 +120,13 @@ def run(config: Config, run_dir: Path) -> Summary:
         "checkpoint": "checkpoints/best.pt" if data.val else "checkpoints/last.pt",
         "epochs": config.trainer.epochs,
         "seed": config.seed,
-        "seconds": time.perf_counter() - start,
-        "images_per_second": len(trainer.seconds) * trainer.steps * config.trainer.batch_size / sum(trainer.seconds),
+        **run_folder.total_times(run_dir),
         "network": tables.network_totals(rows),
         "device": device.describe(where),
-        **environment(),
+        "versions": environment.versions(),
+        "git_commit": environment.git_commit(Path(__file__).parent.parent),
     }
-    (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    checkpoint.write_text(json.dumps(summary, indent=2) + "\n", run_dir / "summary.json")
     log.info("\n%s\n", tables.result_table(summary, _for_people(run_dir)))
     return summary
 
@@ -97,17 +139,6 @@ def best_epoch(history: list[Row]) -> int:
 def _for_people(path: Path) -> Path:
     """Relative where it lies below the current directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _new_folder(run_dir: Path) -> Path:
-    folder = run_dir / "checkpoints"
-    if (folder / "last.pt").exists():
-        raise ConfigError("hydra.run.dir", run_dir, "already holds a run (checkpoints/last.pt); choose another, or move that one")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error.strerror})") from error
-    return folder
 
 
 def _load_data(config: Config, where: torch.device) -> Data:
@@ -130,36 +161,11 @@ def _epoch_line(row: Row, trainer: Trainer, config: Config) -> str:
     accuracies = "  ".join(
         f"{name} {row[f'{name}_accuracy']:.2%}" for name in ("train", "val", "test") if f"{name}_accuracy" in row
     )
-    left = tables.duration(sum(trainer.seconds) / len(trainer.seconds) * (config.trainer.epochs - row["epoch"]))
-    speed = trainer.steps * config.trainer.batch_size / trainer.seconds[-1]
+    images, seconds = (sum(column) for column in zip(*trainer.speeds, strict=True))
+    left = (config.trainer.epochs - row["epoch"]) * trainer.steps * config.trainer.batch_size * seconds / max(images, 1)
+    speed = trainer.speeds[-1][0] / trainer.speeds[-1][1]
     width = len(str(config.trainer.epochs))
     return (
         f"epoch {row['epoch']:{width}}/{config.trainer.epochs}  loss {row['train_loss']:.4f}  {accuracies}  "
-        f"lr {row['lr']:.2g}  {speed:,.0f} img/s  left {left}"
+        f"lr {row['lr']:.2g}  {speed:,.0f} img/s  left {tables.duration(left)}"
     )
-
-
-def environment() -> dict[str, Any]:
-    """What a result was made with: versions and, in a checkout, the commit."""
-    versions = {"python": platform.python_version(), "platform": sys.platform}
-    for package in ("bnn-train", "torch", "torchvision", "hydra-core"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {"versions": versions, "git_commit": git_commit(Path(__file__).parent.parent)}
-
-
-def git_commit(root: Path) -> str | None:
-    """The commit of the checkout at `root`, with "+changes" where files differ from it; None where `root` is no checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return None  # installed somewhere inside a checkout of something else
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

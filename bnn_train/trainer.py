@@ -46,7 +46,7 @@ class Trainer:
         self.step = 0  # finished steps of the current epoch
         self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
-        self.seconds: list[float] = []  # that the training steps of each epoch took, of those that this object finished
+        self.speeds: list[tuple[int, float]] = []  # (images, seconds) of the training steps that this object did of each epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._latents = latent_weights(model)
         self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
@@ -59,9 +59,9 @@ class Trainer:
     def fit(self) -> Iterator[Row]:
         """Trains and evaluates epoch by epoch, and yields each epoch's row."""
         while self.epoch < self.config.trainer.epochs:
-            start = time.perf_counter()
+            start, first = time.perf_counter(), self.step
             self.train_epoch()
-            self.seconds.append(time.perf_counter() - start)
+            self.speeds.append(((self.step - first) * self.config.trainer.batch_size, time.perf_counter() - start))
             row: Row = {
                 "epoch": self.epoch + 1,
                 "lr": self.learning_rate(step=0),

@@ -26,9 +26,10 @@ def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ConfigError, match=r"last\.pt: could not be written \(No space left on device\)"):
         checkpoint.save({"epoch": 2}, path)
     assert checkpoint.load(path)["epoch"] == 1
+    assert os.listdir(tmp_path) == ["last.pt"]
 
 
 class Malice:

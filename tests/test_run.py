@@ -1,6 +1,5 @@
 import json
 import logging
-import subprocess
 
 import pytest
 import torch
@@ -8,8 +7,9 @@ import torch
 from bnn_train import checkpoint
 from bnn_train import run as run_module
 from bnn_train.errors import ConfigError, Diverged
-from bnn_train.evaluate import config_of, evaluate_checkpoint
-from bnn_train.run import best_epoch, git_commit, run
+from bnn_train.evaluate import evaluate_checkpoint
+from bnn_train.resume import config_of
+from bnn_train.run import best_epoch, run
 from bnn_train.trainer import Trainer
 
 
@@ -21,7 +21,7 @@ def test_a_run_leaves_its_files(small, tmp_path):
     config = small()
     summary = run(config, tmp_path)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {"metrics.jsonl", "summary.json", "checkpoints/last.pt"}
+    assert files == {"metrics.jsonl", "times.jsonl", "summary.json", "checkpoints/last.pt", "checkpoints/previous.pt", ".lock"}
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     history = rows(tmp_path)
     assert summary["test_accuracy"] == history[-1]["test_accuracy"]
@@ -112,14 +112,6 @@ def test_refusals_come_before_any_training(small, tmp_path):
         run(small(), tmp_path / "file")
 
 
-def test_a_folder_that_holds_a_run_is_not_overwritten(small, tmp_path):
-    run(small(), tmp_path)
-    before = (tmp_path / "checkpoints" / "last.pt").read_bytes()
-    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*already holds a run"):
-        run(small("seed=1"), tmp_path)
-    assert (tmp_path / "checkpoints" / "last.pt").read_bytes() == before
-
-
 def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run(small("data.val_size=100"), tmp_path)
@@ -127,25 +119,6 @@ def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
     assert text.count("img/s  left") == 2
     for piece in ("binary MACs", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
         assert piece in text
-
-
-def test_the_commit_is_that_of_the_checkout_alone(tmp_path):
-    def git(*arguments):
-        subprocess.run(
-            ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *arguments], check=True, capture_output=True
-        )
-
-    assert git_commit(tmp_path) is None
-    git("init")
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "file").write_text("1")
-    git("add", ".")
-    git("commit", "-m", "one")
-    commit = git_commit(tmp_path)
-    assert len(commit) == 40
-    assert git_commit(tmp_path / "inner") is None
-    (tmp_path / "inner" / "file").write_text("2")
-    assert git_commit(tmp_path) == commit + "+changes"
 
 
 def test_tensorboard_gets_every_number(small, tmp_path):

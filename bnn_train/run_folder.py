@@ -1,0 +1,60 @@
+"""What a run directory holds besides its checkpoints: the lock, the times, the summary."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bnn_train.errors import Busy, ConfigError
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Makes the folder and holds its lock; the system drops the lock of a process that dies.
+
+    Raises Busy where another process holds it, ConfigError where the folder cannot be written to.
+    """
+    lock = FileLock(run_dir / ".lock")
+    try:
+        (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not os.access(run_dir / "checkpoints", os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
+    except (OSError, NotImplementedError) as error:
+        raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_summary(run_dir: Path) -> dict[str, Any] | None:
+    """summary.json, or None where the run has none yet."""
+    file = run_dir / "summary.json"
+    summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return summary
+
+
+def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, seconds: float) -> None:
+    """Adds a line to times.jsonl. Times are kept apart from metrics.jsonl, which the seed determines.
+
+    images: that were trained on in train_seconds, fewer than an epoch's where the run was continued within it.
+    seconds: of the whole epoch, with evaluation and saving.
+    """
+    line = {"epoch": epoch, "images": images, "train_seconds": train_seconds, "seconds": seconds}
+    with open(run_dir / "times.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def total_times(run_dir: Path) -> dict[str, float]:
+    """{"seconds", "images_per_second"} over all epochs; where an epoch was repeated after a crash, its last line counts."""
+    lines = [json.loads(line) for line in (run_dir / "times.jsonl").read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    times = {line["epoch"]: line for line in lines}.values()
+    images, train_seconds, seconds = (sum(time[key] for time in times) for key in ("images", "train_seconds", "seconds"))
+    return {"seconds": seconds, "images_per_second": images / train_seconds}
