@@ -4,7 +4,9 @@ import argparse
 import json
 import logging
 import math
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import hydra
@@ -13,8 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train import sweep
 from bnn_train.config import Config
 from bnn_train.errors import Busy, ConfigError, Diverged, Interrupted
+from bnn_train.report import sweep as sweep_report
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,10 @@ CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / 
 def train() -> None:
     """`bnn-train`: trains one network, or with -m one for each combination of the swept values."""
     register()
+    name = sweep.default_name(sys.argv[1:])
+    if name is not None and {"-m", "--multirun"} & set(sys.argv):
+        # An override like any other, so that every job agrees on it, wherever it runs; beside another, as argparse wants them.
+        sys.argv.insert(next(i for i, argument in enumerate(sys.argv) if i and "=" in argument), f"sweep.name={name}")
     hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()
 
 
@@ -33,6 +41,8 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("output_subdir", _output_subdir, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: sweep.sweep_dir(_root_), replace=True)
+    OmegaConf.register_new_resolver("job_dir", lambda *, _root_: sweep.job_dir(_root_.hydra.overrides.task), replace=True)
 
 
 def _run_dir(fresh: str, *, _root_: DictConfig) -> str:
@@ -57,28 +67,58 @@ def _holds_run(folder: Path) -> bool:
 def _train(composed: DictConfig) -> float:
     """One job: from the composed configuration to the number that a sweeper maximises."""
     settings = HydraConfig.get()
+    run_dir = Path(settings.runtime.output_dir)
+    in_sweep = settings.mode == RunMode.MULTIRUN
     typed = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
     try:
         config = OmegaConf.to_object(composed)
         assert isinstance(config, Config)
         from bnn_train.run import run  # loads torch, now that the configuration is known to be sound
 
-        summary = run(config, Path(settings.runtime.output_dir), typed)
+        if in_sweep:
+            _share_threads(settings.launcher.get("n_jobs"))
+        summary = run(config, run_dir, typed)
     except (Interrupted, KeyboardInterrupt) as stop:
         sys.exit(getattr(stop, "exit_code", 130))  # also ends a sweep
     except Busy as error:
-        sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's
+        sys.stderr.write(f"{error}\n")  # not into the log, which is the other process's
+        if in_sweep:
+            return math.nan
         sys.exit(error.exit_code)
     except Exception as error:
         if isinstance(error, ConfigError | Diverged):
             log.error("error: %s", error)
         else:
             log.exception("a defect in bnn-train, please report it")
-        if settings.mode == RunMode.MULTIRUN:
-            raise  # Hydra goes on with the other jobs and fails at the end
+        if in_sweep:  # goes on with the other jobs; the report at its end lists this one and sets the exit code
+            (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            return math.nan
         sys.exit(getattr(error, "exit_code", 1))
     # Test numbers choose nothing: without held-out images there is nothing to maximise.
     return summary.get("val_accuracy", math.nan)
+
+
+def _share_threads(jobs: int | None) -> None:
+    """Divides the cores between the jobs that a launcher runs side by side (joblib counts -1 as all cores)."""
+    if jobs is not None:
+        import torch
+
+        cores = os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // (jobs if jobs > 0 else cores)))
+
+
+def report() -> None:
+    """`bnn-report`: the table of a sweep, at any time."""
+    parser = argparse.ArgumentParser(prog="bnn-report", description="Rank the settings of a sweep, and write its sweep.csv.")
+    parser.add_argument("path", type=Path, help="the directory of a sweep, as in sweeps/ste+seed")
+    folder = parser.parse_args().path
+    try:
+        jobs = sweep_report.read_jobs(folder)
+        sweep_report.write_csv(jobs, folder / "sweep.csv")
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    sys.stdout.write(sweep_report.table(jobs, str(folder)) + "\n")
 
 
 def evaluate() -> None:

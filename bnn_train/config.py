@@ -224,6 +224,15 @@ class LoggerConfig:
 
 
 @dataclass
+class SweepConfig:
+    name: str | None = None  # of its directory, sweeps/NAME; null: the experiment's, or the swept keys
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ConfigError("sweep.name", self.name, "must be a folder name of letters, digits and . _ + -")
+
+
+@dataclass
 class Config:
     data: DataConfig = MISSING
     model: ModelConfig = MISSING
@@ -233,6 +242,7 @@ class Config:
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
     resume: str | None = None  # a run directory (or one of its checkpoints) to continue, in place

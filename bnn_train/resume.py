@@ -14,7 +14,7 @@ from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 
 # What may differ from the stored configuration, since it cannot change the result. The device's kind is checked apart.
-FREE = ("data.root", "data.cache_dir", "logger", "device", "trainer.checkpoint_every")
+FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every")
 
 
 def config_of(state: dict[str, Any]) -> Config:

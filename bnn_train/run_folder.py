@@ -28,6 +28,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
     except (OSError, NotImplementedError) as error:
         raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error})") from error
+    (run_dir / "failure.txt").unlink(missing_ok=True)  # of an earlier try, as a job of a sweep
     try:
         yield
     finally:

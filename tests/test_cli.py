@@ -90,6 +90,7 @@ def test_tab_completion(command):
         ("trainer.epochs=many", 1, "Value 'many' of type 'str' could not be converted to Integer"),
         ("trainer.epochs=0", 2, "error: trainer.epochs=0: must be a whole number of at least 1"),
         ("data=image_folder", 2, "error: data.root=data: is not a folder"),
+        ("resume=nowhere", 2, "error: resume=nowhere: holds no checkpoints/last.pt"),
         ("ste.beta=2", 2, "error: ste.beta=2.0: ste=clipped takes ste.clip"),
     ],
 )
@@ -122,22 +123,36 @@ def test_a_signal_ends_cleanly_with_what_was_done_saved(tmp_path, number, code):
     assert "Traceback" not in output + errors
     run_dir = only_run(tmp_path)
     state = load(run_dir / "checkpoints" / "last.pt")["trainer"]
-    assert len(state["history"]) == len((run_dir / "metrics.jsonl").read_text().splitlines()) >= 1
+    done = len(state["history"])
+    assert done == len((run_dir / "metrics.jsonl").read_text().splitlines()) >= 1
+
+    assert f"continue with: bnn-train resume={run_dir.relative_to(tmp_path)}" in output
+    before = (run_dir / ".hydra" / "config.yaml").read_bytes()
+    line = [*line[:3], f"resume={run_dir}", f"trainer.epochs={done + 1}"]
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"continuing after epoch {done}, step {state['step']} of 14" in result.stdout
+    assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == done + 1
+    assert (run_dir / ".hydra" / "config.yaml").read_bytes() == before
+    assert only_run(tmp_path) == run_dir
 
 
 def test_a_sweep_runs_every_job_reproducibly(command, tmp_path):
     """Five estimators in one process; a job run alone has the same metrics as in the sweep."""
     names = "identity,clipped,tanh,approx_sign,clamped_grad"
     small = ("model.hidden=[16,16]", "trainer.epochs=2")
-    result = command("-m", f"ste={names}", *small, "hydra.sweep.dir=sweep")
+    result = command("-m", f"ste={names}", *small)
     assert result.returncode == 0, result.stderr
-    assert len(list(tmp_path.glob("sweep/*/summary.json"))) == 5
+    jobs = {name: next(tmp_path.glob(f"sweeps/ste/*ste={name},*")) for name in names.split(",")}
+    assert len(jobs) == len(list(tmp_path.glob("sweeps/ste/*/summary.json"))) == 5
     alone = command("ste=approx_sign", *small, "hydra.run.dir=alone")
     assert alone.returncode == 0, alone.stderr
-    assert (tmp_path / "alone/metrics.jsonl").read_bytes() == (tmp_path / "sweep/3/metrics.jsonl").read_bytes()
-    metrics = [(tmp_path / f"sweep/{job}/metrics.jsonl").read_bytes() for job in range(5)]
-    assert len(set(metrics)) == 4
-    assert metrics[0] == metrics[4]  # no gradient of a mean over a batch reaches 1, so clamped_grad clamps nothing here
+    assert (tmp_path / "alone/metrics.jsonl").read_bytes() == (jobs["approx_sign"] / "metrics.jsonl").read_bytes()
+    metrics = {name: (job / "metrics.jsonl").read_bytes() for name, job in jobs.items()}
+    assert len(set(metrics.values())) == 4
+    assert (
+        metrics["identity"] == metrics["clamped_grad"]
+    )  # no gradient of a mean over a batch reaches 1, so clamped_grad clamps nothing here
 
 
 def test_run_directories_do_not_collide(command, tmp_path):

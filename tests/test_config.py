@@ -10,7 +10,9 @@ from bnn_train.config import Config
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.optim import optimizers, schedules
 
-GROUPS = [field for field in vars(Config)["__dataclass_fields__"] if field not in ("seed", "device")]
+GROUPS = [
+    field for field in vars(Config)["__dataclass_fields__"] if field not in ("seed", "device", "resume", "init_from", "sweep")
+]
 OPTIONS = [f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml")]
 
 

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import torch
 
@@ -37,6 +39,7 @@ def test_reproducible_settings_are_set_anew():
     device.make_reproducible(3)
     assert torch.are_deterministic_algorithms_enabled()
     assert torch.initial_seed() == 3
-    first = torch.rand(4)
+    first = torch.rand(4), random.random()
     device.make_reproducible(3)
-    assert torch.equal(torch.rand(4), first)
+    assert torch.equal(torch.rand(4), first[0])
+    assert random.random() == first[1]

@@ -31,7 +31,7 @@ def network_table(rows: Sequence[Any]) -> str:
     table.add_row("total", "", "", f"{totals['parameters']:,}", "", "", *macs, size(totals["bytes"]))
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
-    return f"{_text(table)}\n{sizes}"
+    return f"{text(table)}\n{sizes}"
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
@@ -73,8 +73,7 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
     table.add_row("chosen", summary["chosen"])
     table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
     table.add_row("device", summary["device"])
-    table.add_row("saved in", str(run_dir))
-    return _text(table)
+    return f"{text(table)}\n\nsaved in {run_dir}"
 
 
 def evaluation_table(result: dict[str, Any]) -> str:
@@ -86,10 +85,11 @@ def evaluation_table(result: dict[str, Any]) -> str:
         if f"{split}_accuracy" in result:
             accuracy, loss = result[f"{split}_accuracy"], result[f"{split}_loss"]
             table.add_row(split, f"{result[f'{split}_images']:,}", f"{accuracy:.4f}", f"{loss:.4f}")
-    return _text(table)
+    return text(table)
 
 
-def _text(table: Table) -> str:
+def text(table: Table) -> str:
+    """A table as plain lines."""
     console = Console(file=StringIO(), width=_WIDTH)
     console.print(table)
     assert isinstance(console.file, StringIO)

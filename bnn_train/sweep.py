@@ -1,0 +1,64 @@
+"""Names for sweeps and their jobs, and what is done when a sweep has ended. Imports no torch."""
+
+import hashlib
+import logging
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from bnn_train.report import sweep as report
+
+log = logging.getLogger(__name__)
+
+# Overrides that do not change a job's result, and so are not part of its name: a sweep goes on where its data have moved.
+_NOT_IN_NAMES = ("sweep.name", "data.root", "data.cache_dir", "logger", "device", "trainer.checkpoint_every")
+_LONGEST_NAME = 150  # characters; file systems end at 255
+
+
+def default_name(arguments: list[str]) -> str | None:
+    """The swept keys of a command line, as in "ste+seed"; None where it sweeps nothing, or names its sweep or an experiment."""
+    try:
+        overrides = OverridesParser.create().parse_overrides([a for a in arguments if "=" in a and not a.startswith("-")])
+    except HydraException:
+        return None  # Hydra will say what is wrong
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    named = {override.key_or_group for override in overrides if not override.is_sweep_override()} & {"sweep.name", "experiment"}
+    return None if named or not swept else "+".join(key.replace("/", ".") for key in swept)
+
+
+def sweep_dir(root: DictConfig) -> str:
+    """sweeps/<sweep.name>, or the experiment's name."""
+    experiment = OmegaConf.select(root, "hydra.runtime.choices.experiment")
+    return f"sweeps/{OmegaConf.select(root, 'sweep.name') or experiment or 'unnamed'}"
+
+
+def job_dir(overrides: list[str]) -> str:
+    """A folder name that is a pure function of a job's overrides, whatever their order."""
+    named = sorted(override for override in overrides if override.split("=")[0] not in _NOT_IN_NAMES)
+    name = re.sub(r"[^\w.,=+\[\]-]", "_", ",".join(named)) or "defaults"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(','.join(named).encode()).hexdigest()[:8]}"
+
+
+class Report(Callback):
+    """Ends a sweep with its table; the exit code is 1 where a job failed. Named in configs/train.yaml."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.start = time.time()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        jobs = report.read_jobs(folder)
+        report.write_csv(jobs, folder / "sweep.csv")
+        sys.stdout.write(f"\n{report.table(jobs, str(folder))}\n")
+        failures = (folder / job.name / "failure.txt" for job in jobs if job.status == "failed")
+        if any(failure.stat().st_mtime >= self.start - 1 for failure in failures):  # not one that an earlier command left
+            sys.exit(1)

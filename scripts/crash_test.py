@@ -1,0 +1,154 @@
+"""Kills real bnn-train processes at random instants, continues them until done, and compares with runs that nothing interrupted.
+
+    python scripts/crash_test.py                 # 20 kills of single runs, then a sweep of 6 jobs killed 5 times
+    python scripts/crash_test.py --kills 100 --sweep-kills 0 --seed 1
+
+Three of four kills are SIGKILL, the others SIGTERM. After each one every checkpoint must be readable; at the end last.pt, best.pt
+and metrics.jsonl must be equal bit for bit. Exit code 1 where anything differs. The signals are POSIX's.
+"""
+
+import argparse
+import csv
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bnn_train import checkpoint
+from bnn_train.errors import ConfigError
+
+PYTHON = [sys.executable, "-m", "bnn_train"]
+COMMAND = [
+    "model.hidden=[64,64]",
+    "model.dropout=0.2",
+    "ste.stochastic=true",
+    "data.val_size=200",
+]
+COMMAND += ["data.crop_padding=1", "trainer.checkpoint_every=3"]
+SINGLE = [*PYTHON, *COMMAND, "ste=ede", "trainer.epochs=120"]
+SWEEP = [*PYTHON, "-m", *COMMAND, "ste=clipped,tanh,ede", "seed=0,1", "sweep.name=crash", "trainer.epochs=25"]
+TIMES = {"seconds", "images_per_second"}  # columns of sweep.csv that no seed determines
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(command: list[str], folder: Path) -> float:
+    """Runs to the end; returns the seconds it took."""
+    begin = time.perf_counter()
+    if (code := start(command, folder).wait()) != 0:
+        sys.exit(f"{' '.join(command[3:])} ended with exit code {code} in {folder}")
+    return time.perf_counter() - begin
+
+
+def kill_once(command: list[str], folder: Path, delay: float) -> tuple[bool, str]:
+    """Starts, waits, kills. (Whether the process was still running then, the signal's name.)"""
+    process = start(command, folder)
+    number = signal.SIGTERM if random.random() < 0.25 else signal.SIGKILL
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+        process.wait()
+        return True, number.name
+    return False, number.name
+
+
+def unreadable(folder: Path) -> list[Path]:
+    """Checkpoints below `folder` that cannot be loaded."""
+    bad = []
+    for path in folder.rglob("*.pt"):
+        try:
+            checkpoint.load(path)
+        except ConfigError:
+            bad.append(path)
+    return bad
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two checkpoint states are not equal to the last bit."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for key in {*a, *b} for d in differences(a.get(key), b.get(key), f"{path}/{key}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in differences(*pair, f"{path}/{i}")]
+    same = torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
+    return [] if same else [path]
+
+
+def compare(whole: Path, killed: Path) -> list[str]:
+    """Differences of two run directories."""
+    found = []
+    for name in ("checkpoints/last.pt", "checkpoints/best.pt"):
+        found += [f"{name}{d}" for d in differences(checkpoint.load(whole / name), checkpoint.load(killed / name))]
+    if (whole / "metrics.jsonl").read_bytes() != (killed / "metrics.jsonl").read_bytes():
+        found.append("metrics.jsonl")
+    return found
+
+
+def table(sweep: Path) -> list[dict[str, str]]:
+    with open(sweep / "sweep.csv", newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
+
+
+def single_runs(folder: Path, kills: int) -> list[str]:
+    duration = finish([*SINGLE, "hydra.run.dir=whole"], folder)
+    print(f"a whole run takes {duration:.1f} s; killing {kills} times")
+    found, counts, rounds = [], {"SIGKILL": 0, "SIGTERM": 0}, 0
+    while sum(counts.values()) < kills:
+        rounds += 1
+        command = [*SINGLE, f"hydra.run.dir=killed{rounds}"]
+        finished = False
+        while not finished and sum(counts.values()) < kills:
+            killed, name = kill_once(command, folder, random.uniform(0.2, 0.9) * duration)
+            counts[name] += killed
+            finished = not killed
+            found += [f"unreadable: {path}" for path in unreadable(folder / f"killed{rounds}")]
+        finish(command, folder)
+        found += compare(folder / "whole", folder / f"killed{rounds}")
+    print(f"{rounds} runs, {counts['SIGKILL']} SIGKILL, {counts['SIGTERM']} SIGTERM: {len(found)} differences or unreadable files")
+    return found
+
+
+def sweeps(folder: Path, kills: int) -> list[str]:
+    duration = finish(SWEEP, folder)
+    (folder / "sweeps" / "crash").rename(folder / "whole_sweep")
+    print(f"a whole sweep of 6 jobs takes {duration:.1f} s; killing {kills} times")
+    found, counts = [], {"SIGKILL": 0, "SIGTERM": 0}
+    for _ in range(kills):
+        killed, name = kill_once(SWEEP, folder, random.uniform(0.2, 0.9) * duration)
+        counts[name] += killed
+        found += [f"unreadable: {path}" for path in unreadable(folder / "sweeps")]
+    finish(SWEEP, folder)
+    whole, killed_sweep = folder / "whole_sweep", folder / "sweeps" / "crash"
+    found += [] if table(whole) == table(killed_sweep) else ["sweep.csv"]
+    for job in sorted(path.parent for path in whole.glob("*/metrics.jsonl")):
+        found += [f"{job.name}: {d}" for d in compare(job, killed_sweep / job.name)]
+    print(f"sweep, {counts['SIGKILL']} SIGKILL, {counts['SIGTERM']} SIGTERM: {len(found)} differences or unreadable files")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="of single runs (default: 20)")
+    parser.add_argument("--sweep-kills", type=int, default=5, help="of the sweep (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random instants (default: 0)")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    folder = Path(tempfile.mkdtemp(prefix="crash_test_"))
+    found = single_runs(folder, arguments.kills) if arguments.kills else []
+    found += sweeps(folder, arguments.sweep_kills) if arguments.sweep_kills else []
+    if found:
+        sys.exit("\n".join([f"kept in {folder}", *found]))
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

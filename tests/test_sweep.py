@@ -1,0 +1,106 @@
+"""Sweeps: names, and whole sweeps as a user runs them."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnn_train import sweep
+
+ROOT = Path(__file__).parent.parent
+SMALL = ("model.hidden=[8,8]", "trainer.epochs=2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["-m", "ste=identity,tanh", "seed=0,1", "trainer.epochs=2"], "ste+seed"),
+        (["-m", "optimizer.lr=choice(0.1,0.2)"], "optimizer.lr"),
+        (["-m", "seed=range(3)"], "seed"),
+        (["-m", "ste=tanh"], None),
+        (["-m", "ste=tanh,identity", "sweep.name=mine"], None),
+        (["-m", "seed=0,1", "experiment=mnist_mlp"], None),
+        (["-m", "experiment=mnist_mlp,mnist_cnn"], "experiment"),
+        (["-m", "model.hidden=[8,8]"], None),
+        (["-m", "a=[unclosed"], None),
+    ],
+)
+def test_a_sweep_is_named_after_what_it_sweeps(arguments, name):
+    assert sweep.default_name(arguments) == name
+
+
+def test_a_jobs_directory_is_a_function_of_its_overrides():
+    name = sweep.job_dir(["ste=tanh", "seed=0", "model.hidden=[8,8]", "sweep.name=x", "data.root=/somewhere", "device=cpu"])
+    assert name == "model.hidden=[8,8],seed=0,ste=tanh"
+    assert name == sweep.job_dir(["seed=0", "model.hidden=[8,8]", "ste=tanh"])
+    assert sweep.job_dir(["a=b/c", "d='x y'"]) == "a=b_c,d=_x_y_"
+    assert sweep.job_dir([]) == "defaults"
+    long = [f"key{i}={'v' * 10}" for i in range(30)]
+    assert len(sweep.job_dir(long)) == 150
+    assert sweep.job_dir(long) != sweep.job_dir([*long, "z=1"])
+
+
+def rows(folder):
+    with open(folder / "sweep.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failing_job(command, tmp_path):
+    jobs = ("ste=clipped,tanh", "ste.clip=1")  # tanh takes no clip
+    result = command("-m", *jobs, *SMALL, "sweep.name=s")
+    assert result.returncode == 1
+    assert "error: ste.clip=1.0: ste=tanh takes no options" in result.stdout
+    assert "1 failed" in result.stdout
+    folder = tmp_path / "sweeps" / "s"
+    assert [(row["ste"], row["status"]) for row in rows(folder)] == [("clipped", "finished"), ("tanh", "failed")]
+    (failed,) = folder.glob("*tanh*")
+    assert "Traceback" in (failed / "failure.txt").read_text()
+    assert "ste.clip" in (failed / "train.log").read_text()
+
+    (done,) = folder.glob("*clipped*")
+    before = {path: path.read_bytes() for path in done.rglob("*.*") if path.is_file() and path.name not in (".lock", "train.log")}
+    result = command("-m", "ste=clipped", "ste.clip=1,2", *SMALL, "sweep.name=s")  # one of the two is done
+    assert result.returncode == 0, result.stdout + result.stderr  # the failure is an earlier command's
+    assert "is finished" in result.stdout
+    assert before == {path: path.read_bytes() for path in before}
+    assert [(row["ste"], row["ste.clip"], row["status"]) for row in rows(folder)] == [
+        ("clipped", "1", "finished"),
+        ("tanh", "1", "failed"),
+        ("clipped", "2", "finished"),
+    ]
+
+    code = "from bnn_train.cli import report; report()"
+    line = [sys.executable, "-c", code, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert shown.stdout.strip() in result.stdout.replace("sweeps/s", str(folder)) or "1 failed" in shown.stdout
+    refused = subprocess.run([*line[:-1], str(tmp_path / "none")], env=environment, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr.startswith("error: sweep=")) == (2, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_give_the_numbers_of_the_plain_sweep(command, tmp_path, launcher):
+    if importlib.util.find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher") is None:
+        pytest.skip("needs the extra [sweep]")
+    for name, extra in (("plain", ()), ("launched", (f"hydra/launcher={launcher}",))):
+        result = command("-m", "ste=clipped,tanh", "seed=0,1", *SMALL, f"sweep.name={name}", *extra)
+        assert result.returncode == 0, result.stderr
+    times = ("seconds", "images_per_second")
+    plain, launched = (
+        [{k: v for k, v in row.items() if k not in times} for row in rows(tmp_path / "sweeps" / n)] for n in ("plain", "launched")
+    )
+    assert plain == launched
+
+
+@pytest.mark.slow
+def test_optuna_maximises_held_out_accuracy(command, tmp_path):
+    optuna = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=maximize")
+    result = command("-m", *optuna, "data.val_size=100", "optimizer.lr=interval(0.001,0.1)", *SMALL)
+    assert result.returncode == 0, result.stderr
+    best = max(float(row["val_accuracy"]) for row in rows(tmp_path / "sweeps" / "optimizer.lr"))
+    assert f"best_value: {best}" in (tmp_path / "sweeps" / "optimizer.lr" / "optimization_results.yaml").read_text()
