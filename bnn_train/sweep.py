@@ -1,7 +1,8 @@
 """Names for sweeps and their jobs, and what is done when a sweep has ended. Imports no torch."""
 
+import errno
 import hashlib
-import logging
+import os
 import re
 import sys
 import time
@@ -13,9 +14,8 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
-
-log = logging.getLogger(__name__)
 
 # Overrides that do not change a job's result, and so are not part of its name: a sweep goes on where its data have moved.
 _NOT_IN_NAMES = ("sweep.name", "data.root", "data.cache_dir", "logger", "device", "trainer.checkpoint_every")
@@ -48,10 +48,26 @@ def job_dir(overrides: list[str]) -> str:
     return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(','.join(named).encode()).hexdigest()[:8]}"
 
 
-class Report(Callback):
-    """Ends a sweep with its table; the exit code is 1 where a job failed. Named in configs/train.yaml."""
+def check_writable(key: str, folder: Path) -> None:
+    """Makes the folder. Ends the program with one line where it cannot be written to; Hydra itself would show a traceback."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        refusal = ConfigError(key, folder, f"cannot be written to ({error.strerror}); choose another, or open it")
+        sys.stderr.write(f"error: {refusal}\n")
+        sys.exit(refusal.exit_code)
+
+
+class Hooks(Callback):
+    """What Hydra calls before and after all jobs; named in configs/train.yaml. A sweep ends with its table."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
         self.start = time.time()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -61,4 +77,4 @@ class Report(Callback):
         sys.stdout.write(f"\n{report.table(jobs, str(folder))}\n")
         failures = (folder / job.name / "failure.txt" for job in jobs if job.status == "failed")
         if any(failure.stat().st_mtime >= self.start - 1 for failure in failures):  # not one that an earlier command left
-            sys.exit(1)
+            sys.exit(1)  # the exit code of a sweep in which a job failed

@@ -123,7 +123,7 @@ def sweeps(folder: Path, kills: int) -> list[str]:
     print(f"a whole sweep of 6 jobs takes {duration:.1f} s; killing {kills} times")
     found, counts = [], {"SIGKILL": 0, "SIGTERM": 0}
     for _ in range(kills):
-        killed, name = kill_once(SWEEP, folder, random.uniform(0.2, 0.9) * duration)
+        killed, name = kill_once(SWEEP, folder, random.uniform(0.3, 0.6) * duration)
         counts[name] += killed
         found += [f"unreadable: {path}" for path in unreadable(folder / "sweeps")]
     finish(SWEEP, folder)

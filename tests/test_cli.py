@@ -101,6 +101,15 @@ def test_mistakes(command, argument, code, message):
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to")
+def test_a_directory_that_cannot_be_written_to(command):
+    for key, flag in (("hydra.run.dir", ()), ("hydra.sweep.dir", ("-m",))):
+        result = command(*flag, f"{key}=/proc/nowhere", *SMALL)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"error: {key}=/proc/nowhere: cannot be written to")
+        assert "Traceback" not in result.stderr
+
+
 def test_divergence_ends_with_one_line(command):
     result = command("optimizer=sgd", "optimizer.lr=1e30", *SMALL)
     assert result.returncode == 1

@@ -69,7 +69,13 @@ def disturb():
     torch.rand(10)
 
 
-MLP = ("model.hidden=[8,8]", "model.dropout=0.3", "trainer.epochs=3", "trainer.batch_size=200", "data.crop_padding=1")  # 7 steps
+MLP = (
+    "model.hidden=[8,8]",
+    "model.dropout=0.3",
+    "trainer.epochs=3",
+    "trainer.batch_size=200",
+    "data.crop_padding=1",
+)  # 7 steps an epoch
 CNN = (
     "model=cnn",
     "model.stages=[[4],[4]]",
@@ -78,22 +84,28 @@ CNN = (
     "trainer.batch_size=400",
     "data.flip=true",
 )  # 3
-SCHEDULES = ["constant", "step", "multistep", "exponential", "linear", "cosine", "onecycle"]
+PARTS = itertools.product(
+    [MLP, CNN],
+    ["adam", "sgd"],
+    ["constant", "step", "multistep", "exponential", "linear", "cosine", "onecycle"],
+)
 CASES = [
-    *[(*MLP, f"optimizer={o}", f"scheduler={s}", "scheduler.warmup=1") for o, s in itertools.product(["adam", "sgd"], SCHEDULES)],
+    *[(*m, f"optimizer={o}", f"scheduler={s}", "scheduler.warmup=1", "ste=ede", "ste.stochastic=true") for m, o, s in PARTS],
     (*MLP, "ste=tanh", "ste.stochastic=true"),
     (*MLP, "ste=ede", "ste.stochastic=true", "data.val_size=100", "weights.clip=0.1"),
     (*MLP, "ste=reste", "optimizer=adamw", "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=1", "data.cutout=2"),
     (*CNN, "optimizer=adam", "ste=approx_sign", "ste.stochastic=true"),
-    (*CNN, "optimizer=sgd", "ste=ede", "data.cutout=3", "model.dropout=0.3"),
+    (*CNN, "optimizer=sgd", "ste=reste", "data.cutout=3", "data.val_size=100"),
 ]
 
 
-@pytest.mark.parametrize("overrides", CASES, ids=lambda o: " ".join(x for x in o if x not in MLP + CNN))
-def test_cut_within_an_epoch(compose, tmp_path, monkeypatch, overrides):
-    """With a checkpoint every 2 steps, dying after an odd one: the last step before the death is done again."""
+@pytest.mark.parametrize("overrides", CASES, ids=lambda o: o[0].split("=")[1] + " " + " ".join(x for x in o if x not in MLP + CNN))
+def test_cut_within_an_epoch_and_at_its_end(compose, tmp_path, monkeypatch, overrides):
+    """With a checkpoint every 2 steps, dying after an odd one: the last step is done again. And dying at an epoch's first step."""
     config = compose(*overrides, "trainer.checkpoint_every=2")
-    assert split_run_differences(config, tmp_path, monkeypatch, 5, disturb) == []
+    steps_per_epoch = 7 if overrides[0] == MLP[0] else 3
+    assert split_run_differences(config, tmp_path / "within", monkeypatch, 5, disturb) == []
+    assert split_run_differences(compose(*overrides), tmp_path / "end", monkeypatch, steps_per_epoch + 1, disturb) == []
 
 
 @pytest.mark.parametrize("overrides", [MLP, CNN])
