@@ -7,15 +7,18 @@ import math
 import os
 import sys
 import traceback
+from importlib.metadata import version
 from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from bnn_train import sweep
+from bnn_train import hydra_errors, sweep
 from bnn_train.config import Config
 from bnn_train.errors import Busy, ConfigError, Diverged, Interrupted
 from bnn_train.report import sweep as sweep_report
@@ -28,12 +31,26 @@ CONFIGS = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / 
 
 def train() -> None:
     """`bnn-train`: trains one network, or with -m one for each combination of the swept values."""
+    if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
+        print_version()
+        return
     register()
     name = sweep.default_name(sys.argv[1:])
     if name is not None and {"-m", "--multirun"} & set(sys.argv):
         # An override like any other, so that every job agrees on it, wherever it runs; beside another, as argparse wants them.
         sys.argv.insert(next(i for i, argument in enumerate(sys.argv) if i and "=" in argument), f"sweep.name={name}")
-    hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"error: {hydra_errors.one_line(error)}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def print_version() -> None:
+    sys.stdout.write(f"bnn-train {version('bnn-train')}\n")
 
 
 def register() -> None:
@@ -71,6 +88,7 @@ def _train(composed: DictConfig) -> float:
     in_sweep = settings.mode == RunMode.MULTIRUN
     typed = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
     try:
+        hydra_errors.refuse_unknown(composed)
         config = OmegaConf.to_object(composed)
         assert isinstance(config, Config)
         from bnn_train.run import run  # loads torch, now that the configuration is known to be sound
@@ -88,6 +106,8 @@ def _train(composed: DictConfig) -> float:
     except Exception as error:
         if isinstance(error, ConfigError | Diverged):
             log.error("error: %s", error)
+        elif isinstance(error, OmegaConfBaseException):
+            log.error("error: %s", hydra_errors.one_line(error))
         else:
             log.exception("a defect in bnn-train, please report it")
         if in_sweep:  # goes on with the other jobs; the report at its end lists this one and sets the exit code

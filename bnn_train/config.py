@@ -44,6 +44,14 @@ def check_takes(
             raise ConfigError(f"{group}.{key}", None, f"{group}={name} needs a value here")
 
 
+def flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}; lists are values."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def _at_least(key: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         raise ConfigError(key, value, f"must be a whole number of at least {least}")
@@ -249,7 +257,8 @@ class Config:
     init_from: str | None = None  # a run directory or checkpoint whose weights a new run starts with
 
     def __post_init__(self) -> None:
-        _at_least("seed", self.seed, 0)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError("seed", self.seed, "must be a whole number of at least 0, below 2^63")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise ConfigError("device", self.device, "must be one of auto, cpu, cuda, cuda:N, mps")
         if self.resume is not None and self.init_from is not None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import re
 
 import torch
 
@@ -15,6 +16,8 @@ def choose(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise ConfigError("device", name, "must be one of auto, cpu, cuda, cuda:N, mps")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -42,7 +45,7 @@ def make_reproducible(seed: int) -> None:
 
 
 def describe(device: torch.device) -> str:
-    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, 2 threads"."""
+    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, threads: 2"."""
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"{device} {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{device} {platform.machine()}, threads: {torch.get_num_threads()}"

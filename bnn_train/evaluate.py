@@ -29,7 +29,7 @@ def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: s
     device.make_reproducible(config.seed)
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
     model.load_state_dict(state["trainer"]["model"])
-    result: dict[str, Any] = {"checkpoint": str(file), "epoch": len(state["trainer"]["history"])}
+    result: dict[str, Any] = {"checkpoint": str(file), "epoch": len(state["trainer"]["history"]), "step": state["trainer"]["step"]}
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
             loss, accuracy = evaluate(model, split, config)

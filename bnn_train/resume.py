@@ -1,6 +1,6 @@
 """Continuing a run: which configuration, and which data, device and weights it may be continued with."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from bnn_train import checkpoint
-from bnn_train.config import Config
+from bnn_train.config import Config, flat
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 
@@ -53,19 +53,6 @@ def settle(state: dict[str, Any], asked: Config, typed: Collection[str] | None) 
             differ[0], new[differ[0]], f"the run was started with {details}; leave it out to continue, or start a run of its own"
         )
     return config_of({"config": _nested(stored)})
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}; lists are values."""
-    return dict(_leaves(tree, prefix))
-
-
-def _leaves(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _nested(values: dict[str, Any]) -> dict[str, Any]:

@@ -59,11 +59,6 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
         resume.load_weights(model, Path(config.init_from))
     optimizer = optimizers.build(config.optimizer, model)
 
-    rows = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
-    log.info("%s\n", tables.network_table(rows))
-    log.info("%s", _data_line(config, data))
-    log.info("run directory: %s", _for_people(run_dir))
-
     checkpoints = run_dir / "checkpoints"
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
@@ -85,6 +80,10 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
             checkpoint.save(everything, checkpoints / name, keep=checkpoints / "previous.pt" if name == "last.pt" else None)
 
         trainer = Trainer(config, model, optimizer, data, after_step)
+        rows = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
+        log.info("%s\n", tables.network_table(rows))
+        log.info("%s", _data_line(config, data))
+        log.info("run directory: %s", _for_people(run_dir))
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
@@ -144,7 +143,7 @@ def _for_people(path: Path) -> Path:
 def _load_data(config: Config, where: torch.device) -> Data:
     data = datasets.load(config.data, where)
     if config.trainer.batch_size > len(data.train):
-        remedy = f"is larger than the training set, {len(data.train)} images"
+        remedy = f"is larger than the training set, {len(data.train)} images; use {max(2, len(data.train) // 4)}, for example"
         raise ConfigError("trainer.batch_size", config.trainer.batch_size, remedy)
     return data
 

@@ -63,7 +63,7 @@ def test_the_classic_script_to_the_letter(compose):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("seed=-1", "seed=-1: must be a whole number of at least 0"),
+        ("seed=-1", "seed=-1: must be a whole number of at least 0, below 2^63"),
         ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, cuda:N, mps"),
         ("data.val_size=-1", "data.val_size=-1: must be a whole number of at least 0"),
         ("data.image_size=0", "data.image_size=0: must be a whole number of at least 1"),

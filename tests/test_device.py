@@ -27,6 +27,11 @@ def test_a_cuda_device_that_is_not_there(monkeypatch):
         device.choose("cuda:0")
 
 
+def test_a_name_that_is_no_device():
+    with pytest.raises(ConfigError, match="device=foo: must be one of auto, cpu"):
+        device.choose("foo")
+
+
 def test_mps_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device=mps: torch finds no MPS device here"):

@@ -50,7 +50,7 @@ def test_a_failure_of_an_earlier_try_is_forgotten(tmp_path):
 
 def test_a_second_process_leaves_a_running_one_alone(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    line = [sys.executable, "-m", "bnn_train", "model.hidden=[8]", "trainer.epochs=100000", "hydra.run.dir=r"]
+    line = [sys.executable, "-m", "bnn_train", "model.hidden=[8,8]", "trainer.epochs=100000", "hydra.run.dir=r"]
     with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as first:
         for text in first.stdout:
             if text.startswith("epoch "):

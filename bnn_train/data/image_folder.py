@@ -125,7 +125,9 @@ def _decode_all(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
         bar = tqdm(chain([first], decoded), f"decoding {folder.name}/", len(files), unit="img", disable=None, leave=False)
         for i, image in enumerate(bar):
             if image.shape != first.shape:
-                sizes = " and ".join(f"{a.shape[2]}x{a.shape[1]} ({p.name})" for a, p in ((first, files[0]), (image, files[i])))
+                sizes = " and ".join(
+                    f"{a.shape[2]}x{a.shape[1]} ({p.parent.name}/{p.name})" for a, p in ((first, files[0]), (image, files[i]))
+                )
                 raise ConfigError("data.image_size", None, f"the images differ in size, {sizes}; set it, for example to 64")
             images[i] = torch.from_numpy(image)
     return images

@@ -10,6 +10,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,9 +100,13 @@ def _version(name: str) -> str:
 def _read(reader: Any, config: DataConfig, folder: Path) -> tuple[Any, Any]:
     """(training set, test set) of a torchvision dataset class, downloaded into data.root where they are missing."""
     root = str(Path(config.root).expanduser())
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         return reader(root, train=True, download=True), reader(root, train=False, download=True)
     except (RuntimeError, OSError) as error:  # URLError is an OSError
+        for path in missing:  # torchvision makes the folders first
+            with suppress(OSError):
+                path.rmdir()
         raise ConfigError(
             "data.root",
             config.root,

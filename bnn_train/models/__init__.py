@@ -5,7 +5,9 @@ from collections.abc import Callable
 from torch import nn
 
 from bnn_train.binary import ste, weights
+from bnn_train.binary.ste import Ste
 from bnn_train.config import Config, check_choice, check_takes, options
+from bnn_train.errors import ConfigError
 from bnn_train.models.blocks import Parts
 from bnn_train.models.cnn import cnn
 from bnn_train.models.mlp import mlp
@@ -25,4 +27,10 @@ def build(config: Config, image_shape: tuple[int, int, int], num_classes: int) -
     )
     network, given = REGISTRY[config.model.name], options(config.model)
     check_takes("model", config.model.name, given, network)
-    return network(parts, image_shape, num_classes, **given)
+    built = network(parts, image_shape, num_classes, **given)
+    if not any(isinstance(layer, Ste | nn.ReLU) for layer in built):
+        remedy = (
+            "the last layer's inputs are real, so no activation of this network is binary; give two or more, or binarize_output"
+        )
+        raise ConfigError("model.hidden", config.model.hidden, remedy)
+    return built

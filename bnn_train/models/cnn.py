@@ -37,6 +37,8 @@ def cnn(
             f"{len(stages)} stages halve images {len(stages)} times, but these are {height}x{width}: "
             f"use at most {min(height, width).bit_length() - 1} stages or larger images",
         )
+    if kernel_size > min(height, width):
+        raise ConfigError("model.kernel_size", kernel_size, f"is larger than the images, {height}x{width}")
     layers: list[tuple[str, nn.Module]] = []
     number = 0
     for stage in stages:

@@ -24,6 +24,6 @@ def mlp(
     The first layer has binary weights and real inputs, unless `binarize_input`.
     """
     if not hidden:
-        raise ConfigError("model.hidden", hidden, "the mlp needs at least one hidden layer, for example [512]")
+        raise ConfigError("model.hidden", hidden, "the mlp needs hidden layers, for example [512,512]")
     layers = linear_layers(parts, math.prod(image_shape), num_classes, hidden, dropout, binarize_input, binarize_output)
     return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *layers]))

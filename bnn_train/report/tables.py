@@ -78,14 +78,15 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
 
 def evaluation_table(result: dict[str, Any]) -> str:
     """What bnn-eval found."""
-    table = Table("split", title=result["checkpoint"], box=box.SIMPLE_HEAD)
+    table = Table("split", box=box.SIMPLE_HEAD)
     for name in ("images", "accuracy", "loss"):
         table.add_column(name, justify="right")
     for split in ("test", "val"):
         if f"{split}_accuracy" in result:
             accuracy, loss = result[f"{split}_accuracy"], result[f"{split}_loss"]
-            table.add_row(split, f"{result[f'{split}_images']:,}", f"{accuracy:.4f}", f"{loss:.4f}")
-    return text(table)
+            table.add_row(split, f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}")
+    within = f" and {result['step']} steps" if result["step"] else ""
+    return f"{result['checkpoint']}, after epoch {result['epoch']}{within}\n{text(table)}"
 
 
 def text(table: Table) -> str:

@@ -126,7 +126,9 @@ def test_an_unreadable_image_is_named(load, pictures, content):
 
 def test_images_of_different_sizes(load, pictures):
     paint(pictures / "dog" / "4.png", size=(9, 9))
-    with pytest.raises(ConfigError, match=r"data\.image_size=null: the images differ in size, 8x6 \(0\.png\) and 9x9 \(4\.png\)"):
+    with pytest.raises(
+        ConfigError, match=r"data\.image_size=null: the images differ in size, 8x6 \(cat/0\.png\) and 9x9 \(dog/4\.png\)"
+    ):
         load()
     assert load(image_size=8).image_shape == (3, 8, 8)
 

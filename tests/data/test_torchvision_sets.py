@@ -80,6 +80,7 @@ def test_a_cut_file_without_its_archive_is_named(mnist):
 def test_no_files_and_no_network(mnist, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root=.*looked for in .*empty/MNIST/raw.*data=digits needs no files"):
         load_mnist(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()
 
 
 @pytest.fixture
@@ -147,5 +148,5 @@ def test_torchvision_that_does_not_fit_torch(command, misfit):
     assert f"torch {torch.__version__.split('+')[0]}" in error
     assert "pip install --upgrade --force-reinstall torch torchvision" in error
     assert "torchvision::nms does not exist" in error
-    result = command("model.hidden=[8]", "trainer.epochs=1", PYTHONPATH=misfit)
+    result = command("model.hidden=[8,8]", "trainer.epochs=1", PYTHONPATH=misfit)
     assert result.returncode == 0, result.stderr

@@ -24,7 +24,7 @@ def test_default_network_takes_images_of_many_sizes(compose, shape):
 
 
 def test_without_hidden_layers_features_go_to_the_output(compose):
-    model = models.build(compose("model=cnn", "model.stages=[[4]]", "model.hidden=[]"), (1, 8, 8), 10)
+    model = models.build(compose("model=cnn", "model.stages=[[4,4]]", "model.hidden=[]"), (1, 8, 8), 10)
     assert [type(layer).__name__ for layer in model][-3:] == ["BatchNorm2d", "Flatten", "Linear"]
 
 
@@ -40,3 +40,5 @@ def test_images_too_small_for_the_pools(compose):
         models.build(compose("model=cnn"), (1, 8, 7), 10)
     with pytest.raises(ConfigError, match="at least one stage"):
         models.build(compose("model=cnn", "model.stages=[]"), (1, 8, 8), 10)
+    with pytest.raises(ConfigError, match=r"model\.kernel_size=9: is larger than the images, 8x8"):
+        models.build(compose("model=cnn", "model.kernel_size=9"), (1, 8, 8), 10)

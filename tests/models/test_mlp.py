@@ -54,6 +54,14 @@ def test_each_sign_is_the_configured_estimator(compose):
     assert [(s.name, s.params, s.stochastic) for s in signs] == [("swish_sign", {"beta": 3.0}, True)] * 2
 
 
+@pytest.mark.parametrize("overrides", [("model.hidden=[9]",), ("model=cnn", "model.stages=[[4]]", "model.hidden=[]")])
+def test_a_network_without_a_binary_activation_is_refused(compose, overrides):
+    """It would be linear, and the estimator without effect."""
+    with pytest.raises(ConfigError, match="no activation of this network is binary"):
+        models.build(compose(*overrides), (1, 8, 8), 10)
+    models.build(compose(*overrides, "model.binarize_output=true"), (1, 8, 8), 10)
+
+
 def test_refusals(compose):
     with pytest.raises(ConfigError, match=r"model\.hidden=\[\]"):
         models.build(compose("model.hidden=[]"), (1, 8, 8), 10)

@@ -37,5 +37,8 @@ def test_result_and_evaluation_tables():
     text = tables.result_table({**summary, "images_per_second": 1234.5, "device": "cpu x"}, "outputs/x")
     for piece in ("98.76%", "50.00%", "epoch 3, the last", "5.0 s, 1,234 training images per second", "outputs/x"):
         assert piece in text
-    text = tables.evaluation_table({"checkpoint": "a.pt", "epoch": 3, "test_accuracy": 0.5, "test_loss": 1.25, "test_images": 1000})
-    assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "0.5000", "1.2500"]
+    text = tables.evaluation_table(
+        {"checkpoint": "a.pt", "epoch": 3, "step": 2, "test_accuracy": 0.5, "test_loss": 1.25, "test_images": 1000}
+    )
+    assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "50.00%", "1.2500"]
+    assert text.startswith("a.pt, after epoch 3 and 2 steps\n")
