@@ -8,7 +8,8 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,52 @@ from bnn_train.errors import ConfigError
 FORMAT = 1  # raise it when the meaning of what is saved changes
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a full disk or a folder that cannot be written to into a ConfigError with the file's name."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch reports a write that failed as a RuntimeError
+        reason = next((e for e in (error, error.__context__) if isinstance(e, OSError)), error)
+        remedy = f"could not be written ({reason}); free or open it, then continue; what was saved before is whole"
+        raise ConfigError("file", path, remedy) from error
+
+
 def save(state: dict[str, Any], path: Path, keep: Path | None = None) -> None:
     """Writes `state` (plain types and tensors) to `path`; what was there stays as `keep`, if given.
 
-    Raises ConfigError where the disk is full or the folder cannot be written to; the older files are then as before.
+    Raises ConfigError where it cannot be written; the older files are then as before.
     """
     temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            _second_name(path, keep)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch reports a write that failed as a RuntimeError
-        temporary.unlink(missing_ok=True)
-        reason = next((e for e in (error, error.__context__) if isinstance(e, OSError)), error)
-        remedy = f"could not be written ({reason}); free or open it, then continue; what was saved before is whole"
-        raise ConfigError("checkpoint", path, remedy) from error
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                _second_name(path, keep)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:
     """Writes a whole text file or, on a crash, leaves the old one."""
     temporary = path.with_name(path.name + ".tmp")
-    try:
+    with writing(path):
         with open(temporary, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise ConfigError("file", path, f"could not be written ({error}); free or open it, then continue") from error
+
+
+def append_line(line: str, path: Path) -> None:
+    """Adds a line to a text file."""
+    with writing(path), open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def _second_name(path: Path, keep: Path) -> None:

@@ -27,11 +27,7 @@ def _metrics_file(path: Path, history: list[Row]) -> Logger:
     """One JSON object per line and epoch. No times in it: the same command with the same seed writes the same file."""
     checkpoint.write_text("".join(json.dumps(row) + "\n" for row in history), path)
 
-    def write(row: Row) -> None:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    return write
+    return lambda row: checkpoint.append_line(json.dumps(row), path)
 
 
 def _tensorboard(folder: Path, done: int) -> Logger:

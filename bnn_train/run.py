@@ -34,11 +34,8 @@ def run(config: Config, run_dir: Path, typed: Collection[str] | None = None) -> 
     checkpoints already written stay.
     """
     with run_folder.locked(run_dir):
-        file = Path(config.resume or "")
-        state = checkpoint.load(file, "resume") if file.suffix == ".pt" else checkpoint.latest(run_dir / "checkpoints")
+        state = _state(config, run_dir)
         if state is None:
-            if config.resume:
-                raise ConfigError("resume", config.resume, "holds no checkpoints/last.pt; give the directory of a run")
             return _train(config, run_dir, None)
         config = resume.settle(state, config, typed)
         summary = run_folder.read_summary(run_dir)
@@ -46,6 +43,20 @@ def run(config: Config, run_dir: Path, typed: Collection[str] | None = None) -> 
             log.info("%s is finished; trainer.epochs=N with a larger N would extend it", _for_people(run_dir))
             return summary
         return _train(config, run_dir, state)
+
+
+def _state(config: Config, run_dir: Path) -> dict[str, Any] | None:
+    """Where the run in `run_dir` is, or None for a new run. Raises ConfigError where `resume` names no run."""
+    file = Path(config.resume or "")
+    if file.suffix == ".pt":
+        named = checkpoint.load(file, "resume")
+        if file.resolve().parent != (run_dir / "checkpoints").resolve():
+            raise ConfigError("resume", file, "is not in the checkpoints/ of a run directory; init_from starts a new run from it")
+        return named
+    state = checkpoint.latest(run_dir / "checkpoints")
+    if state is None and config.resume:
+        raise ConfigError("resume", config.resume, "holds no checkpoints/last.pt; give the directory of a run")
+    return state
 
 
 def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summary:

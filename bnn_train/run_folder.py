@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bnn_train.checkpoint import append_line
 from bnn_train.errors import Busy, ConfigError
 
 
@@ -49,13 +50,19 @@ def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, secon
     seconds: of the whole epoch, with evaluation and saving.
     """
     line = {"epoch": epoch, "images": images, "train_seconds": train_seconds, "seconds": seconds}
-    with open(run_dir / "times.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_line(json.dumps(line), run_dir / "times.jsonl")
 
 
 def total_times(run_dir: Path) -> dict[str, float]:
-    """{"seconds", "images_per_second"} over all epochs; where an epoch was repeated after a crash, its last line counts."""
-    lines = [json.loads(line) for line in (run_dir / "times.jsonl").read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    times = {line["epoch"]: line for line in lines}.values()
-    images, train_seconds, seconds = (sum(time[key] for time in times) for key in ("images", "train_seconds", "seconds"))
-    return {"seconds": seconds, "images_per_second": images / train_seconds}
+    """{"seconds", "images_per_second"} over all epochs.
+
+    Where an epoch was repeated after a crash, its last line counts; a line that a crash cut short does not.
+    """
+    file = run_dir / "times.jsonl"
+    times = {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        with suppress(json.JSONDecodeError):
+            time = json.loads(line)
+            times[time["epoch"]] = time
+    images, train_seconds, seconds = (sum(t[key] for t in times.values()) for key in ("images", "train_seconds", "seconds"))
+    return {"seconds": seconds, "images_per_second": images / train_seconds if train_seconds else 0.0}

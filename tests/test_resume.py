@@ -149,20 +149,22 @@ def test_every_part_of_the_state_is_needed(compose, tmp_path, monkeypatch, key):
     assert split_run_differences(config, tmp_path, monkeypatch, 5, forget)
 
 
-def test_a_stop_between_steps_saves_that_step(compose, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("stop", "epoch", "step"), [(10, 1, 2), (7, 0, 7), (21, 2, 5)])
+def test_a_stop_between_steps_saves_that_step(compose, tmp_path, monkeypatch, stop, epoch, step):
     """SIGINT, as the handler sees it: the step is finished, saved, and the run continues to the same end."""
     config = compose(*MLP)
     run(config, tmp_path / "whole")
     calls = itertools.count(1)
 
     def check():
-        if next(calls) == 10:
+        if next(calls) == stop:
             raise interrupt.Interrupted(2)
 
     monkeypatch.setattr(interrupt, "deferred", lambda: nullcontext(check))
     with pytest.raises(interrupt.Interrupted):
         run(config, tmp_path / "split")
-    assert (state_of(tmp_path / "split")["trainer"]["step"], len(state_of(tmp_path / "split")["trainer"]["history"])) == (2, 1)
+    state = state_of(tmp_path / "split")["trainer"]
+    assert (len(state["history"]), state["step"]) == (epoch, step)
     monkeypatch.undo()
     disturb()
     run(config, tmp_path / "split")
@@ -281,6 +283,19 @@ def test_times_of_a_repeated_epoch_count_once(tmp_path):
     add_time(tmp_path, 2, 100, 50.0, 60.0)
     add_time(tmp_path, 2, 40, 1.0, 3.0)
     assert total_times(tmp_path) == {"seconds": 5.0, "images_per_second": 70.0}
+    with open(tmp_path / "times.jsonl", "a") as file:
+        file.write('{"epoch": 3, "ima')  # a crash within a line
+    add_time(tmp_path, 3, 40, 1.0, 3.0)  # is lost with it
+    add_time(tmp_path, 4, 140, 2.0, 3.0)
+    assert total_times(tmp_path) == {"seconds": 8.0, "images_per_second": 70.0}
+    assert total_times(tmp_path / "none") == {"seconds": 0, "images_per_second": 0.0}
+
+
+def test_a_checkpoint_outside_a_run_directory_is_not_continued(small, tmp_path):
+    run(small(), tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.pt").rename(tmp_path / "copy.pt")
+    with pytest.raises(ConfigError, match=r"resume=.*copy\.pt: is not in the checkpoints/ of a run directory; init_from"):
+        run(small(f"resume={tmp_path / 'copy.pt'}"), tmp_path / "other")
 
 
 def test_metrics_are_the_history_of_the_checkpoint(small, tmp_path):
