@@ -39,6 +39,7 @@ def train() -> None:
     if name is not None and {"-m", "--multirun"} & set(sys.argv):
         # An override like any other, so that every job agrees on it, wherever it runs; beside another, as argparse wants them.
         sys.argv.insert(next(i for i, argument in enumerate(sys.argv) if i and "=" in argument), f"sweep.name={name}")
+    logging.raiseExceptions = False  # a log file on a full disk: the error that names the checkpoint is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()

@@ -82,6 +82,18 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
     assert (refused.returncode, refused.stderr.startswith("error: sweep=")) == (2, True)
 
 
+def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):
+    """No job is started twice: each log names its run directory once."""
+    line = [sys.executable, "-m", "bnn_train", "-m", "seed=0,1,2,3", "trainer.epochs=40", "model.hidden=[8,8]", "sweep.name=shared"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pair = [subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in "ab"]
+    errors = [process.communicate(timeout=120)[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+    logs = list((tmp_path / "sweeps" / "shared").glob("*/train.log"))
+    assert len(logs) == 4
+    assert [log.read_text().count("run directory:") for log in logs] == [1] * 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers_give_the_numbers_of_the_plain_sweep(command, tmp_path, launcher):
