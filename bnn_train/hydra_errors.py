@@ -17,7 +17,8 @@ def one_line(error: Exception) -> str:
     """What is wrong, and what would be right."""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
-        return f"{group}={option}: must be one of {', '.join(error.options)}"
+        more = "; others come with pip install 'bnn-train[sweep]'" if group in ("hydra/launcher", "hydra/sweeper") else ""
+        return f"{group}={option}: must be one of {', '.join(error.options)}{more}"
     if isinstance(error, MissingMandatoryValue):
         return f"{getattr(error, 'full_key', '')}: needs a value"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -91,6 +91,7 @@ def test_tab_completion(command):
     ("argument", "code", "message"),
     [
         ("ste=foo", 1, "ste=foo: must be one of approx_sign, clamped_grad, clipped,"),
+        ("hydra/launcher=nosuch", 1, "hydra/launcher=nosuch: must be one of basic"),
         ("stee=tanh", 1, "stee: there is no such key; did you mean ste?"),
         ("ste.klip=1", 1, "ste.klip: there is no such key; did you mean ste.clip?"),
         ("lr=0.1", 1, "lr: there is no such key; did you mean optimizer.lr?"),
