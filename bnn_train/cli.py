@@ -100,7 +100,7 @@ def _train(composed: DictConfig) -> float:
     except (Interrupted, KeyboardInterrupt) as stop:
         sys.exit(getattr(stop, "exit_code", 130))  # also ends a sweep
     except Busy as error:
-        sys.stderr.write(f"{error}\n")  # not into the log, which is the other process's
+        sys.stderr.write(f"{'skipped' if in_sweep else 'error'}: {error}\n")  # not into the log, which is the other process's
         if in_sweep:
             return math.nan
         sys.exit(error.exit_code)
@@ -153,7 +153,7 @@ def evaluate() -> None:
         "path", type=Path, help="a run directory (its best.pt, or last.pt where nothing was held out), or a checkpoint"
     )
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps (default: auto)")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps (default: as in training)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
     try:

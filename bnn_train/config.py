@@ -44,6 +44,15 @@ def check_takes(
             raise ConfigError(f"{group}.{key}", None, f"{group}={name} needs a value here")
 
 
+# Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
+FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every")
+
+
+def within(key: str, names: Collection[str]) -> bool:
+    """Whether a dotted key is one of `names`, or below one."""
+    return any(key == name or key.startswith(name + ".") for name in names)
+
+
 def flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}; lists are values."""
     leaves: dict[str, Any] = {}

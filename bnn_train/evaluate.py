@@ -10,17 +10,19 @@ from bnn_train.resume import config_of, data_signature
 from bnn_train.trainer import evaluate
 
 
-def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: str = "auto") -> dict[str, Any]:
+def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: str | None = None) -> dict[str, Any]:
     """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
 
-    `data_root` replaces the configuration's. Raises ConfigError for a file that is no checkpoint, and as loading the data does.
+    `data_root` and `device_name` replace the configuration's.
+
+    Raises ConfigError for a file that is no checkpoint, and as loading the data does.
     """
     file = checkpoint.find(path, "path")
     state = checkpoint.load(file, "path")
     config = config_of(state)
     if data_root is not None:
         config.data.root = data_root
-    where = device.choose(device_name)
+    where = device.choose(device_name or config.device)
     data = datasets.load(config.data, where)
     if any(state["data"][key] != value for key, value in data_signature(data).items()):
         raise ConfigError(

@@ -9,12 +9,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from bnn_train import checkpoint
-from bnn_train.config import Config, flat
+from bnn_train.config import FREE, Config, flat, within
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
-
-# What may differ from the stored configuration, since it cannot change the result. The device's kind is checked apart.
-FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every")
 
 
 def config_of(state: dict[str, Any]) -> Config:
@@ -28,12 +25,13 @@ def settle(state: dict[str, Any], asked: Config, typed: Collection[str] | None) 
     """The configuration to continue with: the stored one, with what `asked` changes of it by right.
 
     typed: the keys or groups that the user named ("ste", "optimizer.lr"; "experiment" stands for all), None for all. Of these, the
-    FREE ones are taken over, `trainer.epochs` may extend the run, and any other that differs raises ConfigError.
+    FREE ones (config.py) are taken over, the device's kind being checked apart; `trainer.epochs` may extend the run; and any other
+    that differs raises ConfigError.
     """
     stored, new = flat(state["config"]), flat(asdict(asked))
     whole = typed is None or "experiment" in typed
     new["resume"] = stored["resume"]  # not part of what is run
-    keys = [key for key in new if whole or any(_within(key, name) for name in typed or ())]
+    keys = [key for key in new if whole or within(key, typed or ())]
     done = len(state["trainer"]["history"])
     differ = []
     for key in keys:
@@ -43,7 +41,7 @@ def settle(state: dict[str, Any], asked: Config, typed: Collection[str] | None) 
             if new[key] < done:
                 raise ConfigError(key, new[key], f"the run has {done} epochs behind it already")
             stored[key] = new[key]
-        elif any(_within(key, name) for name in FREE):
+        elif within(key, FREE):
             stored[key] = new[key]
         else:
             differ.append(key)
@@ -64,10 +62,6 @@ def _nested(values: dict[str, Any]) -> dict[str, Any]:
             node = node.setdefault(part, {})
         node[name] = value
     return tree
-
-
-def _within(key: str, name: str) -> bool:
-    return key == name or key.startswith(name + ".")
 
 
 def data_signature(data: Data) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter is filelock's for a file system without locks
         raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error})") from error
     (run_dir / "failure.txt").unlink(missing_ok=True)  # of an earlier try, as a job of a sweep
     try:

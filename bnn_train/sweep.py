@@ -14,11 +14,10 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train.config import FREE, within
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
 
-# Overrides that do not change a job's result, and so are not part of its name: a sweep goes on where its data have moved.
-_NOT_IN_NAMES = ("sweep.name", "data.root", "data.cache_dir", "logger", "device", "trainer.checkpoint_every")
 _LONGEST_NAME = 150  # characters; file systems end at 255
 
 
@@ -40,12 +39,12 @@ def sweep_dir(root: DictConfig) -> str:
 
 
 def job_dir(overrides: list[str]) -> str:
-    """A folder name that is a pure function of a job's overrides, whatever their order."""
-    named = sorted(override for override in overrides if override.split("=")[0] not in _NOT_IN_NAMES)
-    name = re.sub(r"[^\w.,=+\[\]-]", "_", ",".join(named)) or "defaults"
-    if len(name) <= _LONGEST_NAME:
+    """A folder name that is a pure function of the overrides that can change a job's result, whatever their order."""
+    given = ",".join(sorted(override for override in overrides if not within(override.split("=")[0], FREE))) or "defaults"
+    name = re.sub(r"[^\w.,=+\[\]-]", "_", given)
+    if name == given and len(name) <= _LONGEST_NAME:
         return name
-    return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(','.join(named).encode()).hexdigest()[:8]}"
+    return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"  # no two jobs share a folder
 
 
 def check_writable(key: str, folder: Path) -> None:

@@ -37,7 +37,8 @@ def test_a_jobs_directory_is_a_function_of_its_overrides():
     name = sweep.job_dir(["ste=tanh", "seed=0", "model.hidden=[8,8]", "sweep.name=x", "data.root=/somewhere", "device=cpu"])
     assert name == "model.hidden=[8,8],seed=0,ste=tanh"
     assert name == sweep.job_dir(["seed=0", "model.hidden=[8,8]", "ste=tanh"])
-    assert sweep.job_dir(["a=b/c", "d='x y'"]) == "a=b_c,d=_x_y_"
+    assert sweep.job_dir(["a=b/c"]).startswith("a=b_c-")
+    assert len({sweep.job_dir([f"a=b{c}c"]) for c in "/_: "}) == 4  # what a folder name cannot hold still tells jobs apart
     assert sweep.job_dir([]) == "defaults"
     long = [f"key{i}={'v' * 10}" for i in range(30)]
     assert len(sweep.job_dir(long)) == 150
@@ -77,7 +78,9 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
     line = [sys.executable, "-c", code, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     shown = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert shown.stdout.strip() in result.stdout.replace("sweeps/s", str(folder)) or "1 failed" in shown.stdout
+    printed, at_the_end = (text[text.index("  rank ") :].split() for text in (shown.stdout, result.stdout))
+    assert printed == at_the_end
+    assert (shown.returncode, "1 failed" in shown.stdout) == (0, True)
     refused = subprocess.run([*line[:-1], str(tmp_path / "none")], env=environment, capture_output=True, text=True)
     assert (refused.returncode, refused.stderr.startswith("error: sweep=")) == (2, True)
 
