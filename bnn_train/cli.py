@@ -116,7 +116,7 @@ def _train(composed: DictConfig) -> float:
             return math.nan
         sys.exit(getattr(error, "exit_code", 1))
     # Test numbers choose nothing: without held-out images there is nothing to maximise.
-    return summary.get("val_accuracy", math.nan)
+    return next((summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary), math.nan)
 
 
 def _share_threads(jobs: int | None) -> None:
@@ -154,13 +154,16 @@ def evaluate() -> None:
     )
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps (default: as in training)")
+    parser.add_argument(
+        "--samples", metavar="N", type=int, help="also evaluate an ensemble of N networks drawn from a stochastic one"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
     try:
         from bnn_train.evaluate import evaluate_checkpoint
         from bnn_train.report.tables import evaluation_table
 
-        result = evaluate_checkpoint(arguments.path, arguments.data_root, arguments.device)
+        result = evaluate_checkpoint(arguments.path, arguments.data_root, arguments.device, arguments.samples)
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

@@ -144,10 +144,13 @@ class SteConfig:
     stochastic: bool = False  # binarize with the matching noise while training; evaluation adds none
     clip: float | None = None  # clipped: half width of the window in which gradients pass
     beta: float | None = None  # swish_sign: steepness
+    scale: float | None = None  # uniform, triangular, logistic, normal, reinmax, gumbel: the noise is scale * (its standard form)
+    temperature: float | None = None  # gumbel: of the relaxation; the nearer to 0, the nearer to the sign
+    hard: bool | None = None  # gumbel: true is the sign with the relaxation's derivative, false the relaxation itself
 
     def __post_init__(self) -> None:
-        _positive("ste.clip", self.clip)
-        _positive("ste.beta", self.beta)
+        for key in ("clip", "beta", "scale", "temperature"):
+            _positive(f"ste.{key}", getattr(self, key))
         if self.name == "none" and self.stochastic:
             raise ConfigError("ste.stochastic", True, "ste=none leaves activations real and takes no noise; choose an estimator")
 
@@ -156,25 +159,37 @@ class SteConfig:
 class WeightsConfig:
     name: str = MISSING
     clip: float | None = None  # latent weights are clipped to [-clip, clip] after each step; null: never
-    ste: str | None = None  # estimator of the weights; null: that of the activations (identity where ste=none)
+    ste: str | None = None  # sign: estimator of the weights; null: that of the activations (identity where ste=none)
+    noise: str | None = None  # stochastic: distribution F of P(w = +1) = F(latent): uniform, triangular, logistic, normal
+    scale: float | None = None  # stochastic: of that distribution
+    kl: float | None = None  # stochastic: weight of the KL divergence from fair coins; shrinks the latents by 1 / (1 + lr * kl)
+    init: float | None = None  # stochastic: size of every latent weight at the start, signs at random; null: as torch draws them
 
     def __post_init__(self) -> None:
-        _positive("weights.clip", self.clip)
+        for key in ("clip", "scale", "init"):
+            _positive(f"weights.{key}", getattr(self, key))
+        _in_range("weights.kl", self.kl, 0, math.inf)
         for key in ("clip", "ste"):
             if self.name == "real" and getattr(self, key) is not None:
                 raise ConfigError(f"weights.{key}", getattr(self, key), "weights=real binarizes nothing; leave it null")
+        if self.name == "binary" and self.clip is not None:
+            raise ConfigError("weights.clip", self.clip, "weights=binary has no latent weights; leave it null")
 
 
 @dataclass
 class OptimizerConfig:
     name: str = MISSING
-    lr: float = MISSING  # peak learning rate; the scheduler multiplies it
+    lr: float = MISSING  # peak learning rate (bop, bayesbinn: Adam's, for all but the binary weights); the scheduler multiplies it
     weight_decay: float = 0.0  # on weights; adam and sgd add it to the gradient, adamw shrinks the weights by lr * weight_decay
     decay_norm_and_bias: bool = False  # true: weight decay on BatchNorm and biases too
     betas: list[float] | None = None  # adam, adamw: decay of the running means of the gradient and of its square
     eps: float | None = None  # adam, adamw: added to the root of the latter
     momentum: float | None = None  # sgd
     nesterov: bool | None = None  # sgd
+    threshold: float | None = None  # bop: size that the mean gradient of a weight must reach to flip it
+    gamma: float | None = None  # bop: share of the new gradient in that mean
+    scheduled: list[str] | None = None  # bop: which of gamma and threshold the scheduler multiplies, as it does lr
+    natural_lr: float | None = None  # bayesbinn: step size of the latent (natural) parameters; the scheduler multiplies it
 
     def __post_init__(self) -> None:
         _positive("optimizer.lr", self.lr)
@@ -183,6 +198,13 @@ class OptimizerConfig:
             raise ConfigError("optimizer.betas", self.betas, "must be two numbers in [0, 1)")
         _positive("optimizer.eps", self.eps)
         _in_range("optimizer.momentum", self.momentum, 0, 1)
+        _in_range("optimizer.threshold", self.threshold, 0, math.inf)
+        for key in ("gamma", "natural_lr"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value <= 1:
+                raise ConfigError(f"optimizer.{key}", value, "must be in (0, 1]")
+        for key in self.scheduled or []:
+            check_choice("optimizer.scheduled", key, ("gamma", "threshold"))
         if self.nesterov and not self.momentum:
             raise ConfigError("optimizer.nesterov", True, "needs optimizer.momentum above 0, for example 0.9")
 
@@ -236,6 +258,16 @@ class TrainerConfig:
 
 
 @dataclass
+class EvalConfig:
+    mode: str = "deterministic"  # deterministic: without noise; ensemble: that, and the mean prediction of sampled networks
+    samples: int = 10  # networks in the ensemble
+
+    def __post_init__(self) -> None:
+        check_choice("eval.mode", self.mode, ("deterministic", "ensemble"))
+        _at_least("eval.samples", self.samples, 1)
+
+
+@dataclass
 class LoggerConfig:
     tensorboard: bool = False  # also write tensorboard/ into the run directory
 
@@ -259,6 +291,7 @@ class Config:
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
+    eval: EvalConfig = field(default_factory=EvalConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps
@@ -276,5 +309,12 @@ class Config:
             raise ConfigError("model.binarize_input", True, "needs an estimator, but ste=none leaves activations real")
         if self.model.binarize_output and self.ste.name == "none":
             raise ConfigError("model.binarize_output", True, "needs an estimator, but ste=none leaves activations real")
+        if (self.optimizer.name == "bop") != (self.weights.name == "binary"):
+            remedy = (
+                "optimizer=bop flips weights that are -1 or +1 themselves, and nothing else can: weights=binary goes with it alone"
+            )
+            raise ConfigError("weights", self.weights.name, remedy)
+        if self.optimizer.name == "bayesbinn" and self.weights.name != "stochastic":
+            raise ConfigError("weights", self.weights.name, "optimizer=bayesbinn needs weights that are drawn: weights=bayesbinn")
         if self.scheduler.warmup > self.trainer.epochs:
             raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")

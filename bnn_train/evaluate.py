@@ -4,16 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from bnn_train import checkpoint, device, models
+from bnn_train.config import EvalConfig
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 from bnn_train.resume import config_of, data_signature
 from bnn_train.trainer import evaluate
 
 
-def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: str | None = None) -> dict[str, Any]:
+def evaluate_checkpoint(
+    path: Path, data_root: str | None = None, device_name: str | None = None, samples: int | None = None
+) -> dict[str, Any]:
     """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
 
-    `data_root` and `device_name` replace the configuration's.
+    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added.
 
     Raises ConfigError for a file that is no checkpoint, and as loading the data does.
     """
@@ -22,6 +25,8 @@ def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: s
     config = config_of(state)
     if data_root is not None:
         config.data.root = data_root
+    if samples is not None:
+        config.eval = EvalConfig("ensemble", samples)
     where = device.choose(device_name or config.device)
     data = datasets.load(config.data, where)
     if any(state["data"][key] != value for key, value in data_signature(data).items()):
@@ -34,6 +39,6 @@ def evaluate_checkpoint(path: Path, data_root: str | None = None, device_name: s
     result: dict[str, Any] = {"checkpoint": str(file), "epoch": len(state["trainer"]["history"]), "step": state["trainer"]["step"]}
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
-            loss, accuracy = evaluate(model, split, config)
-            result |= {f"{name}_accuracy": accuracy, f"{name}_loss": loss, f"{name}_images": len(split)}
+            result |= {f"{name}_{measure}": value for measure, value in evaluate(model, split, config).items()}
+            result[f"{name}_images"] = len(split)
     return result

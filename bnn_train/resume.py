@@ -28,7 +28,7 @@ def settle(state: dict[str, Any], asked: Config, typed: Collection[str] | None) 
     FREE ones (config.py) are taken over, the device's kind being checked apart; `trainer.epochs` may extend the run; and any other
     that differs raises ConfigError.
     """
-    stored, new = flat(state["config"]), flat(asdict(asked))
+    stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
     whole = typed is None or "experiment" in typed
     new["resume"] = stored["resume"]  # not part of what is run
     keys = [key for key in new if whole or within(key, typed or ())]

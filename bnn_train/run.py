@@ -68,7 +68,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
     if config.init_from is not None and state is None:
         resume.load_weights(model, Path(config.init_from))
-    optimizer = optimizers.build(config.optimizer, model)
+    optimizer = optimizers.build(config.optimizer, model, len(data.train))
 
     checkpoints = run_dir / "checkpoints"
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
@@ -142,8 +142,11 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
 
 
 def best_epoch(history: list[Row]) -> int:
-    """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals. Test numbers choose nothing."""
-    return max(history, key=lambda row: (row["val_accuracy"], -row["epoch"]))["epoch"]
+    """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals; with an ensemble, by its accuracy.
+
+    Test numbers choose nothing.
+    """
+    return max(history, key=lambda row: (row.get("val_ensemble_accuracy", row["val_accuracy"]), -row["epoch"]))["epoch"]
 
 
 def _for_people(path: Path) -> Path:
@@ -168,9 +171,8 @@ def _data_line(config: Config, data: Data) -> str:
 
 def _epoch_line(row: Row, trainer: Trainer, config: Config) -> str:
     """One line per epoch: the record on the terminal and in train.log."""
-    accuracies = "  ".join(
-        f"{name} {row[f'{name}_accuracy']:.2%}" for name in ("train", "val", "test") if f"{name}_accuracy" in row
-    )
+    names = ("train", "val", "val_ensemble", "test", "test_ensemble")
+    accuracies = "  ".join(f"{name.replace('_', ' ')} {row[f'{name}_accuracy']:.2%}" for name in names if f"{name}_accuracy" in row)
     images, seconds = (sum(column) for column in zip(*trainer.speeds, strict=True))
     left = (config.trainer.epochs - row["epoch"]) * trainer.steps * config.trainer.batch_size * seconds / max(images, 1)
     speed = trainer.speeds[-1][0] / trainer.speeds[-1][1]

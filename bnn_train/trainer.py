@@ -1,22 +1,24 @@
 """The loop: fit, train one epoch, evaluate. Knows no files, no signals and no terminal but the progress bar."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from bnn_train.binary.layers import clip_latent_weights, latent_weights
+from bnn_train.binary.layers import binary_layers, constrain, is_stochastic, sampling
 from bnn_train.binary.ste import Ste
 from bnn_train.config import Config
 from bnn_train.data.batches import eval_batches, train_batches
 from bnn_train.data.splits import Data, Split
 from bnn_train.errors import Diverged
 from bnn_train.optim import schedules
+from bnn_train.optim.optimizers import Together
 
 LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
 
@@ -35,7 +37,7 @@ class Trainer:
         self,
         config: Config,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Together,
         data: Data,
         after_step: Callable[[], None] = lambda: None,
     ) -> None:
@@ -48,7 +50,7 @@ class Trainer:
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
         self.speeds: list[tuple[int, float]] = []  # (images, seconds) of the training steps that this object did of each epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
-        self._latents = latent_weights(model)
+        self._binary_layers = binary_layers(model)
         self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
 
     @property
@@ -70,7 +72,7 @@ class Trainer:
             }
             for name, split in (("val", self.data.val), ("test", self.data.test)):
                 if split is not None:
-                    row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(self.model, split, self.config)
+                    row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
             self.check_finite()
             self.history.append(row)
             self.step = 0
@@ -86,8 +88,9 @@ class Trainer:
         with self._bar() as bar:
             looked = time.monotonic()
             for inputs, labels in batches:
+                share = self._lr_share(self.epoch * self.steps + self.step)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.learning_rate(self.step)
+                    group.update({key: value * share for key, value in group["scheduled"].items()})
                 for ste in self._annealed:
                     ste.progress = (self.epoch + self.step / self.steps) / trainer.epochs
 
@@ -98,8 +101,8 @@ class Trainer:
                 if trainer.clip_grad_norm is not None:
                     nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip_grad_norm)
                 self.optimizer.step()
-                if self.config.weights.clip is not None:
-                    clip_latent_weights(self._latents, self.config.weights.clip)
+                for layer in self._binary_layers:
+                    constrain(layer, share * self.config.optimizer.lr, self.config.weights.clip)
 
                 self.losses[self.step] = loss.detach()
                 self.correct += (logits.argmax(dim=1) == labels).sum()
@@ -164,13 +167,30 @@ class Trainer:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, config: Config) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy in [0, 1]) on a split, with running BatchNorm statistics and without noise."""
+def evaluate(model: nn.Module, split: Split, config: Config) -> dict[str, float]:
+    """Mean cross-entropy (`loss`) and `accuracy` in [0, 1] on a split, with running BatchNorm statistics and without noise.
+
+    With eval.mode=ensemble also `ensemble_loss` and `ensemble_accuracy`: those of the mean of the probabilities that `eval.samples`
+    networks drawn from the stochastic one predict; they leave torch's generators as they were. Without noise the two are the same.
+    """
     model.eval()
-    loss = torch.zeros((), device=split.labels.device)
-    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
-    for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
-        logits: Tensor = model(inputs)
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(dim=1) == labels).sum()
-    return loss.item() / len(split), correct.item() / len(split)
+    samples = config.eval.samples if config.eval.mode == "ensemble" and is_stochastic(model) else 0
+    device = split.labels.device
+    losses, correct = torch.zeros(2, device=device), torch.zeros(2, dtype=torch.int64, device=device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):
+        if samples:
+            torch.manual_seed(config.seed)
+        for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
+            alone = together = F.log_softmax(model(inputs), dim=1)
+            if samples:
+                with sampling(model):
+                    drawn = torch.stack([F.log_softmax(model(inputs), dim=1) for _ in range(samples)])
+                together = drawn.logsumexp(dim=0) - math.log(samples)
+            for i, log_probabilities in enumerate((alone, together)):
+                losses[i] += F.nll_loss(log_probabilities, labels, reduction="sum")
+                correct[i] += (log_probabilities.argmax(dim=1) == labels).sum()
+    (loss, ensemble_loss), (accuracy, ensemble_accuracy) = (losses / len(split)).tolist(), (correct / len(split)).tolist()
+    result = {"loss": loss, "accuracy": accuracy}
+    if config.eval.mode == "ensemble":
+        result |= {"ensemble_loss": ensemble_loss, "ensemble_accuracy": ensemble_accuracy}
+    return result

@@ -22,20 +22,31 @@ def test_every_group_is_a_folder():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_builds(compose, option):
-    config = compose(option)
+    config = compose(option, *(["optimizer=bop"] if option == "weights=binary" else []))
     model = models.build(config, (3, 32, 32), 10)
-    optimizers.build(config.optimizer, model)
+    optimizers.build(config.optimizer, model, 100)
     assert 0 < schedules.build(config.scheduler, 10, config.trainer.epochs)(0) <= 1
     weights.build(config.weights, config.ste)
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith(("experiment", "trainer", "data"))])
-@pytest.mark.parametrize("other", ["ste=tanh", "ste=none", "weights=real weights.clip=null", "optimizer=sgd", "scheduler=cosine"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "ste=tanh",
+        "ste=none",
+        "weights=real weights.clip=null",
+        "optimizer=sgd",
+        "optimizer=bop",
+        "optimizer=bayesbinn",
+        "scheduler=cosine",
+    ],
+)
 def test_every_experiment_lets_its_parts_be_exchanged(compose, option, other):
     """An experiment that sets a value which only its own options take would make a sweep over options fail."""
     config = compose(option, *other.split())
     model = models.build(config, (3, 32, 32), 10)
-    optimizers.build(config.optimizer, model)
+    optimizers.build(config.optimizer, model, 100)
     schedules.build(config.scheduler, 10, config.trainer.epochs)
 
 
@@ -78,7 +89,17 @@ def test_the_classic_script_to_the_letter(compose):
         ("model.stages=[[-8]]", "model.stages=[-8]: every size must be a whole number of at least 1"),
         ("model.pad_value=2", "model.pad_value=2: must be one of 0, 1, -1"),
         ("ste.clip=0", "ste.clip=0.0: must be a number above 0"),
+        ("ste.scale=0", "ste.scale=0.0: must be a number above 0"),
+        ("ste.temperature=-1", "ste.temperature=-1.0: must be a number above 0"),
         ("weights.clip=-1", "weights.clip=-1.0: must be a number above 0"),
+        ("weights.scale=0", "weights.scale=0.0: must be a number above 0"),
+        ("weights.kl=-1", "weights.kl=-1.0: must be in [0, inf)"),
+        ("optimizer.threshold=-1", "optimizer.threshold=-1.0: must be in [0, inf)"),
+        ("optimizer.gamma=0", "optimizer.gamma=0.0: must be in (0, 1]"),
+        ("optimizer.natural_lr=1.5", "optimizer.natural_lr=1.5: must be in (0, 1]"),
+        ("optimizer.scheduled=[lr]", "optimizer.scheduled=lr: must be one of gamma, threshold"),
+        ("eval.mode=mean", "eval.mode=mean: must be one of deterministic, ensemble"),
+        ("eval.samples=0", "eval.samples=0: must be a whole number of at least 1"),
         ("optimizer.lr=0", "optimizer.lr=0.0: must be a number above 0"),
         ("optimizer.lr=nan", "optimizer.lr=nan: must be a number above 0"),
         ("optimizer.lr=inf", "optimizer.lr=inf: must be a number above 0"),
@@ -113,6 +134,10 @@ def test_a_bad_value_is_named_with_the_remedy(compose, override, message):
         (["ste=none", "model.binarize_output=true"], "model.binarize_output"),
         (["weights=real", "weights.clip=1"], "weights.clip"),
         (["weights=real", "weights.ste=tanh"], "weights.ste"),
+        (["weights=binary", "optimizer=bop", "weights.clip=1"], "weights.clip"),
+        (["optimizer=bop", "weights=sign"], "weights"),
+        (["optimizer=adam", "weights=binary"], "weights"),
+        (["optimizer=bayesbinn", "weights=sign"], "weights"),
     ],
 )
 def test_values_that_contradict_each_other(compose, overrides, key):

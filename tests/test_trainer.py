@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bnn_train import models
+from bnn_train.binary.layers import sampling
 from bnn_train.binary.ste import Ste, sign
 from bnn_train.data import datasets
 from bnn_train.data.batches import train_batches
@@ -23,7 +24,7 @@ def trainer(small):
         data = datasets.load(config.data, CPU)
         torch.manual_seed(config.seed)
         model = models.build(config, data.image_shape, len(data.classes))
-        return Trainer(config, model, optimizers.build(config.optimizer, model), data, after_step)
+        return Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), data, after_step)
 
     return function
 
@@ -68,18 +69,67 @@ def test_evaluate_is_mean_loss_and_accuracy_whatever_the_batch(trainer):
     t.model.eval()
     inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
     logits = t.model(inputs)
-    expected = F.cross_entropy(logits, t.data.test.labels).item(), (logits.argmax(1) == t.data.test.labels).float().mean().item()
+    accuracy = (logits.argmax(1) == t.data.test.labels).float().mean().item()
+    expected = {"loss": F.cross_entropy(logits, t.data.test.labels).item(), "accuracy": accuracy}
     for size in (1000, 100, 7):
         t.config.trainer.eval_batch_size = size
         assert evaluate(t.model, t.data.test, t.config) == pytest.approx(expected, rel=1e-5)
 
 
 def test_evaluation_changes_nothing(trainer):
-    t = trainer("model.dropout=0.5", "ste.stochastic=true")
+    t = trainer("model.dropout=0.5", "ste.stochastic=true", "weights=stochastic", "eval=ensemble")
     before, random = {k: v.clone() for k, v in t.model.state_dict().items()}, torch.get_rng_state()
     evaluate(t.model, t.data.test, t.config)
     assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_ensemble_is_the_mean_of_the_probabilities_that_drawn_networks_predict(trainer):
+    """Written out for 3 samples and one batch; and a network without noise is an ensemble of equals."""
+    t = trainer("ste=logistic", "weights=stochastic", "eval=ensemble", "eval.samples=3", "seed=5")
+    result = evaluate(t.model, t.data.test, t.config)
+    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
+    t.model.eval()
+    torch.manual_seed(5)
+    with sampling(t.model):
+        mean = sum(t.model(inputs).softmax(1) for _ in range(3)) / 3
+    assert result["ensemble_loss"] == pytest.approx(F.nll_loss(mean.log(), t.data.test.labels).item(), rel=1e-5)
+    assert result["ensemble_accuracy"] == pytest.approx((mean.argmax(1) == t.data.test.labels).float().mean().item())
+    assert result["loss"] == pytest.approx(F.cross_entropy(t.model(inputs), t.data.test.labels).item(), rel=1e-5)
+    assert result["loss"] != result["ensemble_loss"]
+    plain = trainer("eval=ensemble")
+    result = evaluate(plain.model, plain.data.test, plain.config)
+    assert (result["ensemble_loss"], result["ensemble_accuracy"]) == (result["loss"], result["accuracy"])
+
+
+def test_the_kind_of_evaluation_does_not_change_training(trainer):
+    states = []
+    for mode in ("deterministic", "ensemble"):
+        t = trainer("ste=logistic", f"eval={mode}")
+        list(t.fit())
+        states.append(t.model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_uniform_bernoulli_weights_keep_to_the_support_and_the_prior_pulls_them_to_the_fair_coin(trainer):
+    t = trainer("weights=stochastic", "weights.noise=uniform", "weights.scale=0.06")
+    list(t.fit())
+    assert t.model.linear1.weight.abs().max().item() == pytest.approx(0.06)
+    pulled = trainer("weights=stochastic", "weights.noise=uniform", "weights.scale=0.06", "weights.kl=5")
+    list(pulled.fit())
+    assert pulled.model.linear1.weight.abs().mean() < 0.8 * t.model.linear1.weight.abs().mean()
+
+
+def test_bop_keeps_binary_weights_binary_flips_some_and_trains_the_rest(trainer):
+    t = trainer("optimizer=bop")
+    before = {name: p.detach().clone() for name, p in t.model.named_parameters()}
+
+    def check():
+        assert all((layer.weight.abs() == 1).all() for layer in (t.model.linear1, t.model.linear2))
+
+    t.after_step = check
+    list(t.fit())
+    assert all(not torch.equal(p, before[name]) for name, p in t.model.named_parameters())
 
 
 def test_latent_weights_stay_within_weights_clip(trainer):

@@ -3,6 +3,9 @@
 The layers do not touch their input: where it is to be binary, an estimator (ste.py) stands before them in the model.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +22,7 @@ class BinaryLinear(nn.Linear):
     def __init__(self, in_features: int, out_features: int, binarizer: Binarizer, bias: bool = False) -> None:
         super().__init__(in_features, out_features, bias)
         self.binarizer = binarizer
+        binarizer.start(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.binarizer(self.weight), self.bias)
@@ -43,6 +47,7 @@ class BinaryConv2d(nn.Conv2d):
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
         self.binarizer = binarizer
+        binarizer.start(self.weight)
         self.pad_value = pad_value
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,14 +58,35 @@ class BinaryConv2d(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def latent_weights(model: nn.Module) -> list[Tensor]:
-    """The latent weights of all layers whose weights are binarized, in the model's order."""
+def binary_layers(model: nn.Module) -> list[BinaryLinear | BinaryConv2d]:
+    """All layers whose weights are binarized, in the model's order."""
     layers = (m for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
-    return [layer.weight for layer in layers if layer.binarizer.bits < 32]
+    return [layer for layer in layers if layer.binarizer.bits < 32]
 
 
 @torch.no_grad()
-def clip_latent_weights(latents: list[Tensor], clip: float) -> None:
-    """Clips every latent weight to [-clip, clip], in place."""
-    for latent in latents:
-        latent.clamp_(-clip, clip)
+def constrain(layer: BinaryLinear | BinaryConv2d, lr: float, clip: float | None) -> None:
+    """What follows an optimizer's step: the layer's latent weight shrinks by its KL prior, then keeps to its bounds, in place."""
+    if layer.binarizer.kl > 0:
+        layer.weight.div_(1 + lr * layer.binarizer.kl)
+    bound = min(layer.binarizer.bound, math.inf if clip is None else clip)
+    if bound < math.inf:
+        layer.weight.clamp_(-bound, bound)
+
+
+def is_stochastic(model: nn.Module) -> bool:
+    """Whether activations or weights of the network are drawn in training."""
+    return any(getattr(module, "stochastic", False) for module in model.modules())
+
+
+@contextmanager
+def sampling(model: nn.Module) -> Iterator[None]:
+    """Within, a stochastic network draws its activations and weights in evaluation too."""
+    drawn: list[Any] = [module for module in model.modules() if getattr(module, "stochastic", False)]
+    for module in drawn:
+        module.sampling = True
+    try:
+        yield
+    finally:
+        for module in drawn:
+            module.sampling = False

@@ -2,7 +2,7 @@
 
 Then E[x] = 2 F(a) - 1, and the surrogate factor that belongs to the noise is its derivative 2 F'(a): every density below, doubled,
 is the backward of one estimator in ste.py (Shekhovtsov & Yanush 2021, arXiv 2006.06880). All distributions are symmetric about 0
-and have one parameter, a scale: Z = scale * (standard Z).
+and have one parameter, a scale: Z = scale * (standard Z); the entries of FAMILY are standard, `scaled` gives the others.
 
 Functions take a tensor of any shape and return one of the same shape; samples come from torch's generator of the tensor's device.
 """
@@ -16,11 +16,22 @@ from torch import Tensor
 
 
 class Noise(NamedTuple):
-    """A standard (scale 1) distribution: `cdf` F, `pdf` F', and `sample`, which draws a tensor like its argument."""
+    """A distribution: `cdf` F, `pdf` F', `sample`, which draws a tensor like its argument, and `support`: |Z| never exceeds it."""
 
     cdf: Callable[[Tensor], Tensor]
     pdf: Callable[[Tensor], Tensor]
     sample: Callable[[Tensor], Tensor]
+    support: float = math.inf
+
+
+def scaled(noise: Noise, scale: float) -> Noise:
+    """The distribution of scale * Z."""
+    return Noise(
+        cdf=lambda z: noise.cdf(z / scale),
+        pdf=lambda z: noise.pdf(z / scale) / scale,
+        sample=lambda like: noise.sample(like) * scale,
+        support=noise.support * scale,
+    )
 
 
 def _uniform_symmetric(like: Tensor) -> Tensor:
@@ -41,11 +52,13 @@ uniform = Noise(  # on [-1, 1]
     cdf=lambda z: ((z + 1) / 2).clamp(0, 1),
     pdf=lambda z: (z.abs() <= 1).to(z.dtype) / 2,
     sample=_uniform_symmetric,
+    support=1.0,
 )
 triangular = Noise(  # on [-1, 1], density 1 - |z|
     cdf=lambda z: torch.where(z < 0, (1 + z).clamp(min=0) ** 2 / 2, 1 - (1 - z).clamp(min=0) ** 2 / 2),
     pdf=lambda z: (1 - z.abs()).clamp(min=0),
     sample=_triangular_sample,
+    support=1.0,
 )
 logistic = Noise(
     cdf=torch.sigmoid,
@@ -57,3 +70,4 @@ normal = Noise(
     pdf=lambda z: torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi),
     sample=torch.randn_like,
 )
+FAMILY = {"uniform": uniform, "triangular": triangular, "logistic": logistic, "normal": normal}

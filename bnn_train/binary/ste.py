@@ -3,7 +3,8 @@
 Each estimator below is a pure function of the incoming gradient g = dL/dx and the input a of the sign; it returns dL/da, which is g
 times the surrogate factor of its name. `build` makes a module of it. The forward is the same for all: +1 where a >= 0 (so for 0 and
 -0.0), else -1; with `stochastic=True` and in training mode it is sign(a - Z), Z drawn from the noise whose doubled density the
-factor is (noise.py), and the backward is unchanged.
+factor is (noise.py), and the backward is unchanged. A backward that depends on what was drawn takes it as `z`, which is 0 without
+noise; one that is annealed takes the training `progress`.
 
 A new estimator: write its function here, add its line to ESTIMATORS, its values to configs/ste/NAME.yaml and its closed form to
 tests/binary/test_ste.py.
@@ -104,12 +105,51 @@ def reste(g: Tensor, a: Tensor, *, progress: float) -> Tensor:
     return g * torch.where(size > 0.1, power / o, power) * (size <= 1.5)
 
 
+def noise_st(g: Tensor, a: Tensor, *, distribution: Noise, scale: float = 1.0) -> Tensor:
+    """Factor 2 F'(a), F the distribution function of scale * Z: the estimator that follows from the noise (arXiv 2006.06880).
+
+    Exactly unbiased for one stochastic layer where the loss is linear in each unit.
+    """
+    return g * (2 * noise.scaled(distribution, scale).pdf(a))
+
+
+def reinmax(g: Tensor, a: Tensor, *, z: Tensor | float, scale: float = 1.0) -> Tensor:
+    """Factor F'(a) / P(x) for the drawn x, F logistic: sigma(-x a) at scale 1 (ReinMax, Liu et al. 2023, arXiv 2304.08612).
+
+    In this binary case it is the mean of noise_st's gradient and of DARN's, (x - E[x]) g times the derivative of log P(x)
+    (Shekhovtsov 2023, ICML). Unbiased where the loss is quadratic in each unit.
+    """
+    return g * (torch.sigmoid(-sign(a - z) * a / scale) / scale)
+
+
+def _gumbel_relaxed(a: Tensor, temperature: float, scale: float) -> Tensor:
+    return torch.tanh(a / (2 * temperature * scale))
+
+
+def gumbel(g: Tensor, a: Tensor, *, z: Tensor | float, temperature: float = 1.0, scale: float = 1.0, hard: bool = True) -> Tensor:
+    """The derivative of tanh((a - Z) / (2 temperature)), Z logistic (Jang et al. 2017, arXiv 1611.01144; arXiv 1611.00712).
+
+    With `hard` the forward is sign(a - Z), else the tanh itself, a real number. a and Z count in units of `scale`.
+    """
+    return g * ((1 - _gumbel_relaxed(a - z, temperature, scale).square()) / (2 * temperature * scale))
+
+
+def _gumbel_forward(a: Tensor, *, temperature: float = 1.0, scale: float = 1.0, hard: bool = True) -> Tensor:
+    return sign(a) if hard else _gumbel_relaxed(a, temperature, scale)
+
+
+def _sign_forward(a: Tensor, **params: Any) -> Tensor:
+    return sign(a)
+
+
 class Estimator(NamedTuple):
-    """A backward function, the noise that it belongs to, and the scale of that noise as a function of the same parameters."""
+    """A backward function, the noise that it belongs to, and, as functions of the same parameters, the noise's scale and what
+    training computes in place of the sign (of a, from which the noise is already subtracted)."""
 
     backward: Callable[..., Tensor]
     noise: Noise
     noise_scale: Callable[..., float] = lambda **params: 1.0
+    forward: Callable[..., Tensor] = _sign_forward
 
 
 # identity and clamped_grad fit uniform noise while |a| <= 1. swish_sign and reste fit no symmetric noise exactly; they get the
@@ -124,41 +164,65 @@ ESTIMATORS = {
     "swish_sign": Estimator(swish_sign, noise.logistic, lambda beta=5.0: 1 / beta),
     "ede": Estimator(ede, noise.logistic, lambda progress: 1 / (2 * _ede_t(progress))),
     "reste": Estimator(reste, noise.uniform),
+    **{
+        name: Estimator(functools.partial(noise_st, distribution=distribution), distribution, lambda scale=1.0: scale)
+        for name, distribution in noise.FAMILY.items()
+    },
+    "reinmax": Estimator(reinmax, noise.logistic, lambda scale=1.0: scale),
+    "gumbel": Estimator(gumbel, noise.logistic, lambda scale=1.0, **params: scale, _gumbel_forward),
+    # The control: logistic noise with uniform noise's backward (as in the code of arXiv 2006.03143).
+    "hard_st": Estimator(clipped, noise.logistic, lambda clip=1.0: 1.0),
 }
 
 
 class _Binarize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, z: Tensor | None, backward: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, a: Tensor, z: Tensor | None, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
         ctx.save_for_backward(a)
         ctx.surrogate = backward
-        return sign(a if z is None else a - z)
+        return forward(a if z is None else a - z)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (a,) = ctx.saved_tensors
-        return ctx.surrogate(grads[0], a), None, None
+        return ctx.surrogate(grads[0], a), None, None, None
+
+
+def binarize(
+    a: Tensor, z: Tensor | None, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """forward(a - z), or forward(a) where z is None, with the gradient backward(g, a) with respect to a."""
+    return _Binarize.apply(a, z, forward, backward)
 
 
 class Ste(nn.Module):
     """Binarizes a real tensor of any shape to {-1, +1} in its own dtype; backward by an entry of ESTIMATORS. Has no state.
 
     `progress`, the share of training that is done, in [0, 1], is set by the trainer and used by annealed estimators (ede, reste).
+    Noise is drawn in training, and in evaluation while `sampling` is set.
     """
 
     def __init__(self, name: str, stochastic: bool = False, **params: float) -> None:
         super().__init__()
         self.name, self.stochastic, self.params = name, stochastic, params
         self.estimator = ESTIMATORS[name]
-        self.annealed = "progress" in inspect.signature(self.estimator.backward).parameters
+        takes = inspect.signature(self.estimator.backward).parameters
+        self.annealed, self.needs_noise = "progress" in takes, "z" in takes
         self.progress = 0.0
+        self.sampling = False
 
     def forward(self, a: Tensor) -> Tensor:
         params = {**self.params, "progress": self.progress} if self.annealed else self.params
         z = None
-        if self.stochastic and self.training:
+        if self.stochastic and (self.training or self.sampling):
             z = self.estimator.noise.sample(a) * self.estimator.noise_scale(**params)
-        return _Binarize.apply(a, z, lambda g, a: self.estimator.backward(g, a, **params))
+
+        drawn = {"z": 0.0 if z is None else z} if self.needs_noise else {}
+        backward = functools.partial(self.estimator.backward, **params, **drawn)
+        forward = functools.partial(self.estimator.forward, **params) if self.training else sign
+        return binarize(a, z, forward, backward)
 
     def extra_repr(self) -> str:
         return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])
@@ -170,5 +234,6 @@ def build(name: str, stochastic: bool = False, **params: float) -> nn.Module:
     Raises ConfigError for a name that is not in ESTIMATORS and for a parameter that the estimator does not take.
     """
     check_choice("ste.name", name, ["none", *ESTIMATORS])
-    check_takes("ste", name, params, nn.ReLU if name == "none" else ESTIMATORS[name].backward, supplied=["progress"])
+    builder = nn.ReLU if name == "none" else ESTIMATORS[name].backward
+    check_takes("ste", name, params, builder, supplied=["progress", "z", "distribution"])
     return nn.ReLU() if name == "none" else Ste(name, stochastic, **params)

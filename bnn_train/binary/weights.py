@@ -1,30 +1,46 @@
 """Weight binarizers: from a layer's latent weight to what the layer multiplies with.
 
-A binarizer is a module without state. `bits` is what one weight takes in memory once training is over.
+A binarizer is a module without state. A new one: write its class here, with its options as keyword-only arguments, add its line to
+BINARIZERS, its options to WeightsConfig and its values to configs/weights/NAME.yaml.
 """
 
-from collections.abc import Callable
+import math
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from bnn_train.binary import ste
-from bnn_train.config import SteConfig, WeightsConfig, check_choice, options
+from bnn_train.binary import noise as distributions
+from bnn_train.binary import ste as estimators
+from bnn_train.config import SteConfig, WeightsConfig, check_choice, check_takes, options
 
 
 class Binarizer(nn.Module):
     """What a binary layer asks of its weight binarizer, besides being called with the latent weight."""
 
-    bits: int
+    bits = 1  # what one weight takes in memory once training is over
+    bound = math.inf  # a larger latent weight has no meaning; the trainer clips it after each step
+    kl = 0.0  # the trainer divides latent weights by 1 + lr * kl after each step
+
+    def start(self, latent: Tensor) -> None:
+        """Changes a fresh latent weight, in place, where the binarizer needs it."""
 
 
 class Sign(Binarizer):
-    """The sign of the latent weight, with an estimator's backward (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363)."""
+    """The sign of the latent weight (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363).
 
-    bits = 1
+    The backward is that of the estimator `ste`, by default the activations' one, and the identity where these are real.
+    """
 
-    def __init__(self, estimator: nn.Module) -> None:
+    def __init__(self, activations: SteConfig, *, ste: str | None = None) -> None:
         super().__init__()
-        self.estimator = estimator
+        if ste is not None:
+            check_choice("weights.ste", ste, estimators.ESTIMATORS)
+            self.estimator = estimators.build(ste)
+        elif activations.name == "none":
+            self.estimator = estimators.build("identity")
+        else:
+            self.estimator = estimators.build(activations.name, stochastic=False, **options(activations, "stochastic", "hard"))
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.estimator(latent)
@@ -35,27 +51,63 @@ class Real(Binarizer):
 
     bits = 32
 
-    def __init__(self, estimator: nn.Module) -> None:
+    def __init__(self, activations: SteConfig) -> None:
         super().__init__()
 
     def forward(self, latent: Tensor) -> Tensor:
         return latent
 
 
-BINARIZERS: dict[str, Callable[[nn.Module], Binarizer]] = {"sign": Sign, "real": Real}
+class Binary(Binarizer):
+    """A parameter that is -1 or +1 itself, for an optimizer that flips it (Bop): there is no latent weight."""
+
+    def __init__(self, activations: SteConfig) -> None:
+        super().__init__()
+
+    @torch.no_grad()
+    def start(self, latent: Tensor) -> None:
+        latent.copy_(estimators.sign(latent))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return latent
+
+
+class Stochastic(Binarizer):
+    """Bernoulli weights: P(w = +1) = F(eta), eta the latent weight, drawn anew for each batch; evaluation takes sign(eta).
+
+    The backward is the identity. eta is the natural parameter of the weight's distribution, and a gradient step on it is a step of
+    mirror descent over the probabilities (Shekhovtsov & Yanush 2021, arXiv 2006.06880): with logistic F the proximal term is the
+    Kullback-Leibler divergence; with uniform F it is the Euclidean distance, and eta clipped to F's support is BinaryConnect.
+    Noise is drawn in training, and in evaluation while `sampling` is set.
+    """
+
+    stochastic = True
+
+    def __init__(
+        self, activations: SteConfig, *, noise: str, scale: float = 1.0, kl: float = 0.0, init: float | None = None
+    ) -> None:
+        super().__init__()
+        check_choice("weights.noise", noise, distributions.FAMILY)
+        self.noise = distributions.scaled(distributions.FAMILY[noise], scale)
+        self.bound, self.kl, self.init = self.noise.support, kl, init
+        self.sampling = False
+
+    @torch.no_grad()
+    def start(self, latent: Tensor) -> None:
+        if self.init is not None:
+            latent.copy_(estimators.sign(latent) * self.init)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        z = self.noise.sample(latent) if self.training or self.sampling else None
+        return estimators.binarize(latent, z, estimators.sign, estimators.identity)
+
+
+BINARIZERS: dict[str, Any] = {"sign": Sign, "stochastic": Stochastic, "binary": Binary, "real": Real}
 
 
 def build(config: WeightsConfig, activations: SteConfig) -> Binarizer:
-    """The binarizer of `config`, with the activations' estimator (deterministic) unless `weights.ste` names another.
-
-    Where activations are real (`ste=none`) the estimator is the identity, as in BinaryConnect.
-    """
+    """The binarizer of `config`. Raises ConfigError for a name that is unknown and for an option that it does not take."""
     check_choice("weights.name", config.name, BINARIZERS)
-    if config.ste is not None:
-        check_choice("weights.ste", config.ste, ste.ESTIMATORS)
-        estimator = ste.build(config.ste)
-    elif activations.name == "none":
-        estimator = ste.build("identity")
-    else:
-        estimator = ste.build(activations.name, stochastic=False, **options(activations, "stochastic"))
-    return BINARIZERS[config.name](estimator)
+    given = options(config, "clip")
+    check_takes("weights", config.name, given, BINARIZERS[config.name])
+    return BINARIZERS[config.name](activations, **given)

@@ -69,11 +69,14 @@ class Setting:
 def settings(jobs: list[Job]) -> tuple[list[str], str, list[Setting]]:
     """(swept keys but the seed, the accuracy that ranks, the settings from best to worst mean).
 
-    Held-out accuracy ranks where every finished job has one, else test accuracy.
+    Held-out accuracy ranks where every finished job has one, else test accuracy; of either, that of the ensemble goes before.
     """
     keys = [key for key in swept_keys(jobs) if key != "seed"]
     finished = [job for job in jobs if job.status == "finished"]
-    measure = "val_accuracy" if finished and all("val_accuracy" in job.summary for job in finished) else "test_accuracy"
+    measures = ("val_ensemble_accuracy", "val_accuracy", "test_ensemble_accuracy", "test_accuracy")
+    measure = (
+        next((m for m in measures if all(m in job.summary for job in finished)), "test_accuracy") if finished else "test_accuracy"
+    )
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in finished:
         groups.setdefault(tuple(job.overrides.get(key, ABSENT) for key in keys), []).append(job)
@@ -112,7 +115,8 @@ def table(jobs: list[Job], title: str) -> str:
 def write_csv(jobs: list[Job], path: Path) -> None:
     """One line per job, finished or not: its name and status, its overrides, the numbers of its summary."""
     overrides = list(dict.fromkeys(key for job in jobs for key in job.overrides))
-    numbers = [f"{split}_{kind}" for split in ("test", "val", "train") for kind in ("accuracy", "loss")]
+    splits = ("test", "test_ensemble", "val", "val_ensemble", "train")
+    numbers = [f"{split}_{kind}" for split in splits for kind in ("accuracy", "loss")]
     numbers += ["epoch", "epochs", "seconds", "images_per_second"]
     try:
         with open(path, "w", newline="", encoding="utf-8") as file:

@@ -67,9 +67,9 @@ def duration(seconds: float) -> str:
 def result_table(summary: dict[str, Any], run_dir: object) -> str:
     """The result of a run, from its summary.json, and where it lies."""
     table = Table(title="result", box=box.SIMPLE_HEAD, show_header=False)
-    for split in ("test", "val", "train"):
+    for split in ("test", "test_ensemble", "val", "val_ensemble", "train"):
         if summary.get(f"{split}_accuracy") is not None:
-            table.add_row(f"{split} accuracy", f"{summary[f'{split}_accuracy']:.2%}")
+            table.add_row(f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}")
     table.add_row("chosen", summary["chosen"])
     table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
     table.add_row("device", summary["device"])
@@ -82,9 +82,10 @@ def evaluation_table(result: dict[str, Any]) -> str:
     for name in ("images", "accuracy", "loss"):
         table.add_column(name, justify="right")
     for split in ("test", "val"):
-        if f"{split}_accuracy" in result:
-            accuracy, loss = result[f"{split}_accuracy"], result[f"{split}_loss"]
-            table.add_row(split, f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}")
+        for name in (split, f"{split}_ensemble"):
+            if f"{name}_accuracy" in result:
+                accuracy, loss = result[f"{name}_accuracy"], result[f"{name}_loss"]
+                table.add_row(name.replace("_", " "), f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}")
     within = f" and {result['step']} steps" if result["step"] else ""
     return f"{result['checkpoint']}, after epoch {result['epoch']}{within}\n{text(table)}"
 

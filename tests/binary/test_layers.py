@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from bnn_train.binary import ste, weights
-from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, clip_latent_weights, latent_weights
+from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, binary_layers, constrain, sampling
 from bnn_train.config import SteConfig, WeightsConfig
 from bnn_train.errors import ConfigError
 
 
-def binarizer(name="sign", activations="clipped"):
-    return weights.build(WeightsConfig(name), SteConfig(activations))
+def binarizer(name="sign", activations="clipped", **options):
+    return weights.build(WeightsConfig(name, **options), SteConfig(activations))
 
 
 def test_linear_arithmetic_by_hand():
@@ -69,8 +69,38 @@ def test_clipping_reaches_latent_weights_alone():
     model = torch.nn.Sequential(BinaryLinear(3, 3, binarizer()), BinaryLinear(3, 3, binarizer("real")), torch.nn.Linear(3, 3))
     for parameter in model.parameters():
         parameter.data.fill_(-7.0)
-    latents = latent_weights(model)
-    clip_latent_weights(latents, 0.5)
-    assert [latent is model[0].weight for latent in latents] == [True]
+    layers = binary_layers(model)
+    assert layers == [model[0]]
+    constrain(layers[0], lr=0.1, clip=0.5)
     assert model[0].weight.unique().tolist() == [-0.5]
     assert model[1].weight.unique().tolist() == model[2].weight.unique().tolist() == [-7]
+
+
+def test_constrain_shrinks_by_the_prior_then_keeps_to_the_support_of_the_noise():
+    layer = BinaryLinear(2, 2, binarizer("stochastic", noise="uniform", scale=0.5, kl=2.0))
+    layer.weight.data = torch.tensor([[1.0, -0.4], [0.2, 0.0]])
+    constrain(layer, lr=0.5, clip=None)
+    assert layer.weight.tolist() == [[0.5, pytest.approx(-0.2)], [pytest.approx(0.1), 0]]
+    constrain(layer, lr=0.0, clip=0.15)
+    assert layer.weight.tolist() == [[pytest.approx(0.15), pytest.approx(-0.15)], [pytest.approx(0.1), 0]]
+
+
+def test_binary_weights_start_as_signs():
+    assert set(BinaryLinear(5, 5, binarizer("binary")).weight.flatten().tolist()) == {-1.0, 1.0}
+    assert set(BinaryConv2d(2, 2, 3, binarizer("stochastic", noise="logistic", init=10.0)).weight.flatten().tolist()) == {
+        -10.0,
+        10.0,
+    }
+
+
+def test_sampling_draws_within_and_no_longer_after_also_where_it_fails():
+    model = torch.nn.Sequential(BinaryLinear(4, 64, binarizer("stochastic", noise="uniform")), ste.build("tanh", stochastic=True))
+    x = torch.randn(3, 4)
+    model.eval()
+    quiet = model(x)
+    with sampling(model):
+        assert not torch.equal(model(x), model(x))
+    assert torch.equal(model(x), quiet)
+    with pytest.raises(KeyError), sampling(model):
+        raise KeyError
+    assert torch.equal(model(x), quiet)

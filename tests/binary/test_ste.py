@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -25,6 +26,10 @@ def swish_sign_factor(x: float, beta: float) -> float:
     return beta * (2 - y * math.tanh(y / 2)) / (1 + math.cosh(y))
 
 
+def sigmoid(x: float) -> float:
+    return math.exp(-abs(x) if x < 0 else 0) / (1 + math.exp(-abs(x)))
+
+
 # (name, parameters, progress, the surrogate factor in plain arithmetic)
 CLOSED_FORMS = [
     ("identity", {}, 0, lambda x: 1),
@@ -39,6 +44,17 @@ CLOSED_FORMS = [
     ("ede", {}, 0.0, lambda x: 10 * 0.1 * (1 - math.tanh(0.1 * x) ** 2)),
     ("ede", {}, 0.5, lambda x: 1 - math.tanh(x) ** 2),
     ("ede", {}, 1.0, lambda x: 10 * (1 - math.tanh(10 * x) ** 2)),
+    ("uniform", {}, 0, lambda x: 1 if abs(x) <= 1 else 0),
+    ("uniform", {"scale": 0.5}, 0, lambda x: 2 if abs(x) <= 0.5 else 0),
+    ("triangular", {"scale": 1.5}, 0, lambda x: 2 * max(0, 1 - abs(x / 1.5)) / 1.5),
+    ("logistic", {}, 0, lambda x: 2 * sigmoid(x) * sigmoid(-x)),
+    ("logistic", {"scale": 2}, 0, lambda x: sigmoid(x / 2) * sigmoid(-x / 2)),
+    ("normal", {"scale": 0.5}, 0, lambda x: 4 * math.exp(-2 * x * x) / math.sqrt(2 * math.pi)),
+    ("reinmax", {}, 0, lambda x: sigmoid(-abs(x))),  # without noise +1 is drawn where x >= 0
+    ("reinmax", {"scale": 0.5}, 0, lambda x: 2 * sigmoid(-2 * abs(x))),
+    ("gumbel", {}, 0, lambda x: (1 - math.tanh(x / 2) ** 2) / 2),
+    ("gumbel", {"temperature": 0.1}, 0, lambda x: 5 * (1 - math.tanh(5 * x) ** 2)),
+    ("hard_st", {}, 0, lambda x: 1 if abs(x) <= 1 else 0),
     ("reste", {}, 0.0, lambda x: reste_factor(x, 1)),
     ("reste", {}, 1.0, lambda x: reste_factor(x, 3)),
 ]
@@ -48,8 +64,11 @@ def test_every_estimator_has_a_closed_form_here():
     assert {name for name, *_ in CLOSED_FORMS} == set(ste.ESTIMATORS)
 
 
-@pytest.mark.parametrize("stochastic", [False, True])
-@pytest.mark.parametrize(("name", "params", "progress", "factor"), CLOSED_FORMS)
+# With noise too, unless the factor depends on what is drawn.
+CASES = [(*form, noisy) for form in CLOSED_FORMS for noisy in (False, True) if not (noisy and form[0] in ("reinmax", "gumbel"))]
+
+
+@pytest.mark.parametrize(("name", "params", "progress", "factor", "stochastic"), CASES)
 def test_backward_multiplies_by_the_factor(name, params, progress, factor, stochastic):
     a = torch.tensor(POINTS, dtype=torch.float64, requires_grad=True)
     module = ste.build(name, stochastic, **params)
@@ -101,12 +120,122 @@ def test_stochastic_forward_follows_the_noise(name):
     scale = module.estimator.noise_scale(**params)
     torch.manual_seed(0)
     for a in (-0.7, -0.1, 0.0, 0.3, 0.9):
-        x = module(torch.full((samples,), a, dtype=torch.float64))
+        x = module(torch.full((samples,), a, dtype=torch.float64))  # gumbel: hard
         assert set(x.tolist()) <= {-1.0, 1.0}
         p = module.estimator.noise.cdf(torch.tensor(a / scale, dtype=torch.float64)).item()
         assert abs((x > 0).double().mean().item() - p) < 4 * math.sqrt(max(p * (1 - p), 1e-9) / samples)
     module.eval()
     assert module(torch.tensor([-0.1, 0.0, 0.1])).tolist() == [-1, 1, 1]
+
+
+EVERY_FLOAT = st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1)
+
+
+@given(EVERY_FLOAT, st.sampled_from([torch.float32, torch.float64]))
+@pytest.mark.parametrize(("name", "distribution"), [("clipped", "uniform"), ("approx_sign", "triangular")])
+def test_named_estimators_are_those_of_their_noise_to_the_last_bit(name, distribution, values, dtype):
+    a = torch.tensor(values, dtype=dtype)
+    g = torch.linspace(-3, 7, len(a), dtype=dtype)
+    named, derived = (ste.ESTIMATORS[key].backward(g, a) for key in (name, distribution))
+    assert torch.equal(named, derived)
+
+
+@pytest.mark.parametrize(("name", "distribution", "scale"), [("tanh", "logistic", 0.5), ("gaussian", "normal", 1.0)])
+def test_tanh_and_gaussian_are_those_of_their_noise(name, distribution, scale):
+    a, g = torch.linspace(-3, 3, 61, dtype=torch.float64), torch.linspace(-3, 7, 61, dtype=torch.float64)
+    named, derived = ste.ESTIMATORS[name].backward(g, a), ste.ESTIMATORS[distribution].backward(g, a, scale=scale)
+    torch.testing.assert_close(named, derived, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_reinmax_is_the_mean_of_st_and_darn(scale):
+    """DARN: L(x) - L(E x) taken as g (x - E x), times the derivative of log P(x); sample by sample."""
+    a = torch.linspace(-4, 4, 41, dtype=torch.float64)
+    g = torch.linspace(-3, 7, 41, dtype=torch.float64)
+    p = torch.sigmoid(a / scale)
+    for x in (-1, 1):
+        z = a - x  # then sign(a - z) = x
+        probability = p if x > 0 else 1 - p
+        darn = g * (x - (2 * p - 1)) * x * p * (1 - p) / scale / probability
+        st_gradient = ste.ESTIMATORS["logistic"].backward(g, a, scale=scale)
+        torch.testing.assert_close(ste.reinmax(g, a, z=z, scale=scale), (st_gradient + darn) / 2)
+        if scale == 1:
+            torch.testing.assert_close(ste.reinmax(g, a, z=z), g * torch.sigmoid(-x * a))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("hard", [True, False])
+def test_gumbel_is_the_derivative_of_its_relaxation_at_what_was_drawn(temperature, hard):
+    module = ste.build("gumbel", stochastic=True, temperature=temperature, hard=hard)
+    a = torch.linspace(-2, 2, 50, dtype=torch.float64, requires_grad=True)
+    torch.manual_seed(0)
+    x = module(a)
+    torch.manual_seed(0)
+    relaxed = torch.tanh((a - module.estimator.noise.sample(a)) / (2 * temperature))
+    (expected,) = torch.autograd.grad(relaxed.sum(), a)
+    torch.testing.assert_close(x, ste.sign(relaxed) if hard else relaxed)
+    x.sum().backward()
+    torch.testing.assert_close(a.grad, expected)
+    module.eval()
+    assert torch.equal(module(a), ste.sign(a))
+
+
+def test_hard_st_draws_from_the_logistic():
+    assert ste.ESTIMATORS["hard_st"].noise is ste.ESTIMATORS["logistic"].noise
+
+
+def enumerate_layer(name, loss, a):
+    """(mean of the estimator's gradient, exact gradient) of E[loss(x)] over all states x of one layer of independent units."""
+    estimator = ste.ESTIMATORS[name]
+    p = estimator.noise.cdf(a)
+    mean, exact = torch.zeros_like(a), torch.zeros_like(a)
+    for bits in itertools.product([-1.0, 1.0], repeat=len(a)):
+        x = torch.tensor(bits, dtype=torch.float64, requires_grad=True)
+        each = torch.where(x > 0, p, 1 - p)
+        probability = each.prod()
+        value = loss(x)
+        (g,) = torch.autograd.grad(value, x)
+        drawn = {"z": (a - x).detach()} if name == "reinmax" else {}
+        mean += probability * estimator.backward(g, a, **drawn)
+        exact += probability * value.detach() * x.detach() * estimator.noise.pdf(a) / each  # the derivative of the probability
+    return mean.detach(), exact.detach()
+
+
+A = torch.tensor([0.3, -0.8, 0.5, 0.1], dtype=torch.float64)
+C = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+
+
+def multilinear(x):
+    return (C * x).sum() + 2 * x[0] * x[1] * x[2] - x[1] * x[3] + 4 * x.prod()
+
+
+def quadratic(x):
+    return ((C * x).sum() - 1) ** 2 + 3 * x[0] * x[3] + x[2]
+
+
+def quartic(x):
+    return ((C * x).sum() - 1) ** 4
+
+
+@pytest.mark.parametrize("name", ["uniform", "triangular", "logistic", "normal"])
+def test_matching_noise_is_unbiased_under_a_multilinear_loss_and_biased_under_a_quadratic_one(name):
+    mean, exact = enumerate_layer(name, multilinear, A)
+    torch.testing.assert_close(mean, exact, rtol=1e-12, atol=1e-12)
+    mean, exact = enumerate_layer(name, quadratic, A)
+    assert ((mean - exact).abs() > 0.01).all()
+
+
+def test_reinmax_is_unbiased_under_a_quadratic_loss_and_biased_under_a_quartic_one():
+    for loss in (multilinear, quadratic):
+        mean, exact = enumerate_layer("reinmax", loss, A)
+        torch.testing.assert_close(mean, exact, rtol=1e-12, atol=1e-12)
+    mean, exact = enumerate_layer("reinmax", quartic, A)
+    assert ((mean - exact).abs() > 0.01).all()
+
+
+def test_a_mismatched_estimator_is_biased_under_a_linear_loss():
+    mean, exact = enumerate_layer("hard_st", multilinear, A)
+    assert ((mean - exact).abs() > 0.01).all()
 
 
 @pytest.mark.parametrize("name", ["clipped", "tanh", "approx_sign", "gaussian"])

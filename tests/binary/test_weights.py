@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from bnn_train.binary import noise as distributions
 from bnn_train.binary import ste, weights
+from bnn_train.binary.layers import BinaryLinear, constrain
 from bnn_train.config import SteConfig, WeightsConfig
 from bnn_train.errors import ConfigError
 
@@ -42,8 +44,76 @@ def test_real_passes_the_latent_weight_through():
     assert binarizer.bits == 32
 
 
+def stochastic(noise="logistic", **options):
+    return weights.build(WeightsConfig("stochastic", noise=noise, **options), SteConfig("clipped"))
+
+
+@pytest.mark.parametrize("noise", ["uniform", "triangular", "logistic", "normal"])
+def test_bernoulli_weights_follow_their_distribution_and_evaluation_takes_the_sign(noise):
+    binarizer, samples = stochastic(noise, scale=0.5), 40_000
+    torch.manual_seed(0)
+    for eta in (-0.4, 0.0, 0.2):
+        w = binarizer(torch.full((samples,), eta, dtype=torch.float64))
+        assert set(w.tolist()) == {-1.0, 1.0}
+        p = distributions.FAMILY[noise].cdf(torch.tensor(eta / 0.5, dtype=torch.float64)).item()
+        assert abs((w > 0).double().mean().item() - p) < 4 * (p * (1 - p) / samples) ** 0.5
+    assert binarizer.eval()(LATENT).tolist() == [-1, -1, 1, 1, 1]
+
+
+def test_bernoulli_weights_pass_the_gradient_on():
+    assert gradient(stochastic(), LATENT).tolist() == [1] * 5
+
+
+def step(noise, eta, g, lr, kl, scale=1.0):
+    """One step of a layer y = w with loss g w: SGD on the latent weight, then what the trainer does after it."""
+    layer = BinaryLinear(len(eta), 1, stochastic(noise, kl=kl, scale=scale))
+    layer.weight.data = eta[None].clone()
+    optimizer = torch.optim.SGD(layer.parameters(), lr)
+    layer(g[None]).sum().backward()
+    optimizer.step()
+    constrain(layer, lr, clip=None)
+    return layer.weight.detach()[0]
+
+
+ETA = torch.tensor([-2.0, -0.3, 0.0, 0.4, 1.5], dtype=torch.float64)
+G = torch.tensor([0.7, -1.2, 0.5, 2.0, -3.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.3])
+def test_logistic_weights_take_a_step_of_mirror_descent(kl):
+    """The minimiser over p of <2 G, p> + 2 kl KL(p, 1/2) + 2/lr KL(p, p_0), found by ternary search; G is dL/dw, 2 G is dL/dp.
+
+    (Its closed form is logit p = (logit p_0 - lr G) / (1 + lr kl).)
+    """
+
+    def divergence(p, q):
+        return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+
+    def objective(p):
+        return 2 * G * p + 2 * kl * divergence(p, torch.full_like(p, 0.5)) + 2 / 0.5 * divergence(p, torch.sigmoid(ETA))
+
+    low, high = torch.full_like(ETA, 1e-9), torch.full_like(ETA, 1 - 1e-9)
+    for _ in range(200):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        worse = objective(left) > objective(right)
+        low, high = torch.where(worse, left, low), torch.where(worse, high, right)
+    eta = step("logistic", ETA, G, 0.5, kl)
+    torch.testing.assert_close(torch.sigmoid(eta), (low + high) / 2, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(eta, (ETA - 0.5 * G) / (1 + 0.5 * kl), rtol=1e-5, atol=1e-6)
+
+
+def test_uniform_weights_take_the_step_of_binary_connect():
+    """mu <- clip(mu - lr G, -1, 1), mu = E[w] = eta for uniform noise on [-1, 1]."""
+    start = ETA.clamp(-1, 1)
+    torch.testing.assert_close(step("uniform", start, G, 0.5, 0.0).double(), (start - 0.5 * G).clamp(-1, 1), rtol=0, atol=0)
+
+
 def test_bad_names():
     with pytest.raises(ConfigError, match=r"weights\.name=xxx"):
         weights.build(WeightsConfig("xxx"), SteConfig("clipped"))
     with pytest.raises(ConfigError, match=r"weights\.ste=none"):
         weights.build(WeightsConfig("sign", ste="none"), SteConfig("clipped"))
+    with pytest.raises(ConfigError, match=r"weights\.noise=cauchy: must be one of uniform, triangular, logistic, normal"):
+        weights.build(WeightsConfig("stochastic", noise="cauchy"), SteConfig("clipped"))
+    with pytest.raises(ConfigError, match=r"weights\.kl=1: weights=sign takes weights\.ste"):
+        weights.build(WeightsConfig("sign", kl=1), SteConfig("clipped"))

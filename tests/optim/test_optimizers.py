@@ -24,7 +24,7 @@ def model():
     ],
 )
 def test_builds_torchs_optimizer_with_the_given_values(config, kind, values):
-    optimizer = optimizers.build(config, model())
+    optimizer = optimizers.build(config, model(), 100)
     assert type(optimizer) is kind
     assert {key: optimizer.param_groups[0][key] for key in ["lr", *values]} == {"lr": 0.1, **values}
 
@@ -32,7 +32,9 @@ def test_builds_torchs_optimizer_with_the_given_values(config, kind, values):
 def test_weight_decay_spares_batchnorm_and_biases_unless_asked():
     config = OptimizerConfig("sgd", 0.1, weight_decay=0.5, momentum=0.0, nesterov=False)
     network = model()
-    decays = {id(p): group["weight_decay"] for group in optimizers.build(config, network).param_groups for p in group["params"]}
+    decays = {
+        id(p): group["weight_decay"] for group in optimizers.build(config, network, 100).param_groups for p in group["params"]
+    }
     assert {name: decays[id(p)] for name, p in network.named_parameters()} == {
         "0.weight": 0.5,
         "0.bias": 0,
@@ -40,7 +42,7 @@ def test_weight_decay_spares_batchnorm_and_biases_unless_asked():
         "1.bias": 0,
     }
     config.decay_norm_and_bias = True
-    assert [group["weight_decay"] for group in optimizers.build(config, network).param_groups] == [0.5]
+    assert [group["weight_decay"] for group in optimizers.build(config, network, 100).param_groups] == [0.5]
 
 
 def test_fused_step_equals_the_formula():
@@ -48,10 +50,10 @@ def test_fused_step_equals_the_formula():
     network = nn.Linear(2, 1, bias=False)
     before = network.weight.detach().clone()
     network.weight.grad = torch.tensor([[3.0, -4.0]])
-    optimizers.build(OptimizerConfig("sgd", 0.1, weight_decay=0.5, momentum=0.0, nesterov=False), network).step()
+    optimizers.build(OptimizerConfig("sgd", 0.1, weight_decay=0.5, momentum=0.0, nesterov=False), network, 100).step()
     torch.testing.assert_close(network.weight.data, before - 0.1 * (torch.tensor([[3.0, -4.0]]) + 0.5 * before))
 
 
 def test_an_option_of_another_optimizer_is_refused():
     with pytest.raises(ConfigError, match=r"optimizer\.momentum=0\.9: optimizer=adam takes optimizer\.betas, optimizer\.eps"):
-        optimizers.build(OptimizerConfig("adam", 0.1, betas=[0.9, 0.99], eps=1e-8, momentum=0.9), model())
+        optimizers.build(OptimizerConfig("adam", 0.1, betas=[0.9, 0.99], eps=1e-8, momentum=0.9), model(), 100)
