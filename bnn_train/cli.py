@@ -7,8 +7,10 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -21,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bnn_train import hydra_errors, sweep
 from bnn_train.config import Config
 from bnn_train.errors import Busy, ConfigError, Diverged, Interrupted
+from bnn_train.lab.config import LabConfig
 from bnn_train.report import sweep as sweep_report
 
 log = logging.getLogger(__name__)
@@ -34,17 +37,27 @@ def train() -> None:
     if sys.argv[1:] == ["--version"]:  # Hydra would answer with its own
         print_version()
         return
-    register()
     name = sweep.default_name(sys.argv[1:])
     if name is not None and {"-m", "--multirun"} & set(sys.argv):
         # An override like any other, so that every job agrees on it, wherever it runs; beside another, as argparse wants them.
         sys.argv.insert(next(i for i, argument in enumerate(sys.argv) if i and "=" in argument), f"sweep.name={name}")
-    logging.raiseExceptions = False  # a log file on a full disk: the error that names the checkpoint is enough
+    _compose_and_call("train", Config, _train)
+
+
+def lab() -> None:
+    """`bnn-lab`: measures gradient estimators against the exact gradient."""
+    _compose_and_call("lab", LabConfig, _lab)
+
+
+def _compose_and_call(name: str, schema: type, function: Callable[[DictConfig], Any]) -> None:
+    """Hydra's main with the configuration configs/<name>.yaml; its errors are one line each."""
+    register()
+    logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")(_train)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(function)()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"error: {hydra_errors.one_line(error)}\n")
+        sys.stderr.write(f"error: {hydra_errors.one_line(error, schema)}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -55,8 +68,10 @@ def print_version() -> None:
 
 
 def register() -> None:
-    """Makes the schema and the resolvers that configs/train.yaml names known to Hydra."""
+    """Makes the schemas and the resolvers that configs/train.yaml and lab.yaml name known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="lab_schema", node=LabConfig)
+    OmegaConf.register_new_resolver("lab_dir", lambda *, _root_: sweep.lab_dir(_root_), replace=True)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("output_subdir", _output_subdir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: sweep.sweep_dir(_root_), replace=True)
@@ -117,6 +132,32 @@ def _train(composed: DictConfig) -> float:
         sys.exit(getattr(error, "exit_code", 1))
     # Test numbers choose nothing: without held-out images there is nothing to maximise.
     return next((summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary), math.nan)
+
+
+def _lab(composed: DictConfig) -> None:
+    """One study: from the composed configuration to its table and plots."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        hydra_errors.refuse_unknown(composed, LabConfig)
+        config = OmegaConf.to_object(composed)
+        assert isinstance(config, LabConfig)
+        from bnn_train.lab import study  # loads torch, now that the configuration is known to be sound
+        from bnn_train.report import lab as lab_report
+
+        report = study.run(config, folder)
+        files = lab_report.write_plots(report, folder)
+    except KeyboardInterrupt:
+        log.info("stopped; what was measured is kept, and the same command goes on")
+        sys.exit(130)
+    except (ConfigError, OmegaConfBaseException) as error:
+        log.error("error: %s", hydra_errors.one_line(error, LabConfig) if isinstance(error, OmegaConfBaseException) else error)
+        sys.exit(getattr(error, "exit_code", 1))
+    log.info("%s\n\n%s\n", lab_report.table(report), lab_report.LEGEND)
+    log.info("%s", f"{report['seconds']:.0f} s; saved in {_relative(folder)}: lab.json, {', '.join(file.name for file in files)}")
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _share_threads(jobs: int | None) -> None:

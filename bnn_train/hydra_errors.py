@@ -9,12 +9,12 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from bnn_train.config import Config, flat
+from bnn_train.config import Config, flat, within
 from bnn_train.errors import ConfigError
 
 
-def one_line(error: Exception) -> str:
-    """What is wrong, and what would be right."""
+def one_line(error: Exception, schema: type = Config) -> str:
+    """What is wrong, and what would be right in a configuration of `schema`."""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
         more = "; others come with pip install 'bnn-train[sweep]'" if group in ("hydra/launcher", "hydra/sweeper") else ""
@@ -24,7 +24,7 @@ def one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     unknown = re.match(r"Could not (?:override|append to config|delete from config)\W+'?([\w./@+~-]+)", lines[0]) if lines else None
     if unknown:
-        return f"{unknown[1]}: there is no such key{_meant(unknown[1])}"
+        return f"{unknown[1]}: there is no such key{_meant(unknown[1], schema)}"
     typed = re.match(r"Error merging override (.*)", lines[0]) if lines else None
     cause = str(error.__cause__ or (lines[1] if len(lines) > 1 else "")).splitlines()
     if typed and cause:
@@ -33,14 +33,14 @@ def one_line(error: Exception) -> str:
     return "; ".join(lines[:2])
 
 
-def refuse_unknown(composed: DictConfig) -> None:
+def refuse_unknown(composed: DictConfig, schema: type = Config) -> None:
     """Raises ConfigError for a key that +key=value has added: it would be ignored."""
-    known = known_keys()
+    known = known_keys(schema)
     tree = OmegaConf.to_container(composed)
     assert isinstance(tree, dict)
     for key, value in flat(tree).items():
-        if key not in known and value != "???":
-            raise ConfigError(key, value, f"there is no such key{_meant(key)}")
+        if not within(key, known) and value != "???":
+            raise ConfigError(key, value, f"there is no such key{_meant(key, schema)}")
 
 
 def known_keys(of: type = Config, prefix: str = "") -> list[str]:
@@ -51,9 +51,9 @@ def known_keys(of: type = Config, prefix: str = "") -> list[str]:
     return keys
 
 
-def _meant(key: str) -> str:
+def _meant(key: str, schema: type) -> str:
     """A remedy: the key that looks most like it, or the same key of a group."""
-    keys = known_keys()
-    within = [known for known in keys if known.rpartition(".")[2] == key.lstrip("+~")]
-    close = within or difflib.get_close_matches(key.lstrip("+~"), [*keys, *{known.partition(".")[0] for known in keys}], n=1)
-    return f"; did you mean {' or '.join(close)}?" if close else "; bnn-train --help lists them"
+    keys = known_keys(schema)
+    same = [known for known in keys if known.rpartition(".")[2] == key.lstrip("+~")]
+    close = same or difflib.get_close_matches(key.lstrip("+~"), [*keys, *{known.partition(".")[0] for known in keys}], n=1)
+    return f"; did you mean {' or '.join(close)}?" if close else "; --help lists them"

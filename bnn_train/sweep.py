@@ -47,6 +47,13 @@ def job_dir(overrides: list[str]) -> str:
     return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"  # no two jobs share a folder
 
 
+def lab_dir(root: DictConfig) -> str:
+    """lab/<protocol>, and what else the command line sets: the same command finds its parts again."""
+    overrides = [override for override in root.hydra.overrides.task if not override.startswith("protocol=")]
+    protocol = OmegaConf.select(root, "hydra.runtime.choices.protocol")
+    return f"lab/{protocol},{job_dir(overrides)}" if overrides else f"lab/{protocol}"
+
+
 def check_writable(key: str, folder: Path) -> None:
     """Makes the folder. Ends the program with one line where it cannot be written to; Hydra itself would show a traceback."""
     try:

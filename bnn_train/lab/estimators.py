@@ -1,0 +1,160 @@
+"""Gradient estimators as functions of samples: the straight-through ones of binary/ste.py, and those that see losses alone.
+
+Each returns, for every layer, the gradient of each datum's loss with respect to the pre-activations, (samples, data, units); the
+last entry is the output unit's, if there is one, which needs no estimator.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bnn_train.binary import ste
+from bnn_train.binary.noise import FAMILY
+from bnn_train.config import SteConfig, check_choice, check_takes, options
+from bnn_train.lab.network import Network, Sample, complete
+
+Deltas = Callable[[Network, Tensor, Sample, Tensor], list[Tensor]]  # (network, theta, sample, baseline) -> deltas
+
+
+class Method(NamedTuple):
+    """One estimator, as the laboratory uses it."""
+
+    deltas: Deltas | None  # None: the exact gradient, by enumeration
+    noise: tuple[str, float] | None  # family and scale of the noise that it belongs to; None fits any
+    forward: Callable[[Tensor], Tensor]  # of a - Z
+    stochastic: bool  # False: one pass without noise
+    cost: Callable[[Network], tuple[float, float]]  # (forward, backward) passes of one sample of one datum
+
+
+def build(config: SteConfig, progress: float, scale: float) -> Method:
+    """The method of `config`. `progress` is for annealed estimators, `scale` the noise's where `config` names none.
+
+    Raises ConfigError for a name that is neither in binary/ste.py nor in METHODS, and for options that it does not take.
+    """
+    check_choice("protocol.estimators", config.name, [*METHODS, *ste.ESTIMATORS])
+    given = options(config, "stochastic")
+    if config.name in METHODS:
+        check_takes("protocol.estimators", config.name, given, lambda: None)
+        return METHODS[config.name]
+    estimator = ste.ESTIMATORS[config.name]
+    takes = inspect.signature(estimator.backward).parameters
+    check_takes("protocol.estimators", config.name, given, estimator.backward, supplied=["progress", "z", "distribution"])
+    params = {"progress": progress} if "progress" in takes else {}
+    params |= {"scale": scale, **given} if "scale" in takes else given
+
+    def backward(g: Tensor, a: Tensor, z: Tensor) -> Tensor:
+        return estimator.backward(g, a, **params, **({"z": z} if "z" in takes else {}))
+
+    def forward(a: Tensor) -> Tensor:
+        return estimator.forward(a, **params)
+
+    family = next(name for name, noise in FAMILY.items() if noise is estimator.noise)
+    noise = family, estimator.noise_scale(**params)
+    # The sign is named as itself, so that estimators which differ in their backward alone share samples.
+    binary = estimator.forward is ste.ESTIMATORS["identity"].forward or given.get("hard", True)
+    return Method(straight_through(backward), noise, ste.sign if binary else forward, config.stochastic, lambda net: (1, 1))
+
+
+def straight_through(backward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Deltas:
+    """Backpropagation in which each sign has the derivative backward(g, a, z)."""
+
+    def deltas(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+        weights = [weight for weight, _ in net.layers(theta)]
+        g = _last_gradient(net, sample)
+        found = []
+        if net.output:
+            found.append(g)
+            g = g @ weights.pop()
+        for weight, a, z in zip(reversed(weights), reversed(sample.a), reversed(sample.z), strict=True):
+            found.append(backward(g, a, z))
+            g = found[-1] @ weight
+        return found[::-1]
+
+    return deltas
+
+
+def reinforce(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+    """Loss times the derivative of log P(x) (Williams 1992), P(x) = F(x a)."""
+    loss = net.loss(sample.last)[..., None]
+    return _with_output(net, sample, [loss * _score(net, a, x) for a, x in zip(sample.a, sample.x[1:], strict=True)])
+
+
+def reinforce_baseline(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+    """REINFORCE with the mean loss, known from earlier samples, subtracted."""
+    loss = (net.loss(sample.last) - baseline)[..., None]
+    return _with_output(net, sample, [loss * _score(net, a, x) for a, x in zip(sample.a, sample.x[1:], strict=True)])
+
+
+def arm(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+    """ARM (Yin & Zhou 2019, arXiv 1807.11143), layer by layer, with respect to the logit of F(a).
+
+    With u uniform, b = 1[u < p] and b' = 1[u > 1 - p]: (f(b') - f(b)) (u - 1/2). b is the sample itself, as u = F(z).
+    """
+    found = []
+    for a, z, _, difference in _antithetic(net, theta, sample):
+        found.append(difference * (net.noise.cdf(z) - 0.5) * _logit_slope(net, a))
+    return _with_output(net, sample, found)
+
+
+def disarm(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+    """DisARM (Dong, Mnih & Tucker 2020, arXiv 2006.10680; U2G, arXiv 2007.05385): ARM with u integrated out, given b and b'.
+
+    (f(b') - f(b)) / 2 (-1)^b sigma(|logit p|), and 0 where b = b'.
+    """
+    found = []
+    for (a, _, mirrored, difference), x in zip(_antithetic(net, theta, sample), sample.x[1:], strict=True):
+        p = net.noise.cdf(a)
+        found.append(difference / 2 * torch.where(mirrored == x, 0, -x) * torch.maximum(p, 1 - p) * _logit_slope(net, a))
+    return _with_output(net, sample, found)
+
+
+def _antithetic(net: Network, theta: Tensor, sample: Sample) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """(a, z, the values that the mirrored noise gives, their loss less that of the sample) of each layer."""
+    loss, found = net.loss(sample.last), []
+    for i, (a, z) in enumerate(zip(sample.a, sample.z, strict=True), start=1):
+        mirrored = ste.sign(a + z)
+        found.append((a, z, mirrored, (complete(net, theta, i, mirrored, ste.sign) - loss)[..., None]))
+    return found
+
+
+def _score(net: Network, a: Tensor, x: Tensor) -> Tensor:
+    """The derivative of log P(x); x has been drawn, so P(x) > 0."""
+    return x * net.noise.pdf(a) / net.noise.cdf(x * a)
+
+
+def _logit_slope(net: Network, a: Tensor) -> Tensor:
+    """The derivative of logit F(a), 0 where F(a) is 0 or 1."""
+    return net.noise.pdf(a) / (net.noise.cdf(a) * net.noise.cdf(-a)).clamp(min=1e-30)
+
+
+def _last_gradient(net: Network, sample: Sample) -> Tensor:
+    last = sample.last.detach().requires_grad_()
+    return torch.autograd.grad(net.loss(last).sum(), last)[0]
+
+
+def _with_output(net: Network, sample: Sample, deltas: list[Tensor]) -> list[Tensor]:
+    return [*deltas, _last_gradient(net, sample)] if net.output else deltas
+
+
+def _enumeration_cost(net: Network) -> tuple[float, float]:
+    """Every layer, and what follows the last, at every state of what it sees."""
+    seen = [1, *(2**width for width in net.widths)]
+    return sum(seen) / len(seen), sum(seen) / len(seen)
+
+
+def _antithetic_cost(net: Network) -> tuple[float, float]:
+    """One pass, and for each stochastic layer one from the layer after it to the end."""
+    layers = len(net.widths) + 1  # with the output unit or the loss
+    return 1 + sum(layers - i for i in range(1, len(net.widths) + 1)) / layers, 0
+
+
+METHODS = {
+    "exact": Method(None, None, ste.sign, False, _enumeration_cost),
+    "reinforce": Method(reinforce, None, ste.sign, True, lambda net: (1, 0)),
+    "reinforce_baseline": Method(reinforce_baseline, None, ste.sign, True, lambda net: (1, 0)),
+    "arm": Method(arm, None, ste.sign, True, _antithetic_cost),
+    "disarm": Method(disarm, None, ste.sign, True, _antithetic_cost),
+}

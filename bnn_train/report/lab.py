@@ -1,0 +1,158 @@
+"""The table and the plots of a laboratory study, from its lab.json."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich import box
+from rich.table import Table
+
+from bnn_train.report.tables import text
+
+Report = dict[str, Any]  # the content of lab.json
+# Told apart by readers of every kind of colour vision (Okabe & Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B2182B")
+STYLES = {"loss": (0, (4, 2)), "gradient": "solid", "no noise": "dotted"}  # by what an estimator sees
+
+
+def table(report: Report) -> str:
+    """One table for each network that was measured: every estimator's passes, errors, directions and gains."""
+    return "\n\n".join(_table(measured) for measured in report["measured"])
+
+
+def _table(measured: dict[str, Any]) -> str:
+    norm = measured["gradient_norm"]["all"]
+    title = f"{_where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
+    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    result.add_column("estimator", no_wrap=True)
+    layers = [name for name in measured["gradient_norm"] if name != "all"]
+    layers = layers if len(layers) > 1 else []
+    columns = ["passes", "bias", "std", "rmse 100", "cosine 1", "cosine 100", "gain 1", "gain 100", *layers]
+    for name in columns:
+        result.add_column(name, justify="right")
+    for label, estimator in measured["estimators"].items():
+        whole = estimator["blocks"]["all"]
+        shows = whole["bias"] > 2 * whole["bias_error"]
+        passes = f"{estimator['forward_passes']:.3g} + {estimator['backward_passes']:.3g}"
+        cells = [passes, _number(whole["bias"]) if shows else f"< {_number(2 * whole['bias_error'])}", _number(whole["std"])]
+        cells.append(_number(whole["rmse"].get("100")))
+        cells += [_number(_mean(whole, count)) for count in ("1", "100")]
+        cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
+        cells += [_number(_mean(estimator["blocks"][layer], "100")) for layer in layers]
+        result.add_row(label, *cells)
+    return text(result)
+
+
+LEGEND = """\
+passes: forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; std is that of
+one sample, rmse the error of a mean of 100. cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient;
+the layers' columns give it for each, with 100. gain: what a step against the estimate lowers the loss, as a share of what the exact
+gradient's step does."""
+
+
+def _where(measured: dict[str, Any]) -> str:
+    return f"{measured['problem']}, epoch {measured['epoch']}" if measured["epoch"] else measured["problem"]
+
+
+def _mean(block: dict[str, Any], count: str) -> float | None:
+    return block["cosine"][count][0] if count in block["cosine"] else None
+
+
+def _number(value: float | None) -> str:
+    """Three digits, and never an exponent; a dash where there were too few samples."""
+    return "-" if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def write_plots(report: Report, folder: Path) -> list[Path]:
+    """rmse, cosine and bias_std, each as PNG and SVG, into `folder`; returns the files."""
+    protocol = report["config"]["protocol"]
+    shown = [label for label in protocol["plotted"] or protocol["estimators"] if label != "exact"]
+    figures = {
+        "rmse": _curves(report, shown, _draw_rmse),
+        "cosine": _curves(report, shown, _draw_cosine),
+        "bias_std": _scatter(report),
+    }
+    files = []
+    for name, figure in figures.items():
+        for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+            files.append(folder / f"{name}.{suffix}")
+            with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same study gives the same file
+                figure.savefig(files[-1], **options)
+    return files
+
+
+def _curves(report: Report, shown: list[str], draw: Any) -> Figure:
+    """A panel for each measured network (rows) and layer (columns), against the number of averaged samples."""
+    rows = report["measured"]
+    columns = list(rows[0]["gradient_norm"])
+    columns = columns if len(columns) > 2 else columns[:1]
+    figure = Figure(figsize=(2.6 * len(columns) + 2.2, 2.3 * len(rows) + 0.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
+    for measured, line in zip(rows, axes, strict=True):
+        for block, axis in zip(columns, line, strict=True):
+            for i, label in enumerate(shown):
+                estimator = measured["estimators"][label]
+                draw(axis, estimator["blocks"][block], _kind(estimator), COLOURS[i % len(COLOURS)], label)
+            axis.set_xscale("log")
+            axis.grid(alpha=0.25)
+            axis.set_title(f"{_where(measured)}: {'all layers' if block == 'all' else block}", fontsize=8)
+            axis.tick_params(labelsize=7)
+        line[0].set_ylabel("relative RMSE" if draw is _draw_rmse else "cosine with the exact gradient", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("averaged samples", fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def _draw_rmse(axis: Axes, block: dict[str, Any], kind: str, colour: str, label: str) -> None:
+    counts = [int(count) for count in block["rmse"]]
+    axis.plot(counts, list(block["rmse"].values()), color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
+    axis.set_yscale("log")
+
+
+def _draw_cosine(axis: Axes, block: dict[str, Any], kind: str, colour: str, label: str) -> None:
+    """The mean, and the band from the 15% to the 85% percentile."""
+    counts = [int(count) for count in block["cosine"]]
+    mean, low, high = zip(*block["cosine"].values(), strict=True)
+    axis.plot(counts, mean, color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
+    axis.fill_between(counts, low, high, color=colour, alpha=0.1, linewidth=0)
+
+
+def _kind(estimator: dict[str, Any]) -> str:
+    if estimator["samples"] == 1:
+        return "no noise"
+    return "gradient" if estimator["backward_passes"] else "loss"
+
+
+def _scatter(report: Report) -> Figure:
+    """Every estimator's bias against its standard deviation, over all layers, a panel for each measured network.
+
+    Arrows mark biases that cannot be told from none: they are at most where the mark is.
+    """
+    rows = report["measured"]
+    figure = Figure(figsize=(4.6 * len(rows), 4.4), layout="constrained")
+    for measured, axis in zip(rows, figure.subplots(1, len(rows), squeeze=False)[0], strict=True):
+        seen: set[tuple[str, str]] = set()
+        for label, estimator in measured["estimators"].items():
+            block = estimator["blocks"]["all"]
+            if estimator["samples"] == 1:
+                continue  # no variance: bias alone, in the table
+            shows = block["bias"] > 2 * block["bias_error"]
+            bias = block["bias"] if shows else 2 * block["bias_error"]
+            place = (f"{bias:.3g}", f"{block['std']:.3g}")
+            colour = COLOURS[1] if _kind(estimator) == "loss" else COLOURS[0]
+            axis.scatter([block["std"]], [bias], s=14, marker="o" if shows else "v", color=colour)
+            if place not in seen:  # the same estimator under another name
+                axis.annotate(label, (block["std"], bias), fontsize=6, xytext=(3, 2), textcoords="offset points")
+            seen.add(place)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.grid(alpha=0.25)
+        axis.tick_params(labelsize=7)
+        axis.set_title(_where(measured), fontsize=9)
+        axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
+        axis.set_ylabel("relative bias", fontsize=8)
+    return figure
