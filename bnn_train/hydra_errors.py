@@ -54,6 +54,8 @@ def known_keys(of: type = Config, prefix: str = "") -> list[str]:
 def _meant(key: str, schema: type) -> str:
     """A remedy: the key that looks most like it, or the same key of a group."""
     keys = known_keys(schema)
+    if within(key, keys):  # below a dict, which may get new entries
+        return f"; to add it, type +{key}=..."
     same = [known for known in keys if known.rpartition(".")[2] == key.lstrip("+~")]
     close = same or difflib.get_close_matches(key.lstrip("+~"), [*keys, *{known.partition(".")[0] for known in keys}], n=1)
     return f"; did you mean {' or '.join(close)}?" if close else "; --help lists them"

@@ -1,8 +1,9 @@
 """The typed configuration of `bnn-lab`, like bnn_train/config.py: no torch, and every refusal one line."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from bnn_train.config import SteConfig, check_choice
 from bnn_train.errors import ConfigError
@@ -25,10 +26,16 @@ class ProtocolConfig:
     epochs: list[int] = MISSING  # when to measure
     samples: int = 20_000  # of each estimator
     step: float = 0.1  # length of the step whose improvement is measured, in the parameters' units
-    estimators: dict[str, SteConfig] = MISSING  # label: an estimator of configs/ste, or of lab/estimators.py
+    # label: {name: ...}, an estimator with its options as in configs/ste, or a name of lab/estimators.py. Each becomes a SteConfig
+    # below; not typed as one, since a command line can add no entry to a typed dict.
+    estimators: dict[str, Any] = MISSING
     plotted: list[str] = field(default_factory=list)  # labels that the plots show; empty: all but exact
 
     def __post_init__(self) -> None:
+        self.estimators = {
+            label: OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SteConfig), given))
+            for label, given in self.estimators.items()
+        }
         for problem in self.problems:
             check_choice("protocol.problems", problem, PROBLEMS)
         if not self.widths or not all(1 <= width <= LARGEST_WIDTH for width in self.widths):

@@ -92,7 +92,7 @@ def draw(net: Network, theta: Tensor, count: int, forward: Callable[[Tensor], Te
 
 
 def complete(net: Network, theta: Tensor, layer: int, x: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
-    """The loss, (samples, data), of passes that go on with fresh noise from values x of the `layer`-th stochastic layer (from 1)."""
+    """The loss, (samples, data), of passes that go on with fresh noise from values x of the layer of that number (from 1)."""
     return net.loss(_continue(net, theta, layer, x, forward, noise=True).last)
 
 

@@ -128,7 +128,7 @@ def _train(config: LabConfig, problem: str, folder: Path) -> dict[int, Tensor]:
     """The parameters at every epoch to measure, in float64; kept in the folder."""
     protocol, file = config.protocol, folder / "parts" / f"{problem}.pt"
     if file.exists():
-        return torch.load(file, weights_only=True)
+        return checkpoint.load(file)["thetas"]
     net = _network(config, problem, (protocol.noise, protocol.scale))
     theta = problems.start(net, config.seed)
     kept = {0: theta}
@@ -136,7 +136,7 @@ def _train(config: LabConfig, problem: str, folder: Path) -> dict[int, Tensor]:
         kept |= _train_moons(config, net, theta)
     else:
         kept |= dict.fromkeys(protocol.epochs, theta)  # known losses are measured as drawn
-    torch.save({epoch: kept[epoch] for epoch in protocol.epochs}, file)
+    checkpoint.save({"thetas": kept}, file)
     return kept
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rich import box
 from rich.table import Table
 
@@ -25,18 +26,18 @@ def table(report: Report) -> str:
 def _table(measured: dict[str, Any]) -> str:
     norm = measured["gradient_norm"]["all"]
     title = f"{_where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
-    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
-    result.add_column("estimator", no_wrap=True)
+    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    result.add_column("\nestimator", no_wrap=True)
     layers = [name for name in measured["gradient_norm"] if name != "all"]
     layers = layers if len(layers) > 1 else []
-    columns = ["passes", "bias", "std", "rmse 100", "cosine 1", "cosine 100", "gain 1", "gain 100", *layers]
-    for name in columns:
-        result.add_column(name, justify="right")
+    columns = ["\npasses", "\nbias", "\nstd", "rmse\n100", "cosine\n1", "cosine\n100", "gain\n1", "gain\n100"]
+    for name in (*columns, *(layer.replace(" ", "\n") if " " in layer else f"\n{layer}" for layer in layers)):
+        result.add_column(name, justify="right", no_wrap=True)
     for label, estimator in measured["estimators"].items():
         whole = estimator["blocks"]["all"]
         shows = whole["bias"] > 2 * whole["bias_error"]
-        passes = f"{estimator['forward_passes']:.3g} + {estimator['backward_passes']:.3g}"
-        cells = [passes, _number(whole["bias"]) if shows else f"< {_number(2 * whole['bias_error'])}", _number(whole["std"])]
+        passes = f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}"
+        cells = [passes, _number(whole["bias"]) if shows else f"<{_number(2 * whole['bias_error'])}", _number(whole["std"])]
         cells.append(_number(whole["rmse"].get("100")))
         cells += [_number(_mean(whole, count)) for count in ("1", "100")]
         cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
@@ -72,7 +73,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     figures = {
         "rmse": _curves(report, shown, _draw_rmse),
         "cosine": _curves(report, shown, _draw_cosine),
-        "bias_std": _scatter(report),
+        "bias_std": _scatter(report, shown),
     }
     files = []
     for name, figure in figures.items():
@@ -127,32 +128,32 @@ def _kind(estimator: dict[str, Any]) -> str:
     return "gradient" if estimator["backward_passes"] else "loss"
 
 
-def _scatter(report: Report) -> Figure:
-    """Every estimator's bias against its standard deviation, over all layers, a panel for each measured network.
+def _scatter(report: Report, shown: list[str]) -> Figure:
+    """Bias against standard deviation of one sample, over all layers, a panel for each measured network.
 
-    Arrows mark biases that cannot be told from none: they are at most where the mark is.
+    Triangles mark biases that cannot be told from none: they are at most where the mark is. Without noise there is no deviation.
     """
     rows = report["measured"]
-    figure = Figure(figsize=(4.6 * len(rows), 4.4), layout="constrained")
-    for measured, axis in zip(rows, figure.subplots(1, len(rows), squeeze=False)[0], strict=True):
-        seen: set[tuple[str, str]] = set()
-        for label, estimator in measured["estimators"].items():
-            block = estimator["blocks"]["all"]
-            if estimator["samples"] == 1:
-                continue  # no variance: bias alone, in the table
-            shows = block["bias"] > 2 * block["bias_error"]
-            bias = block["bias"] if shows else 2 * block["bias_error"]
-            place = (f"{bias:.3g}", f"{block['std']:.3g}")
-            colour = COLOURS[1] if _kind(estimator) == "loss" else COLOURS[0]
-            axis.scatter([block["std"]], [bias], s=14, marker="o" if shows else "v", color=colour)
-            if place not in seen:  # the same estimator under another name
-                axis.annotate(label, (block["std"], bias), fontsize=6, xytext=(3, 2), textcoords="offset points")
-            seen.add(place)
+    figure = Figure(figsize=(3.4 * len(rows) + 1.8, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(rows), squeeze=False)[0]
+    for measured, axis in zip(rows, axes, strict=True):
+        for i, label in enumerate(shown):
+            block = measured["estimators"][label]["blocks"]["all"]
+            if measured["estimators"][label]["samples"] > 1:
+                floor = 2 * block["bias_error"]
+                marker = "o" if block["bias"] > floor else "v"
+                colour = COLOURS[i % len(COLOURS)]
+                axis.scatter([block["std"]], [max(block["bias"], floor)], s=28, marker=marker, color=colour, label=label)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        for side in (axis.xaxis, axis.yaxis):  # 1, 2, 5, 10, ... in plain numbers: the axes span few powers of ten
+            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            side.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.25)
         axis.tick_params(labelsize=7)
         axis.set_title(_where(measured), fontsize=9)
         axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
-        axis.set_ylabel("relative bias", fontsize=8)
+    axes[0].set_ylabel("relative bias", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
     return figure

@@ -1,0 +1,137 @@
+import json
+
+import hydra
+import pytest
+import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from bnn_train.cli import CONFIGS
+from bnn_train.errors import ConfigError
+from bnn_train.lab import study
+from bnn_train.lab.config import LabConfig
+
+SMALL = ("protocol.widths=[2,2]", "protocol.points=8", "protocol.epochs=[0,3]", "protocol.samples=150")
+
+
+def compose(*overrides):
+    ConfigStore.instance().store(name="lab_schema", node=LabConfig)
+    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+        return OmegaConf.to_object(hydra.compose("lab", list(overrides)))
+
+
+def without_time(report):
+    return {key: value for key, value in report.items() if key != "seconds"}
+
+
+def test_a_study_holds_every_estimator_layer_and_measure(tmp_path):
+    config = compose(*SMALL)
+    report = study.run(config, tmp_path)
+    assert json.loads((tmp_path / "lab.json").read_text()) == report
+    assert [(m["problem"], m["epoch"]) for m in report["measured"]] == [("moons", 0), ("moons", 3)]
+    for measured in report["measured"]:
+        assert list(measured["estimators"]) == list(config.protocol.estimators)
+        for label, estimator in measured["estimators"].items():
+            assert list(estimator["blocks"]) == ["layer 1", "layer 2", "output", "all"], label
+            assert estimator["samples"] == (150 if config.protocol.estimators[label].stochastic or label in LOSS_ALONE else 1)
+            assert all(len(block["cosine"]) >= 15 for block in estimator["blocks"].values())
+        exact = measured["estimators"]["exact"]["blocks"]["all"]
+        assert exact["bias"] == pytest.approx(0, abs=1e-6)
+        assert exact["improvement"]["1"] == pytest.approx(1)
+    same = report["measured"][1]["estimators"]
+    assert same["tanh"]["blocks"]["layer 1"]["rmse"] == pytest.approx(same["logistic"]["blocks"]["layer 1"]["rmse"], rel=1e-4)
+    assert same["clipped"]["blocks"] == same["uniform"]["blocks"] == same["hard_st"]["blocks"]
+
+
+LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm")
+
+
+def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_path, monkeypatch):
+    config = compose(*SMALL)
+    whole = without_time(study.run(config, tmp_path / "whole"))
+    measure, done = study._measure, []
+
+    def stop_at_the_third(config, part, *rest):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(part.name)
+        return measure(config, part, *rest)
+
+    monkeypatch.setattr(study, "_measure", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(config, tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "lab.json").exists()
+    done[:] = ["counts from here"]
+    monkeypatch.setattr(study, "_measure", lambda config, part, *rest: done.append(part.name) or measure(config, part, *rest))
+    assert without_time(study.run(config, tmp_path / "stopped")) == whole
+    parts = len(list((tmp_path / "whole" / "parts").glob("*.json")))
+    assert len(done) == 1 + parts - 2  # what was there was not measured again
+
+
+def test_another_configuration_in_the_same_folder_is_refused_but_for_what_is_plotted(tmp_path):
+    study.run(compose(*SMALL), tmp_path)
+    study.run(compose(*SMALL, "protocol.plotted=[arm]"), tmp_path)
+    with pytest.raises(ConfigError, match=r"protocol\.samples=151: .* holds a study with 150; delete it, or set hydra\.run\.dir"):
+        study.run(compose(*SMALL[:-1], "protocol.samples=151"), tmp_path)
+
+
+def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_seed_alone(tmp_path):
+    overrides = (*SMALL[:2], "protocol.epochs=[1,60]", "protocol.samples=2", "protocol.train_with.name=exact", "protocol.lr=0.05")
+    reports = [study.run(compose(*overrides, f"seed={seed}"), tmp_path / str(i)) for i, seed in enumerate((0, 0, 1))]
+    losses = [[measured["loss"] for measured in report["measured"]] for report in reports]
+    assert losses[0][1] < losses[0][0]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_estimators_are_measured_in_the_network_of_their_own_noise_where_asked(tmp_path):
+    report = study.run(compose("protocol=single_layer", "protocol.samples=20", "protocol.widths=[2]"), tmp_path)
+    found = report["measured"][0]["estimators"]
+    assert {
+        label: (found[label]["noise"], found[label]["noise_scale"]) for label in ("uniform", "normal", "swish_sign", "arm")
+    } == {
+        "uniform": ("uniform", 1.0),
+        "normal": ("normal", 1.0),
+        "swish_sign": ("logistic", 0.2),
+        "arm": ("logistic", 0.5),
+    }
+    assert [measured["problem"] for measured in report["measured"]] == ["multilinear", "quadratic", "exponential"]
+
+
+def test_a_part_does_not_depend_on_the_other_parts(tmp_path):
+    """Its random numbers follow from its name: measured alone it is the same."""
+    config = compose(*SMALL)
+    study.run(config, tmp_path / "all")
+    torch.manual_seed(99)
+    alone = compose(*SMALL[:2], "protocol.epochs=[0]", "protocol.samples=150")
+    study.run(alone, tmp_path / "alone")
+    for file in (tmp_path / "alone" / "parts").glob("moons-0-*.json"):
+        here, there = (json.loads(f.read_text()) for f in (file, tmp_path / "all" / "parts" / file.name))
+        assert {label: r for label, r in here.items() if label not in ("ede", "reste")} == {
+            label: r
+            for label, r in there.items()
+            if label not in ("ede", "reste")  # these depend on the last epoch
+        }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.widths=[5,11]", "protocol.widths=[5,11]: must be numbers from 1 to 10: all states are visited"),
+        ("protocol.problems=[xor]", "protocol.problems=xor: must be one of moons, multilinear, quadratic, exponential"),
+        (
+            "protocol.problems=[quadratic]",
+            "protocol.widths=[5,5,5]: the known losses are those of one layer; only moons takes more",
+        ),
+        ("protocol.noise=cauchy", "protocol.noise=cauchy: must be one of uniform, triangular, logistic, normal"),
+        ("protocol.scale=0", "protocol.scale=0.0: must be a number above 0"),
+        ("protocol.samples=1", "protocol.samples=1: must be a whole number of at least 2"),
+        ("protocol.points=1", "protocol.points=1: must be a whole number of at least 2"),
+        ("protocol.epochs=[3,1]", "protocol.epochs=[3,1]: must be rising whole numbers of at least 0"),
+        ("protocol.plotted=[rebar]", "protocol.plotted=rebar: must be one of exact, reinforce"),
+        ("seed=-1", "seed=-1: must be a whole number of at least 0, below 2^63"),
+    ],
+)
+def test_a_bad_value_is_named_with_the_remedy(override, message):
+    with pytest.raises(ConfigError) as caught:
+        compose(override)
+    assert str(caught.value).startswith(message)
