@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from bnn_train import checkpoint
+from bnn_train.binary.layers import binary_layers
+from bnn_train.binary.weights import Binary
 from bnn_train.config import FREE, Config, flat, within
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
@@ -90,3 +92,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
         if shapes[0] != shapes[1]:
             raise ConfigError("init_from", path, f"does not fit the network: {name} is {shapes[0]} there and {shapes[1]} here")
     model.load_state_dict(saved)
+    for layer in binary_layers(model):
+        if isinstance(layer.binarizer, Binary):
+            layer.binarizer.start(layer.weight)  # what was saved may be latent weights

@@ -10,6 +10,7 @@ import torch
 
 from bnn_train import checkpoint, interrupt, resume
 from bnn_train import run as run_module
+from bnn_train.binary.ste import sign
 from bnn_train.errors import ConfigError
 from bnn_train.run import run
 from bnn_train.trainer import Trainer
@@ -96,6 +97,11 @@ CASES = [
     (*MLP, "ste=reste", "optimizer=adamw", "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=1", "data.cutout=2"),
     (*CNN, "optimizer=adam", "ste=approx_sign", "ste.stochastic=true"),
     (*CNN, "optimizer=sgd", "ste=reste", "data.cutout=3", "data.val_size=100"),
+    (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
+    (*CNN, "optimizer=bop"),
+    (*MLP, "optimizer=bayesbinn", "ste=reinmax"),
+    (*CNN, "optimizer=bayesbinn", "data.val_size=100", "eval=ensemble"),
+    (*MLP, "weights=stochastic", "weights.noise=uniform", "weights.kl=0.1", "ste=gumbel", "ste.hard=false", "eval=ensemble"),
 ]
 
 
@@ -249,6 +255,13 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_offered(small, tmp_path
     previous.write_bytes(b"")
     with pytest.raises(ConfigError, match=r"last\.pt: cannot be read as a checkpoint: it is cut short, damaged or foreign$"):
         run(small("trainer.epochs=3"), tmp_path)
+
+
+def test_init_from_latent_weights_starts_bop_from_their_signs(small, tmp_path):
+    run(small(), tmp_path / "latent")
+    run(small("optimizer=bop", "optimizer.threshold=1000", f"init_from={tmp_path / 'latent'}"), tmp_path / "bop")
+    latent, binary = (state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"] for name in ("latent", "bop"))
+    assert torch.equal(binary, sign(latent))  # at that threshold nothing flips
 
 
 def test_init_from_starts_a_new_run_with_saved_weights(small, tmp_path):

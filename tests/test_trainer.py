@@ -132,6 +132,16 @@ def test_bop_keeps_binary_weights_binary_flips_some_and_trains_the_rest(trainer)
     assert all(not torch.equal(p, before[name]) for name, p in t.model.named_parameters())
 
 
+@pytest.mark.parametrize("optimizer", ["bop", "bayesbinn"])
+def test_optimizers_of_binary_weights_learn_the_digits(compose, optimizer):
+    config = compose(f"optimizer={optimizer}", "model.hidden=[256,256]", "trainer.epochs=10")
+    data = datasets.load(config.data, CPU)
+    torch.manual_seed(0)
+    model = models.build(config, data.image_shape, len(data.classes))
+    t = Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), data)
+    assert list(t.fit())[-1]["test_accuracy"] >= 0.95
+
+
 def test_latent_weights_stay_within_weights_clip(trainer):
     t = trainer("weights.clip=0.05")
     list(t.fit())

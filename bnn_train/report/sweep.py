@@ -59,6 +59,7 @@ class Setting:
 
     values: tuple[str, ...]
     accuracies: list[float]
+    without_noise: list[float]  # the same; but where an ensemble ranks, the accuracies of the networks without noise
     seconds: list[float]
 
     @property
@@ -81,7 +82,7 @@ def settings(jobs: list[Job]) -> tuple[list[str], str, list[Setting]]:
     for job in finished:
         groups.setdefault(tuple(job.overrides.get(key, ABSENT) for key in keys), []).append(job)
     found = [
-        Setting(values, [job.summary[measure] for job in group], [job.summary["seconds"] for job in group])
+        Setting(values, *([job.summary[key] for job in group] for key in (measure, measure.replace("ensemble_", ""), "seconds")))
         for values, group in groups.items()
     ]
     return keys, measure, sorted(found, key=lambda setting: (-setting.mean, setting.values))
@@ -91,13 +92,16 @@ def table(jobs: list[Job], title: str) -> str:
     """Settings ranked, one line each: mean, standard deviation and best over seeds, mean time; then what is not finished."""
     keys, measure, ranked = settings(jobs)
     result = Table("rank", *keys, title=f"{title}, by {measure.replace('_', ' ')}", box=box.SIMPLE_HEAD)
-    for name in ("runs", "mean", "std", "best", "time"):
+    ensemble = "ensemble" in measure
+    for name in ("runs", "mean", "std", "best", *(["mean without noise"] if ensemble else []), "time"):
         result.add_column(name, justify="right")
     for rank, setting in enumerate(ranked, start=1):
         accuracies = setting.accuracies
         std = f"{statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
         time = duration(statistics.fmean(setting.seconds))
-        result.add_row(str(rank), *setting.values, str(len(accuracies)), f"{setting.mean:.2%}", std, f"{max(accuracies):.2%}", time)
+        plain = [f"{statistics.fmean(setting.without_noise):.2%}"] if ensemble else []
+        cells = (str(len(accuracies)), f"{setting.mean:.2%}", std, f"{max(accuracies):.2%}", *plain, time)
+        result.add_row(str(rank), *setting.values, *cells)
     lines = [text(result)]
     failed = [job for job in jobs if job.status == "failed"]
     unfinished = [job for job in jobs if job.status == "unfinished"]

@@ -6,9 +6,10 @@ import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from bnn_train.binary import ste
 from bnn_train.cli import CONFIGS
 from bnn_train.errors import ConfigError
-from bnn_train.lab import study
+from bnn_train.lab import estimators, study
 from bnn_train.lab.config import LabConfig
 
 SMALL = ("protocol.widths=[2,2]", "protocol.points=8", "protocol.epochs=[0,3]", "protocol.samples=150")
@@ -81,6 +82,17 @@ def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_see
     losses = [[measured["loss"] for measured in report["measured"]] for report in reports]
     assert losses[0][1] < losses[0][0]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("protocol", [path.stem for path in (CONFIGS / "protocol").glob("*.yaml")])
+def test_every_protocol_composes_and_its_estimators_build(protocol):
+    config = compose(f"protocol={protocol}")
+    assert config.protocol.name == protocol
+    labels = [label for part in study._parts(config) for label in part.methods]
+    measured = len(config.protocol.problems) * len(config.protocol.epochs)
+    assert sorted(labels) == sorted(list(config.protocol.estimators) * measured)
+    used = {chosen.name for chosen in config.protocol.estimators.values()}
+    assert used == {*ste.ESTIMATORS, *estimators.METHODS}
 
 
 def test_estimators_are_measured_in_the_network_of_their_own_noise_where_asked(tmp_path):

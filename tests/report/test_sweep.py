@@ -55,6 +55,17 @@ def test_held_out_accuracy_ranks_where_every_job_has_it(tmp_path):
     assert (measure, ranked[0].values) == ("test_accuracy", ("a",))
 
 
+def test_ensembles_rank_where_every_job_has_one_beside_the_accuracy_without_noise(tmp_path):
+    write_job(tmp_path, ["ste=a"], 0.9, test_ensemble_accuracy=0.1)
+    write_job(tmp_path, ["ste=b"], 0.2, test_ensemble_accuracy=0.3)
+    lines = [line.split() for line in sweep.table(sweep.read_jobs(tmp_path), "x").splitlines()]
+    assert ["1", "b", "1", "30.00%", "30.00%", "20.00%", "2.0", "s"] in lines
+    assert ["2", "a", "1", "10.00%", "10.00%", "90.00%", "2.0", "s"] in lines
+    assert "noise" in lines[2] or "noise" in lines[3]
+    write_job(tmp_path, ["ste=c"], 0.5)
+    assert sweep.settings(sweep.read_jobs(tmp_path))[1] == "test_accuracy"
+
+
 def test_a_key_that_some_jobs_do_not_set_is_a_column(tmp_path):
     write_job(tmp_path, ["ste=clipped"], 0.5)
     write_job(tmp_path, ["ste=clipped", "ste.clip=2"], 0.6)
