@@ -4,81 +4,18 @@ Hydra merges the YAML files into these types, so a wrong key or type is refused 
 values; every refusal is a ConfigError: one line with the key, the value and what would be right.
 """
 
-import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
+from bnn_train.checks import at_least, check_choice, in_range, positive, sizes
 from bnn_train.errors import ConfigError, as_typed
-
-
-def check_choice(key: str, value: object, choices: Collection[Any]) -> None:
-    """Refuses a value that is not one of `choices`."""
-    if value not in choices:
-        raise ConfigError(key, value, "must be one of " + ", ".join(as_typed(choice) for choice in choices))
-
-
-def options(group: object, *common: str) -> dict[str, Any]:
-    """What a group's dataclass sets for its option alone: every value that is not null, but for `name` and the `common` keys."""
-    return {key: value for key, value in vars(group).items() if key not in ("name", *common) and value is not None}
-
-
-def check_takes(
-    group: str, name: str, given: Mapping[str, Any], builder: Callable[..., Any], supplied: Collection[str] = ()
-) -> None:
-    """Holds the keys `given` for option `name` of `group` against the keyword-only parameters of what builds it.
-
-    A key that would be ignored is refused, and so is one that is missing. `supplied` are parameters that the program fills in.
-    """
-    keywords = {k: p for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in supplied}
-    for key in given:
-        if key not in keywords:
-            takes = ", ".join(f"{group}.{keyword}" for keyword in keywords) or "no options"
-            raise ConfigError(f"{group}.{key}", given[key], f"{group}={name} takes {takes}")
-    for key, parameter in keywords.items():
-        if parameter.default is parameter.empty and key not in given:
-            raise ConfigError(f"{group}.{key}", None, f"{group}={name} needs a value here")
-
 
 # Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
 FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every")
-
-
-def within(key: str, names: Collection[str]) -> bool:
-    """Whether a dotted key is one of `names`, or below one."""
-    return any(key == name or key.startswith(name + ".") for name in names)
-
-
-def flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}; lists are values."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return leaves
-
-
-def _at_least(key: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(key, value, f"must be a whole number of at least {least}")
-
-
-def _sizes(key: str, values: list[int] | None) -> None:
-    if any(value < 1 for value in values or []):
-        raise ConfigError(key, values, "every size must be a whole number of at least 1")
-
-
-def _positive(key: str, value: float | None) -> None:
-    if value is not None and not (0 < value < math.inf):
-        raise ConfigError(key, value, "must be a number above 0")
-
-
-def _in_range(key: str, value: float | None, low: float, high: float, closed: bool = False) -> None:
-    if value is not None and not (low <= value < high or (closed and value == high)):
-        raise ConfigError(key, value, f"must be in [{low:g}, {high:g}{']' if closed else ')'}")
 
 
 @dataclass
@@ -98,13 +35,13 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for key in ("val_size", "crop_padding", "cutout"):
-            _at_least(f"data.{key}", getattr(self, key), 0)
+            at_least(f"data.{key}", getattr(self, key), 0)
         if self.image_size is not None:
-            _at_least("data.image_size", self.image_size, 1)
+            at_least("data.image_size", self.image_size, 1)
         if not 0 < self.test_fraction < 1:
             raise ConfigError("data.test_fraction", self.test_fraction, "must be in (0, 1)")
         for value in self.std:
-            _positive("data.std", value)
+            positive("data.std", value)
         if len(self.mean) != len(self.std) or not self.mean:
             raise ConfigError("data.mean", self.mean, f"needs as many values as data.std={as_typed(self.std)}")
 
@@ -126,10 +63,10 @@ class ModelConfig:
     pad_value: int | None = None  # cnn: what surrounds a binary convolution's input: 0, 1 or -1
 
     def __post_init__(self) -> None:
-        _sizes("model.hidden", self.hidden)
-        _in_range("model.dropout", self.dropout, 0, 1)
+        sizes("model.hidden", self.hidden)
+        in_range("model.dropout", self.dropout, 0, 1)
         for stage in self.stages or []:
-            _sizes("model.stages", stage)
+            sizes("model.stages", stage)
             if not stage:
                 raise ConfigError("model.stages", self.stages, "every stage needs at least one convolution")
         if self.kernel_size is not None and (self.kernel_size < 1 or self.kernel_size % 2 == 0):
@@ -150,7 +87,7 @@ class SteConfig:
 
     def __post_init__(self) -> None:
         for key in ("clip", "beta", "scale", "temperature"):
-            _positive(f"ste.{key}", getattr(self, key))
+            positive(f"ste.{key}", getattr(self, key))
         if self.name == "none" and self.stochastic:
             raise ConfigError("ste.stochastic", True, "ste=none leaves activations real and takes no noise; choose an estimator")
 
@@ -167,8 +104,8 @@ class WeightsConfig:
 
     def __post_init__(self) -> None:
         for key in ("clip", "scale", "init"):
-            _positive(f"weights.{key}", getattr(self, key))
-        _in_range("weights.kl", self.kl, 0, math.inf)
+            positive(f"weights.{key}", getattr(self, key))
+        in_range("weights.kl", self.kl, 0, math.inf)
         for key in ("clip", "ste"):
             if self.name == "real" and getattr(self, key) is not None:
                 raise ConfigError(f"weights.{key}", getattr(self, key), "weights=real binarizes nothing; leave it null")
@@ -192,13 +129,13 @@ class OptimizerConfig:
     natural_lr: float | None = None  # bayesbinn: step size of the latent (natural) parameters; the scheduler multiplies it
 
     def __post_init__(self) -> None:
-        _positive("optimizer.lr", self.lr)
-        _in_range("optimizer.weight_decay", self.weight_decay, 0, math.inf)
+        positive("optimizer.lr", self.lr)
+        in_range("optimizer.weight_decay", self.weight_decay, 0, math.inf)
         if self.betas is not None and (len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas)):
             raise ConfigError("optimizer.betas", self.betas, "must be two numbers in [0, 1)")
-        _positive("optimizer.eps", self.eps)
-        _in_range("optimizer.momentum", self.momentum, 0, 1)
-        _in_range("optimizer.threshold", self.threshold, 0, math.inf)
+        positive("optimizer.eps", self.eps)
+        in_range("optimizer.momentum", self.momentum, 0, 1)
+        in_range("optimizer.threshold", self.threshold, 0, math.inf)
         for key in ("gamma", "natural_lr"):
             value = getattr(self, key)
             if value is not None and not 0 < value <= 1:
@@ -220,13 +157,13 @@ class SchedulerConfig:
     rise: float | None = None  # onecycle: share of the run in which the learning rate rises
 
     def __post_init__(self) -> None:
-        _in_range("scheduler.warmup", self.warmup, 0, math.inf)
-        _at_least("scheduler.step_size", self.step_size, 1)
-        _sizes("scheduler.milestones", self.milestones)
+        in_range("scheduler.warmup", self.warmup, 0, math.inf)
+        at_least("scheduler.step_size", self.step_size, 1)
+        sizes("scheduler.milestones", self.milestones)
         if self.milestones is not None and self.milestones != sorted(set(self.milestones)):
             raise ConfigError("scheduler.milestones", self.milestones, "must rise")
-        _positive("scheduler.gamma", self.gamma)
-        _in_range("scheduler.final", self.final, 0, 1, closed=True)
+        positive("scheduler.gamma", self.gamma)
+        in_range("scheduler.final", self.final, 0, 1, closed=True)
         if self.rise is not None and not 0 < self.rise < 1:
             raise ConfigError("scheduler.rise", self.rise, "must be in (0, 1)")
 
@@ -245,16 +182,86 @@ class TrainerConfig:
             raise ConfigError(
                 "trainer.checkpoint_every", self.checkpoint_every, "must be a number of steps (200) or of seconds (60s)"
             )
-        _at_least("trainer.epochs", self.epochs, 1)
+        at_least("trainer.epochs", self.epochs, 1)
         if self.batch_size < 2:
             raise ConfigError(
                 "trainer.batch_size",
                 self.batch_size,
                 "must be a whole number of at least 2: BatchNorm needs two images",
             )
-        _at_least("trainer.eval_batch_size", self.eval_batch_size, 1)
-        _in_range("trainer.label_smoothing", self.label_smoothing, 0, 1)
-        _positive("trainer.clip_grad_norm", self.clip_grad_norm)
+        at_least("trainer.eval_batch_size", self.eval_batch_size, 1)
+        in_range("trainer.label_smoothing", self.label_smoothing, 0, 1)
+        positive("trainer.clip_grad_norm", self.clip_grad_norm)
+
+
+@dataclass
+class RuleConfig:
+    """One rule about chosen edges; binary/edges.py applies it. Options of a selector are null unless it takes them."""
+
+    layers: str = MISSING  # name pattern, with wildcards: linear2, linear*, *
+    what: str = MISSING  # train (all others of the layer are frozen), freeze, prune, l1
+    edges: str = "all"  # selector: all, random, magnitude, rows, columns, n_m, block, file (binary/selectors.py)
+    density: float | None = None  # random, magnitude, block: share of the edges that is chosen, in [0, 1]
+    seed: int | None = None  # random, block
+    largest: bool | None = None  # magnitude: true (default) the largest, false the smallest
+    index: list[int] | None = None  # rows, columns: which, from 0
+    n: int | None = None  # n_m: how many of every m consecutive inputs, by size
+    m: int | None = None
+    size: list[int] | None = None  # block: [outputs, inputs]
+    file: str | None = None  # file: .pt or .npy
+    strength: float | None = None  # l1: times the sum of the latent weights' sizes, added to the loss
+    ramp: list[int] | None = None  # prune by magnitude: epochs [start, end] between which the share rises to `density`
+    from_density: float = 0.0  # prune with a ramp: the share at its start
+    power: float = 3.0  # prune with a ramp: 1 is a straight line; more prunes earlier
+
+    def __post_init__(self) -> None:
+        check_choice("edges.rules.what", self.what, ("train", "freeze", "prune", "l1"))
+        in_range("edges.rules.density", self.density, 0, 1, closed=True)
+        in_range("edges.rules.from_density", self.from_density, 0, 1, closed=True)
+        at_least("edges.rules.seed", self.seed, 0)
+        for key in ("n", "m"):
+            at_least(f"edges.rules.{key}", getattr(self, key), 1)
+        positive("edges.rules.power", self.power)
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ConfigError("edges.rules.size", self.size, "must be two whole numbers of at least 1: outputs, inputs")
+        if (self.what == "l1") != (self.strength is not None):
+            remedy = "what=l1 needs a strength, for example 0.001, and nothing else takes one"
+            raise ConfigError("edges.rules.strength", self.strength, remedy)
+        in_range("edges.rules.strength", self.strength, 0, math.inf)
+        if self.ramp is not None:
+            if self.what != "prune" or self.edges != "magnitude" or self.largest is not False:
+                remedy = "a ramp prunes the smallest weights: it goes with what: prune, edges: magnitude, largest: false"
+                raise ConfigError("edges.rules.ramp", self.ramp, remedy)
+            if len(self.ramp) != 2 or not 0 <= self.ramp[0] < self.ramp[1]:
+                raise ConfigError("edges.rules.ramp", self.ramp, "must be two rising epochs, as in [2,10]; the first is 0")
+            if self.density is None or self.density < self.from_density:
+                raise ConfigError("edges.rules.density", self.density, f"must be at least from_density={self.from_density:g}")
+
+    def described(self) -> str:
+        """The rule as it would be typed."""
+        given = {key: value for key, value in asdict(self).items() if value is not None and value != RULE_DEFAULTS.get(key)}
+        return "{" + ", ".join(f"{key}: {as_typed(value)}" for key, value in given.items()) + "}"
+
+
+RULE_DEFAULTS = {"from_density": 0.0, "power": 3.0}
+
+
+@dataclass
+class EdgesConfig:
+    # Each becomes a RuleConfig; not typed as such, since a command line cannot give a list of typed dicts.
+    rules: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        typed = []
+        for rule in self.rules:
+            if not isinstance(rule, dict | RuleConfig):
+                raise ConfigError("edges.rules", as_typed(rule), "every rule is {layers: NAME, what: ..., ...}")
+            merged = OmegaConf.merge(OmegaConf.structured(RuleConfig), rule)
+            for key in ("layers", "what"):
+                if OmegaConf.is_missing(merged, key):
+                    raise ConfigError(f"edges.rules.{key}", None, "every rule needs it, as in {layers: linear2, what: freeze}")
+            typed.append(OmegaConf.to_object(merged))
+        self.rules = typed
 
 
 @dataclass
@@ -264,7 +271,7 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         check_choice("eval.mode", self.mode, ("deterministic", "ensemble"))
-        _at_least("eval.samples", self.samples, 1)
+        at_least("eval.samples", self.samples, 1)
 
 
 @dataclass
@@ -292,6 +299,7 @@ class Config:
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
     eval: EvalConfig = field(default_factory=EvalConfig)
+    edges: EdgesConfig = field(default_factory=EdgesConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     device: str = "auto"  # auto, cpu, cuda, cuda:N or mps

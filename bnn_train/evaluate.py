@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bnn_train import checkpoint, device, models
+from bnn_train.binary.edges import prune
 from bnn_train.config import EvalConfig
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
@@ -36,6 +37,7 @@ def evaluate_checkpoint(
     device.make_reproducible(config.seed)
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
     model.load_state_dict(state["trainer"]["model"])
+    prune(model, state["trainer"].get("edges", {}))
     result: dict[str, Any] = {"checkpoint": str(file), "epoch": len(state["trainer"]["history"]), "step": state["trainer"]["step"]}
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:

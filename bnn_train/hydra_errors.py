@@ -9,7 +9,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from bnn_train.config import Config, flat, within
+from bnn_train.checks import flat, within
+from bnn_train.config import Config
 from bnn_train.errors import ConfigError
 
 

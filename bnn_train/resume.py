@@ -11,7 +11,8 @@ from torch import nn
 from bnn_train import checkpoint
 from bnn_train.binary.layers import binary_layers
 from bnn_train.binary.weights import Binary
-from bnn_train.config import FREE, Config, flat, within
+from bnn_train.checks import flat, within
+from bnn_train.config import FREE, Config
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 

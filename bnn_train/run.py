@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bnn_train import checkpoint, device, environment, interrupt, loggers, models, resume, run_folder
+from bnn_train.binary.edges import Edges
 from bnn_train.config import Config
 from bnn_train.data import datasets
 from bnn_train.data.batches import eval_batches
@@ -68,6 +69,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
     model = models.build(config, data.image_shape, len(data.classes)).to(where)
     if config.init_from is not None and state is None:
         resume.load_weights(model, Path(config.init_from))
+    edges = Edges(config.edges.rules, model, state["trainer"].get("edges", {}) if state is not None else None)
     optimizer = optimizers.build(config.optimizer, model, len(data.train))
 
     checkpoints = run_dir / "checkpoints"
@@ -90,9 +92,11 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
             }
             checkpoint.save(everything, checkpoints / name, keep=checkpoints / "previous.pt" if name == "last.pt" else None)
 
-        trainer = Trainer(config, model, optimizer, data, after_step)
+        trainer = Trainer(config, model, optimizer, edges, data, after_step)
         rows = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         log.info("%s\n", tables.network_table(rows))
+        if edges.masks and state is None:
+            log.info("%s\n", tables.edges_table(edges.rows()))
         log.info("%s", _data_line(config, data))
         log.info("run directory: %s", _for_people(run_dir))
         if state is not None:
@@ -136,6 +140,9 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
         "versions": environment.versions(),
         "git_commit": environment.git_commit(Path(__file__).parent.parent),
     }
+    if edges.masks:
+        summary["edges"] = [asdict(row) for row in edges.rows()]
+        log.info("\n%s", tables.edges_table(edges.rows()))
     checkpoint.write_text(json.dumps(summary, indent=2) + "\n", run_dir / "summary.json")
     log.info("\n%s\n", tables.result_table(summary, _for_people(run_dir)))
     return summary

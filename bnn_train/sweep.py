@@ -14,7 +14,8 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.config import FREE, within
+from bnn_train.checks import within
+from bnn_train.config import FREE
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from bnn_train.binary.edges import Edges
 from bnn_train.binary.layers import binary_layers, constrain, is_stochastic, sampling
 from bnn_train.binary.ste import Ste
 from bnn_train.config import Config
@@ -38,10 +39,12 @@ class Trainer:
         config: Config,
         model: nn.Module,
         optimizer: Optimizer | Together,
+        edges: Edges,
         data: Data,
         after_step: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.model, self.optimizer, self.data, self.after_step = config, model, optimizer, data, after_step
+        self.config, self.model, self.optimizer, self.edges, self.data = config, model, optimizer, edges, data
+        self.after_step = after_step
         self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
         device = data.train.labels.device
         self.history: list[Row] = []  # one row per finished epoch
@@ -70,6 +73,9 @@ class Trainer:
                 "train_loss": self.losses.double().mean().item(),
                 "train_accuracy": self.correct.item() / (self.steps * self.config.trainer.batch_size),
             }
+            penalty = self.edges.penalty()
+            if penalty is not None:
+                row["penalty"] = penalty.item()
             for name, split in (("val", self.data.val), ("test", self.data.test)):
                 if split is not None:
                     row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
@@ -85,6 +91,9 @@ class Trainer:
         trainer = self.config.trainer
         batches = train_batches(self.data.train, self.config.data, trainer.batch_size, self.config.seed, self.epoch, self.step)
         self.model.train()
+        if self.step == 0:
+            self.edges.start_epoch(self.epoch, self.optimizer)
+        restore = moves_without_gradient(self.config) or not self.edges.within(self.config.weights.clip)
         with self._bar() as bar:
             looked = time.monotonic()
             for inputs, labels in batches:
@@ -96,13 +105,16 @@ class Trainer:
 
                 logits = self.model(inputs)
                 loss = F.cross_entropy(logits, labels, label_smoothing=trainer.label_smoothing)
+                penalty = self.edges.penalty()
                 self.optimizer.zero_grad()
-                loss.backward()
+                (loss if penalty is None else loss + penalty).backward()
                 if trainer.clip_grad_norm is not None:
                     nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip_grad_norm)
                 self.optimizer.step()
                 for layer in self._binary_layers:
                     constrain(layer, share * self.config.optimizer.lr, self.config.weights.clip)
+                if restore:
+                    self.edges.restore()
 
                 self.losses[self.step] = loss.detach()
                 self.correct += (logits.argmax(dim=1) == labels).sum()
@@ -151,6 +163,7 @@ class Trainer:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "edges": self.edges.state_dict(),
             "history": self.history,
             "step": self.step,
             "losses": self.losses[: self.step].clone(),
@@ -160,10 +173,20 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.edges.load_state_dict(state.get("edges", {}))
         self.history = list(state["history"])
         self.step = state["step"]
         self.losses[: self.step] = state["losses"]
         self.correct.copy_(state["correct"])
+
+
+def moves_without_gradient(config: Config) -> bool:
+    """Whether a step can move a weight whose gradient has always been 0, other than by clipping it.
+
+    Only the optimizers that are listed are known to leave it where it is, bit for bit, unless they decay it.
+    """
+    still = config.optimizer.name in ("adam", "adamw", "sgd", "bop") and config.optimizer.weight_decay == 0
+    return not still or bool(config.weights.kl)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn_train.binary.weights import Binarizer
-from bnn_train.config import check_choice
+from bnn_train.checks import check_choice
 
 
 class BinaryLinear(nn.Linear):
@@ -22,10 +22,11 @@ class BinaryLinear(nn.Linear):
     def __init__(self, in_features: int, out_features: int, binarizer: Binarizer, bias: bool = False) -> None:
         super().__init__(in_features, out_features, bias)
         self.binarizer = binarizer
+        self.connected: Tensor | None = None
         binarizer.start(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.binarizer(self.weight), self.bias)
+        return F.linear(x, _effective_weight(self), self.bias)
 
 
 class BinaryConv2d(nn.Conv2d):
@@ -47,15 +48,22 @@ class BinaryConv2d(nn.Conv2d):
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
         self.binarizer = binarizer
+        self.connected: Tensor | None = None
         binarizer.start(self.weight)
         self.pad_value = pad_value
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.binarizer(self.weight)
+        weight = _effective_weight(self)
         if self.pad_value == 0:
             return self._conv_forward(x, weight, self.bias)
         x = F.pad(x, self._reversed_padding_repeated_twice, value=float(self.pad_value))
         return F.conv2d(x, weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _effective_weight(layer: BinaryLinear | BinaryConv2d) -> Tensor:
+    """What the layer multiplies with. `connected`, 1 or 0 for each edge, is set where edges are pruned (edges.py)."""
+    weight = layer.binarizer(layer.weight)
+    return weight if layer.connected is None else weight * layer.connected
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLinear | BinaryConv2d]:

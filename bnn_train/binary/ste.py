@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
-from bnn_train.config import check_choice, check_takes
+from bnn_train.checks import check_choice, check_takes
 
 
 def sign(x: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from bnn_train.binary import noise as distributions
 from bnn_train.binary import ste as estimators
-from bnn_train.config import SteConfig, WeightsConfig, check_choice, check_takes, options
+from bnn_train.checks import check_choice, check_takes, options
+from bnn_train.config import SteConfig, WeightsConfig
 
 
 class Binarizer(nn.Module):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from bnn_train.config import DataConfig, check_choice
+from bnn_train.checks import check_choice
+from bnn_train.config import DataConfig
 from bnn_train.data.digits import digits
 from bnn_train.data.image_folder import image_folder
 from bnn_train.data.splits import Arrays, Data, held_out, split_off

@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
-from bnn_train.config import SteConfig, check_choice
+from bnn_train.checks import check_choice
+from bnn_train.config import SteConfig
 from bnn_train.errors import ConfigError
 
 PROBLEMS = ("moons", "multilinear", "quadratic", "exponential")  # lab/problems.py says what they are

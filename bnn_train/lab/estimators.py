@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bnn_train.binary import ste
 from bnn_train.binary.noise import FAMILY
-from bnn_train.config import SteConfig, check_choice, check_takes, options
+from bnn_train.checks import check_choice, check_takes, options
+from bnn_train.config import SteConfig
 from bnn_train.lab.network import Network, Sample, complete
 
 Deltas = Callable[[Network, Tensor, Sample, Tensor], list[Tensor]]  # (network, theta, sample, baseline) -> deltas

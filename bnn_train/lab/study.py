@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from bnn_train import checkpoint, environment
 from bnn_train.binary.noise import FAMILY, scaled
-from bnn_train.config import flat
+from bnn_train.checks import flat
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, measures, problems
 from bnn_train.lab.config import LabConfig

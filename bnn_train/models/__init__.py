@@ -6,7 +6,8 @@ from torch import nn
 
 from bnn_train.binary import ste, weights
 from bnn_train.binary.ste import Ste
-from bnn_train.config import Config, check_choice, check_takes, options
+from bnn_train.checks import check_choice, check_takes, options
+from bnn_train.config import Config
 from bnn_train.errors import ConfigError
 from bnn_train.models.blocks import Parts
 from bnn_train.models.cnn import cnn

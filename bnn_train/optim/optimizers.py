@@ -8,7 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bnn_train.binary.layers import binary_layers
-from bnn_train.config import OptimizerConfig, check_choice, check_takes, options
+from bnn_train.checks import check_choice, check_takes, options
+from bnn_train.config import OptimizerConfig
 from bnn_train.optim.bayesbinn import BayesBiNN
 from bnn_train.optim.bop import Bop
 

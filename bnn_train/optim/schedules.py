@@ -8,7 +8,8 @@ every step. Warm-up multiplies whatever the schedule says.
 import math
 from collections.abc import Callable
 
-from bnn_train.config import SchedulerConfig, check_choice, check_takes, options
+from bnn_train.checks import check_choice, check_takes, options
+from bnn_train.config import SchedulerConfig
 
 
 def constant(t: float, epochs: int) -> float:

@@ -45,6 +45,19 @@ def network_totals(rows: Sequence[Any]) -> dict[str, int]:
     return {**totals, "binary_weights": binary}
 
 
+def edges_table(rows: Sequence[Any]) -> str:
+    """How many edges of each layer (binary.edges.EdgeRow) are trained, frozen, pruned, penalised, and which share is pruned."""
+    table = Table(title="chosen edges", box=box.SIMPLE_HEAD)
+    table.add_column("layer", no_wrap=True)
+    for name in ("edges", "trained", "frozen", "pruned", "sparsity", "penalised", "of these below 0.001"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        near = f"{row.near_zero / row.penalised:.1%}" if row.penalised else ""
+        counts = (f"{row.edges:,}", f"{row.trained:,}", f"{row.frozen:,}", f"{row.pruned:,}", f"{row.pruned / row.edges:.1%}")
+        table.add_row(row.name, *counts, f"{row.penalised:,}", near)
+    return text(table)
+
+
 def size(count: int) -> str:
     """Bytes for people, in steps of 1000."""
     value = float(count)
