@@ -163,7 +163,9 @@ class WeightsConfig:
     noise: str | None = None  # stochastic: distribution F of P(w = +1) = F(latent): uniform, triangular, logistic, normal
     scale: float | None = None  # stochastic: of that distribution
     kl: float | None = None  # stochastic: weight of the KL divergence from fair coins; shrinks the latents by 1 / (1 + lr * kl)
-    init: float | None = None  # stochastic: size of every latent weight at the start, signs at random; null: as torch draws them
+    init: float | None = (
+        None  # with bayesbinn: size of every latent weight at the start, signs at random; null: as torch draws them
+    )
 
     def __post_init__(self) -> None:
         for key in ("clip", "scale", "init"):
@@ -260,11 +262,15 @@ class TrainerConfig:
 @dataclass
 class EvalConfig:
     mode: str = "deterministic"  # deterministic: without noise; ensemble: that, and the mean prediction of sampled networks
-    samples: int = 10  # networks in the ensemble
+    samples: int | None = None  # networks in the ensemble; null: 10
 
     def __post_init__(self) -> None:
         check_choice("eval.mode", self.mode, ("deterministic", "ensemble"))
         _at_least("eval.samples", self.samples, 1)
+        if self.mode == "ensemble":
+            self.samples = self.samples or 10
+        elif self.samples is not None:
+            raise ConfigError("eval.samples", self.samples, "is for an ensemble: add eval.mode=ensemble")
 
 
 @dataclass
@@ -310,11 +316,13 @@ class Config:
         if self.model.binarize_output and self.ste.name == "none":
             raise ConfigError("model.binarize_output", True, "needs an estimator, but ste=none leaves activations real")
         if (self.optimizer.name == "bop") != (self.weights.name == "binary"):
-            remedy = (
-                "optimizer=bop flips weights that are -1 or +1 themselves, and nothing else can: weights=binary goes with it alone"
-            )
+            raise ConfigError("weights", self.weights.name, "weights=binary and optimizer=bop go together; use both, or neither")
+        if self.optimizer.name == "bayesbinn" and (self.weights.noise, self.weights.scale) != ("logistic", 0.5):
+            remedy = "optimizer=bayesbinn goes with weights=bayesbinn: logistic noise of scale 0.5"
             raise ConfigError("weights", self.weights.name, remedy)
-        if self.optimizer.name == "bayesbinn" and self.weights.name != "stochastic":
-            raise ConfigError("weights", self.weights.name, "optimizer=bayesbinn needs weights that are drawn: weights=bayesbinn")
+        if self.optimizer.name != "bayesbinn" and self.weights.init is not None:
+            raise ConfigError(
+                "weights.init", self.weights.init, "goes with optimizer=bayesbinn; others could not turn such weights"
+            )
         if self.scheduler.warmup > self.trainer.epochs:
             raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")
