@@ -6,13 +6,15 @@ values; every refusal is a ConfigError: one line with the key, the value and wha
 
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bnn_train.checks import at_least, check_choice, in_range, positive, sizes
 from bnn_train.errors import ConfigError, as_typed
+from bnn_train.rule_config import RuleConfig
 
 # Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
 FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every")
@@ -100,7 +102,9 @@ class WeightsConfig:
     noise: str | None = None  # stochastic: distribution F of P(w = +1) = F(latent): uniform, triangular, logistic, normal
     scale: float | None = None  # stochastic: of that distribution
     kl: float | None = None  # stochastic: weight of the KL divergence from fair coins; shrinks the latents by 1 / (1 + lr * kl)
-    init: float | None = None  # stochastic: size of every latent weight at the start, signs at random; null: as torch draws them
+    init: float | None = (
+        None  # with bayesbinn: size of every latent weight at the start, signs at random; null: as torch draws them
+    )
 
     def __post_init__(self) -> None:
         for key in ("clip", "scale", "init"):
@@ -195,58 +199,6 @@ class TrainerConfig:
 
 
 @dataclass
-class RuleConfig:
-    """One rule about chosen edges; binary/edges.py applies it. Options of a selector are null unless it takes them."""
-
-    layers: str = MISSING  # name pattern, with wildcards: linear2, linear*, *
-    what: str = MISSING  # train (all others of the layer are frozen), freeze, prune, l1
-    edges: str = "all"  # selector: all, random, magnitude, rows, columns, n_m, block, file (binary/selectors.py)
-    density: float | None = None  # random, magnitude, block: share of the edges that is chosen, in [0, 1]
-    seed: int | None = None  # random, block
-    largest: bool | None = None  # magnitude: true (default) the largest, false the smallest
-    index: list[int] | None = None  # rows, columns: which, from 0
-    n: int | None = None  # n_m: how many of every m consecutive inputs, by size
-    m: int | None = None
-    size: list[int] | None = None  # block: [outputs, inputs]
-    file: str | None = None  # file: .pt or .npy
-    strength: float | None = None  # l1: times the sum of the latent weights' sizes, added to the loss
-    ramp: list[int] | None = None  # prune by magnitude: epochs [start, end] between which the share rises to `density`
-    from_density: float = 0.0  # prune with a ramp: the share at its start
-    power: float = 3.0  # prune with a ramp: 1 is a straight line; more prunes earlier
-
-    def __post_init__(self) -> None:
-        check_choice("edges.rules.what", self.what, ("train", "freeze", "prune", "l1"))
-        in_range("edges.rules.density", self.density, 0, 1, closed=True)
-        in_range("edges.rules.from_density", self.from_density, 0, 1, closed=True)
-        at_least("edges.rules.seed", self.seed, 0)
-        for key in ("n", "m"):
-            at_least(f"edges.rules.{key}", getattr(self, key), 1)
-        positive("edges.rules.power", self.power)
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ConfigError("edges.rules.size", self.size, "must be two whole numbers of at least 1: outputs, inputs")
-        if (self.what == "l1") != (self.strength is not None):
-            remedy = "what=l1 needs a strength, for example 0.001, and nothing else takes one"
-            raise ConfigError("edges.rules.strength", self.strength, remedy)
-        in_range("edges.rules.strength", self.strength, 0, math.inf)
-        if self.ramp is not None:
-            if self.what != "prune" or self.edges != "magnitude" or self.largest is not False:
-                remedy = "a ramp prunes the smallest weights: it goes with what: prune, edges: magnitude, largest: false"
-                raise ConfigError("edges.rules.ramp", self.ramp, remedy)
-            if len(self.ramp) != 2 or not 0 <= self.ramp[0] < self.ramp[1]:
-                raise ConfigError("edges.rules.ramp", self.ramp, "must be two rising epochs, as in [2,10]; the first is 0")
-            if self.density is None or self.density < self.from_density:
-                raise ConfigError("edges.rules.density", self.density, f"must be at least from_density={self.from_density:g}")
-
-    def described(self) -> str:
-        """The rule as it would be typed."""
-        given = {key: value for key, value in asdict(self).items() if value is not None and value != RULE_DEFAULTS.get(key)}
-        return "{" + ", ".join(f"{key}: {as_typed(value)}" for key, value in given.items()) + "}"
-
-
-RULE_DEFAULTS = {"from_density": 0.0, "power": 3.0}
-
-
-@dataclass
 class EdgesConfig:
     # Each becomes a RuleConfig; not typed as such, since a command line cannot give a list of typed dicts.
     rules: list[Any] = field(default_factory=list)
@@ -256,7 +208,10 @@ class EdgesConfig:
         for rule in self.rules:
             if not isinstance(rule, dict | RuleConfig):
                 raise ConfigError("edges.rules", as_typed(rule), "every rule is {layers: NAME, what: ..., ...}")
-            merged = OmegaConf.merge(OmegaConf.structured(RuleConfig), rule)
+            try:
+                merged = OmegaConf.merge(OmegaConf.structured(RuleConfig), rule)
+            except OmegaConfBaseException as error:
+                raise ConfigError("edges.rules", rule, str(error).splitlines()[0]) from error
             for key in ("layers", "what"):
                 if OmegaConf.is_missing(merged, key):
                     raise ConfigError(f"edges.rules.{key}", None, "every rule needs it, as in {layers: linear2, what: freeze}")
@@ -267,11 +222,15 @@ class EdgesConfig:
 @dataclass
 class EvalConfig:
     mode: str = "deterministic"  # deterministic: without noise; ensemble: that, and the mean prediction of sampled networks
-    samples: int = 10  # networks in the ensemble
+    samples: int | None = None  # networks in the ensemble; null: 10
 
     def __post_init__(self) -> None:
         check_choice("eval.mode", self.mode, ("deterministic", "ensemble"))
         at_least("eval.samples", self.samples, 1)
+        if self.mode == "ensemble":
+            self.samples = self.samples or 10
+        elif self.samples is not None:
+            raise ConfigError("eval.samples", self.samples, "is for an ensemble: add eval.mode=ensemble")
 
 
 @dataclass
@@ -318,11 +277,17 @@ class Config:
         if self.model.binarize_output and self.ste.name == "none":
             raise ConfigError("model.binarize_output", True, "needs an estimator, but ste=none leaves activations real")
         if (self.optimizer.name == "bop") != (self.weights.name == "binary"):
-            remedy = (
-                "optimizer=bop flips weights that are -1 or +1 themselves, and nothing else can: weights=binary goes with it alone"
-            )
+            raise ConfigError("weights", self.weights.name, "weights=binary and optimizer=bop go together; use both, or neither")
+        if self.optimizer.name == "bayesbinn" and (self.weights.noise, self.weights.scale) != ("logistic", 0.5):
+            remedy = "optimizer=bayesbinn goes with weights=bayesbinn: logistic noise of scale 0.5"
             raise ConfigError("weights", self.weights.name, remedy)
-        if self.optimizer.name == "bayesbinn" and self.weights.name != "stochastic":
-            raise ConfigError("weights", self.weights.name, "optimizer=bayesbinn needs weights that are drawn: weights=bayesbinn")
+        if self.optimizer.name != "bayesbinn" and self.weights.init is not None:
+            raise ConfigError(
+                "weights.init", self.weights.init, "goes with optimizer=bayesbinn; others could not turn such weights"
+            )
+        for rule in self.edges.rules:
+            if rule.ramp is not None and rule.ramp[1] >= self.trainer.epochs:
+                remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained"
+                raise ConfigError("edges.rules.ramp", rule.ramp, remedy)
         if self.scheduler.warmup > self.trainer.epochs:
             raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")

@@ -42,4 +42,6 @@ def as_typed(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "[" + ",".join(as_typed(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_typed(item)}" for key, item in value.items()) + "}"
     return str(value)

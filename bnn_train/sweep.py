@@ -67,11 +67,28 @@ def check_writable(key: str, folder: Path) -> None:
         sys.exit(refusal.exit_code)
 
 
+def check_free_of(file: str, what: str, folder: Path) -> None:
+    """Ends the program with one line where the folder holds what must not be written over."""
+    if (folder / file).exists():
+        refusal = ConfigError("hydra.run.dir", folder, f"holds {what}; choose another directory")
+        sys.stderr.write(f"error: {refusal}\n")
+        sys.exit(refusal.exit_code)
+
+
+class LabHooks(Callback):
+    """What Hydra calls before a study; named in configs/lab.yaml."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+        check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
+
+
 class Hooks(Callback):
     """What Hydra calls before and after all jobs; named in configs/train.yaml. A sweep ends with its table."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+        check_free_of("lab.json", "a study of bnn-lab", Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))

@@ -197,7 +197,7 @@ def evaluate(model: nn.Module, split: Split, config: Config) -> dict[str, float]
     networks drawn from the stochastic one predict; they leave torch's generators as they were. Without noise the two are the same.
     """
     model.eval()
-    samples = config.eval.samples if config.eval.mode == "ensemble" and is_stochastic(model) else 0
+    samples = (config.eval.samples or 0) if is_stochastic(model) else 0
     device = split.labels.device
     losses, correct = torch.zeros(2, device=device), torch.zeros(2, dtype=torch.int64, device=device)
     with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):

@@ -110,6 +110,12 @@ def test_tab_completion(command):
         ("data=image_folder", 2, "data.root=data: is not a folder"),
         ("resume=nowhere", 2, "resume=nowhere: holds no checkpoints/last.pt"),
         ("ste.beta=2", 2, "ste.beta=2.0: ste=clipped takes ste.clip"),
+        (
+            "edges.rules=[{layers: 'hid*', what: freeze}]",
+            2,
+            "edges.rules.layers=hid*: matches no layer; there are linear1",
+        ),
+        ("edges.rules=[{layers: linear1, what: l1}]", 2, "edges.rules.strength=null: what=l1 needs a strength"),
     ],
 )
 def test_a_mistake_is_one_line(command, argument, code, message):

@@ -23,7 +23,7 @@ def test_every_group_is_a_folder():
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_builds(compose, option):
-    config = compose(option, *(["optimizer=bop"] if option == "weights=binary" else []))
+    config = compose(option, *{"weights=binary": ["optimizer=bop"], "weights=bayesbinn": ["optimizer=bayesbinn"]}.get(option, []))
     model = models.build(config, (3, 32, 32), 10)
     optimizers.build(config.optimizer, model, 100)
     assert 0 < schedules.build(config.scheduler, 10, config.trainer.epochs)(0) <= 1
@@ -100,6 +100,8 @@ def test_the_classic_script_to_the_letter(compose):
         ("optimizer.natural_lr=1.5", "optimizer.natural_lr=1.5: must be in (0, 1]"),
         ("optimizer.scheduled=[lr]", "optimizer.scheduled=lr: must be one of gamma, threshold"),
         ("eval.mode=mean", "eval.mode=mean: must be one of deterministic, ensemble"),
+        ("eval.samples=5", "eval.samples=5: is for an ensemble: add eval.mode=ensemble"),
+        ("weights=bayesbinn", "weights.init=10.0: goes with optimizer=bayesbinn; others could not turn such weights"),
         ("eval.samples=0", "eval.samples=0: must be a whole number of at least 1"),
         ("optimizer.lr=0", "optimizer.lr=0.0: must be a number above 0"),
         ("optimizer.lr=nan", "optimizer.lr=nan: must be a number above 0"),
@@ -139,6 +141,7 @@ def test_a_bad_value_is_named_with_the_remedy(compose, override, message):
         (["optimizer=bop", "weights=sign"], "weights"),
         (["optimizer=adam", "weights=binary"], "weights"),
         (["optimizer=bayesbinn", "weights=sign"], "weights"),
+        (["optimizer=bayesbinn", "weights=stochastic"], "weights"),
     ],
 )
 def test_values_that_contradict_each_other(compose, overrides, key):

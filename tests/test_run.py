@@ -121,6 +121,38 @@ def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
         assert piece in text
 
 
+def test_edges_are_in_the_log_the_rows_and_the_summary_and_evaluation_prunes_them(small, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rules = (
+        "{layers: linear1, edges: magnitude, density: 0.75, largest: false, what: prune, ramp: [0, 1]}",
+        "{layers: linear2, edges: rows, index: [0, 1], what: freeze}",
+        "{layers: output, what: l1, strength: 0.01}",
+    )
+    summary = run(small(f"edges.rules=[{', '.join(rules)}]"), tmp_path)
+    assert caplog.text.count("chosen edges") == 2  # before training and after
+    assert [(row["name"], row["trained"], row["frozen"], row["pruned"], row["penalised"]) for row in summary["edges"]] == [
+        ("linear1", 256, 0, 768, 0),
+        ("linear2", 224, 32, 0, 0),
+        ("output", 160, 0, 0, 160),
+    ]
+    assert all(row["penalty"] > 0 for row in rows(tmp_path))
+    assert evaluate_checkpoint(tmp_path)["test_accuracy"] == summary["test_accuracy"]
+    state = checkpoint.load(tmp_path / "checkpoints" / "last.pt")
+    state["trainer"]["edges"] = {}
+    checkpoint.save(state, tmp_path / "unpruned.pt")
+    assert evaluate_checkpoint(tmp_path / "unpruned.pt")["test_loss"] != summary["test_loss"]
+
+
+def test_a_run_goes_on_without_the_file_of_its_masks(small, tmp_path):
+    mask = torch.rand(16, 16) < 0.5
+    torch.save(mask, tmp_path / "mask.pt")
+    config = small(f"edges.rules=[{{layers: linear2, edges: file, file: {tmp_path / 'mask.pt'}, what: train}}]")
+    run(config, tmp_path / "run")
+    (tmp_path / "mask.pt").unlink()
+    config.trainer.epochs = 3
+    assert run(config, tmp_path / "run", ["trainer.epochs"])["edges"][0]["trained"] == int(mask.sum())
+
+
 def test_tensorboard_gets_every_number(small, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bnn_train import models
+from bnn_train.binary.edges import Edges
 from bnn_train.binary.layers import sampling
 from bnn_train.binary.ste import Ste, sign
 from bnn_train.data import datasets
@@ -24,7 +25,8 @@ def trainer(small):
         data = datasets.load(config.data, CPU)
         torch.manual_seed(config.seed)
         model = models.build(config, data.image_shape, len(data.classes))
-        return Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), data, after_step)
+        edges = Edges(config.edges.rules, model)
+        return Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), edges, data, after_step)
 
     return function
 
@@ -138,7 +140,7 @@ def test_optimizers_of_binary_weights_learn_the_digits(compose, optimizer):
     data = datasets.load(config.data, CPU)
     torch.manual_seed(0)
     model = models.build(config, data.image_shape, len(data.classes))
-    t = Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), data)
+    t = Trainer(config, model, optimizers.build(config.optimizer, model, len(data.train)), Edges([], model), data)
     assert list(t.fit())[-1]["test_accuracy"] >= 0.95
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bnn_train.binary.held import Held, packed, unpacked
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.rules import Layers, Masks, matching, resolve, union
-from bnn_train.config import RuleConfig
+from bnn_train.rule_config import RuleConfig
 
 NEAR_ZERO = 1e-3  # penalised latent weights below it are counted
 
@@ -151,7 +151,8 @@ def density_at(rule: RuleConfig, epoch: int) -> float:
     assert rule.density is not None
     start, end = rule.ramp
     t = min(max((epoch - start) / (end - start), 0), 1)
-    return rule.density + (rule.from_density - rule.density) * (1 - t) ** rule.power
+    power = 3 if rule.power is None else rule.power
+    return rule.density + ((rule.from_density or 0) - rule.density) * (1 - t) ** power
 
 
 def _disconnect(layer: nn.Linear | nn.Conv2d, pruned: Tensor | None) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bnn_train.binary import selectors
 from bnn_train.binary.weights import Binary
 from bnn_train.checks import check_choice, check_takes, options
-from bnn_train.config import RuleConfig
 from bnn_train.errors import ConfigError, as_typed
+from bnn_train.rule_config import RuleConfig
 
 Layers = dict[str, nn.Linear | nn.Conv2d]
 
@@ -69,7 +69,7 @@ def _choose(rule: RuleConfig, layers: Layers) -> dict[str, Tensor]:
         if unknown:
             raise ConfigError("edges.rules.file", rule.file, f"names {as_typed(unknown)}; the layers are {', '.join(layers)}")
     if rule.ramp is not None:
-        given["density"] = rule.from_density
+        given["density"] = rule.from_density or 0
     for name in names:
         if rule.edges in ("magnitude", "n_m") and isinstance(getattr(layers[name], "binarizer", None), Binary):
             raise ConfigError("edges.rules.edges", rule.edges, f"the weights of {name} are all equally large; use another selector")

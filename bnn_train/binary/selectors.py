@@ -5,6 +5,7 @@ A new selector: write its function here, with its options as keyword-only argume
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ def read_masks(file: str) -> Any:
         raise ConfigError(f"{KEY}.file", file, "must be a .pt or .npy file")
     try:
         if path.suffix == ".pt":
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that the indices of sparse tensors are checked, as they should be
+                return torch.load(path, map_location="cpu", weights_only=True)
         return torch.from_numpy(np.load(path, allow_pickle=False))
     except Exception as error:  # torch and numpy raise many types for a bad file
         raise ConfigError(f"{KEY}.file", file, "cannot be read as a mask: it is cut short, damaged or foreign") from error

@@ -33,10 +33,7 @@ class ProtocolConfig:
     plotted: list[str] = field(default_factory=list)  # labels that the plots show; empty: all but exact
 
     def __post_init__(self) -> None:
-        self.estimators = {
-            label: OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SteConfig), given))
-            for label, given in self.estimators.items()
-        }
+        self.estimators = {label: _typed(label, given) for label, given in self.estimators.items()}
         for problem in self.problems:
             check_choice("protocol.problems", problem, PROBLEMS)
         if not self.widths or not all(1 <= width <= LARGEST_WIDTH for width in self.widths):
@@ -56,7 +53,15 @@ class ProtocolConfig:
         if not self.estimators:
             raise ConfigError("protocol.estimators", {}, "needs at least one")
         for label in self.plotted:
-            check_choice("protocol.plotted", label, list(self.estimators))
+            if label not in self.estimators:
+                raise ConfigError("protocol.plotted", label, "is not among protocol.estimators; [] shows all")
+
+
+def _typed(label: str, given: Any) -> Any:
+    merged = OmegaConf.merge(OmegaConf.structured(SteConfig), given)
+    if OmegaConf.is_missing(merged, "name"):
+        raise ConfigError(f"protocol.estimators.{label}.name", None, "needs an estimator, as in {name: tanh}")
+    return OmegaConf.to_object(merged)
 
 
 @dataclass

@@ -30,19 +30,20 @@ class Method(NamedTuple):
     cost: Callable[[Network], tuple[float, float]]  # (forward, backward) passes of one sample of one datum
 
 
-def build(config: SteConfig, progress: float, scale: float) -> Method:
+def build(config: SteConfig, progress: float, scale: float, key: str = "protocol.estimators") -> Method:
     """The method of `config`. `progress` is for annealed estimators, `scale` the noise's where `config` names none.
 
-    Raises ConfigError for a name that is neither in binary/ste.py nor in METHODS, and for options that it does not take.
+    `key` is where in the configuration it stands. Raises ConfigError for a name that is neither in binary/ste.py nor in METHODS,
+    and for options that it does not take.
     """
-    check_choice("protocol.estimators", config.name, [*METHODS, *ste.ESTIMATORS])
+    check_choice(f"{key}.name", config.name, [*METHODS, *ste.ESTIMATORS])
     given = options(config, "stochastic")
     if config.name in METHODS:
-        check_takes("protocol.estimators", config.name, given, lambda: None)
+        check_takes(key, config.name, given, lambda: None)
         return METHODS[config.name]
     estimator = ste.ESTIMATORS[config.name]
     takes = inspect.signature(estimator.backward).parameters
-    check_takes("protocol.estimators", config.name, given, estimator.backward, supplied=["progress", "z", "distribution"])
+    check_takes(key, config.name, given, estimator.backward, supplied=["progress", "z", "distribution"])
     params = {"progress": progress} if "progress" in takes else {}
     params |= {"scale": scale, **given} if "scale" in takes else given
 

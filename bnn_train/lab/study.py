@@ -48,6 +48,7 @@ def run(config: LabConfig, folder: Path) -> Report:
     Raises ConfigError where the folder holds a study with another configuration, before anything is done.
     """
     parts = list(_parts(config))
+    estimators.build(config.protocol.train_with, 0, config.protocol.scale, "protocol.train_with")  # bad options end here
     _check_same(config, folder)
     start = time.perf_counter()
     (folder / "parts").mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def _parts(config: LabConfig) -> Iterator[Part]:
         for epoch in protocol.epochs:
             groups: dict[Any, dict[str, Method]] = {}
             for label, chosen in protocol.estimators.items():
-                method = estimators.build(chosen, _progress(config, epoch), protocol.scale)
+                method = estimators.build(chosen, _progress(config, epoch), protocol.scale, f"protocol.estimators.{label}")
                 noise = method.noise if protocol.own_noise and method.noise else (protocol.noise, protocol.scale)
                 groups.setdefault((noise, method.stochastic, method.forward), {})[label] = method
             for i, ((noise, *_), methods) in enumerate(groups.items(), start=1):
@@ -148,7 +149,7 @@ def _train_moons(config: LabConfig, net: Network, theta: Tensor) -> dict[int, Te
     baseline = torch.zeros(())
     epochs = range(1, max(protocol.epochs) + 1)
     for epoch in tqdm(epochs, "training", unit="epoch", disable=None, leave=False):
-        method = estimators.build(protocol.train_with, epoch / len(epochs), protocol.scale)
+        method = estimators.build(protocol.train_with, epoch / len(epochs), protocol.scale, "protocol.train_with")
         if method.deltas is None:
             theta.grad = exact_gradient(net, theta)
         else:
@@ -185,8 +186,8 @@ def _measure(config: LabConfig, part: Part, theta: Tensor, bar: tqdm) -> dict[st
     for label, method in part.methods.items():
         samples = gradients.get(label, exact[None].float())
         forward, backward = method.cost(net)
-        measured = measures.measure(samples, exact, blocks)
-        gains = measures.improvements(samples, exact, blocks, theta, loss, config.protocol.step)
+        measured = measures.measure(samples, exact, blocks, config.protocol.samples)
+        gains = measures.improvements(samples, exact, blocks, theta, loss, config.protocol.step, config.protocol.samples)
         results[label] = {
             "forward_passes": forward,
             "backward_passes": backward,

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rich import box
 from rich.table import Table
@@ -35,9 +36,9 @@ def _table(measured: dict[str, Any]) -> str:
         result.add_column(name, justify="right", no_wrap=True)
     for label, estimator in measured["estimators"].items():
         whole = estimator["blocks"]["all"]
-        shows = whole["bias"] > 2 * whole["bias_error"]
         passes = f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}"
-        cells = [passes, _number(whole["bias"]) if shows else f"<{_number(2 * whole['bias_error'])}", _number(whole["std"])]
+        bias = _number(whole["bias"]) if _shows(whole) else f"<{_number(whole['bias_floor'])}"
+        cells = [passes, bias, _number(whole["std"])]
         cells.append(_number(whole["rmse"].get("100")))
         cells += [_number(_mean(whole, count)) for count in ("1", "100")]
         cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
@@ -47,10 +48,16 @@ def _table(measured: dict[str, Any]) -> str:
 
 
 LEGEND = """\
-passes: forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; std is that of
-one sample, rmse the error of a mean of 100. cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient;
-the layers' columns give it for each, with 100. gain: what a step against the estimate lowers the loss, as a share of what the exact
-gradient's step does."""
+passes: forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; < means that
+no bias could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100.
+cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with
+100. gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
+Annealed estimators (ede, reste) are as at that share of the last epoch; half-way where nothing is trained."""
+
+
+def _shows(block: dict[str, Any]) -> bool:
+    """Whether the bias can be told from none."""
+    return block["bias"] > block["bias_floor"]
 
 
 def _where(measured: dict[str, Any]) -> str:
@@ -71,8 +78,8 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     protocol = report["config"]["protocol"]
     shown = [label for label in protocol["plotted"] or protocol["estimators"] if label != "exact"]
     figures = {
-        "rmse": _curves(report, shown, _draw_rmse),
-        "cosine": _curves(report, shown, _draw_cosine),
+        "rmse": _curves(report, shown, _draw_rmse, "relative RMSE"),
+        "cosine": _curves(report, shown, _draw_cosine, "cosine with the exact gradient:\nmean, 15% to 85%"),
         "bias_std": _scatter(report, shown),
     }
     files = []
@@ -84,7 +91,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     return files
 
 
-def _curves(report: Report, shown: list[str], draw: Any) -> Figure:
+def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figure:
     """A panel for each measured network (rows) and layer (columns), against the number of averaged samples."""
     rows = report["measured"]
     columns = list(rows[0]["gradient_norm"])
@@ -95,16 +102,15 @@ def _curves(report: Report, shown: list[str], draw: Any) -> Figure:
         for block, axis in zip(columns, line, strict=True):
             for i, label in enumerate(shown):
                 estimator = measured["estimators"][label]
-                draw(axis, estimator["blocks"][block], _kind(estimator), COLOURS[i % len(COLOURS)], label)
+                draw(axis, estimator["blocks"][block], _kind(estimator), _colour(i, len(shown)), label)
             axis.set_xscale("log")
             axis.grid(alpha=0.25)
             axis.set_title(f"{_where(measured)}: {'all layers' if block == 'all' else block}", fontsize=8)
             axis.tick_params(labelsize=7)
-        line[0].set_ylabel("relative RMSE" if draw is _draw_rmse else "cosine with the exact gradient", fontsize=8)
+        line[0].set_ylabel(quantity, fontsize=8)
     for axis in axes[-1]:
         axis.set_xlabel("averaged samples", fontsize=8)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    _legend(figure, axes[0, 0].get_legend_handles_labels()[0])
     return figure
 
 
@@ -120,6 +126,10 @@ def _draw_cosine(axis: Axes, block: dict[str, Any], kind: str, colour: str, labe
     mean, low, high = zip(*block["cosine"].values(), strict=True)
     axis.plot(counts, mean, color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
     axis.fill_between(counts, low, high, color=colour, alpha=0.1, linewidth=0)
+
+
+def _colour(i: int, count: int) -> Any:
+    return COLOURS[i] if count <= len(COLOURS) else mpl.colormaps["turbo"](i / (count - 1))
 
 
 def _kind(estimator: dict[str, Any]) -> str:
@@ -140,10 +150,8 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
         for i, label in enumerate(shown):
             block = measured["estimators"][label]["blocks"]["all"]
             if measured["estimators"][label]["samples"] > 1:
-                floor = 2 * block["bias_error"]
-                marker = "o" if block["bias"] > floor else "v"
-                colour = COLOURS[i % len(COLOURS)]
-                axis.scatter([block["std"]], [max(block["bias"], floor)], s=28, marker=marker, color=colour, label=label)
+                bias, marker = (block["bias"], "o") if _shows(block) else (block["bias_floor"], "v")
+                axis.scatter([block["std"]], [bias], s=28, marker=marker, color=_colour(i, len(shown)))
         axis.set_xscale("log")
         axis.set_yscale("log")
         for side in (axis.xaxis, axis.yaxis):  # 1, 2, 5, 10, ... in plain numbers: the axes span few powers of ten
@@ -155,5 +163,17 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
         axis.set_title(_where(measured), fontsize=9)
         axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
     axes[0].set_ylabel("relative bias", fontsize=8)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+    noisy = [(i, label) for i, label in enumerate(shown) if rows[0]["estimators"][label]["samples"] > 1]
+    handles = [Line2D([], [], linestyle="", marker="s", color=_colour(i, len(shown)), label=label) for i, label in noisy]
+    handles += [
+        Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color="black", label=label)
+        for marker, label in (("o", "bias"), ("v", "bias, at most"))
+    ]
+    _legend(figure, handles)
     return figure
+
+
+def _legend(figure: Figure, handles: list[Any]) -> None:
+    """Beside the panels, in as many columns as it takes to be no higher than they are."""
+    columns = 1 + len(handles) // max(1, int(figure.get_figheight() * 5))
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, ncols=columns)

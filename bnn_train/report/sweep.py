@@ -30,7 +30,7 @@ class Job:
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
     """The jobs of a sweep directory, by name. Raises ConfigError where there are none."""
-    files = sorted(sweep_dir.glob("*/.hydra/overrides.yaml"))
+    files = sorted(f for f in sweep_dir.glob("*/.hydra/overrides.yaml") if not (f.parent.parent / "lab.json").exists())
     if not files:
         raise ConfigError("sweep", sweep_dir, "holds no job directories; give the directory of a sweep (sweeps/NAME)")
     return [_read_job(file.parent.parent, file) for file in files]

@@ -48,9 +48,7 @@ def test_rules_about_a_layer_add_up(mask_file):
     one, other = mask_file([[1, 0], [0, 0]]), mask_file([[0, 0], [0, 1]])
     trained = [{"layers": "linear1", "what": "train", "edges": "file", "file": file} for file in (one, other)]
     assert masks(*trained)["linear1"].frozen.tolist() == [[False, True], [True, False]]
-    penalties = [
-        {"layers": "*1", "what": "l1", "strength": 0.5, "edges": "file", "file": file} for file in (one, other)
-    ]
+    penalties = [{"layers": "*1", "what": "l1", "strength": 0.5, "edges": "file", "file": file} for file in (one, other)]
     found = masks(*trained, *penalties)["linear1"]
     assert [(strength, mask.int().tolist()) for strength, mask in found.penalties] == [
         (0.5, [[1, 0], [0, 0]]),
@@ -62,6 +60,7 @@ def test_rules_about_a_layer_add_up(mask_file):
 
 
 ROW0 = {"edges": "rows", "index": [0]}
+SMALLEST = {"edges": "magnitude", "largest": False}
 
 
 @pytest.mark.parametrize(
@@ -95,42 +94,51 @@ def test_rules_that_meet_nowhere_do_not_contradict():
     masks({"layers": "linear1", "what": "freeze"}, {"layers": "linear2", "what": "train"})
 
 
+FREEZE = {"layers": "linear1", "what": "freeze"}
+RAMP = {"layers": "*", "what": "prune", **SMALLEST}
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"layers": "hidden.*", "what": "freeze"}, "edges.rules.layers=hidden.*: matches no layer; there are linear1, linear2, output"),
-        ({"layers": "linear1", "what": "stop"}, "edges.rules.what=stop: must be one of train, freeze, prune, l1"),
-        ({"what": "freeze"}, "edges.rules.layers=null: every rule needs it, as in {layers: linear2, what: freeze}"),
-        ({"layers": "linear1"}, "edges.rules.what=null: every rule needs it"),
-        ({"layers": "linear1", "what": "freeze", "edges": "some"}, "edges.rules.edges=some: must be one of all, random, magnitude"),
-        ({"layers": "linear1", "what": "freeze", "edges": "random"}, "edges.rules.density=null: edges.rules=random needs a value here"),
+        ({**FREEZE, "layers": "hidden.*"}, "layers=hidden.*: matches no layer; there are linear1, linear2, output"),
+        ({**FREEZE, "what": "stop"}, "what=stop: must be one of train, freeze, prune, l1"),
+        ({"what": "freeze"}, "layers=null: every rule needs it, as in {layers: linear2, what: freeze}"),
+        ({"layers": "linear1"}, "what=null: every rule needs it"),
+        ({**FREEZE, "edges": "some"}, "edges=some: must be one of all, random, magnitude, rows, columns, n_m, block, file"),
+        ({**FREEZE, "edges": "random"}, "density=null: edges.rules=random needs a value here"),
+        ({**FREEZE, "edges": "random", "density": 1.5}, "density=1.5: must be in [0, 1]"),
+        ({**FREEZE, "density": 0.5}, "density=0.5: edges.rules=all takes no options"),
+        ({**FREEZE, "what": "l1"}, "strength=null: what=l1 needs a strength"),
+        ({**FREEZE, "strength": 1.0}, "strength=1.0: what=l1 needs a strength"),
+        ({**FREEZE, "what": "l1", "strength": -1.0}, "strength=-1.0: must be in [0, inf)"),
+        ({**FREEZE, "edges": "n_m", "n": 3, "m": 2}, "n=3: must be at most m=2"),
+        ({**FREEZE, "edges": "n_m", "n": 0, "m": 2}, "n=0: must be a whole number of at least 1"),
         (
-            {"layers": "linear1", "what": "freeze", "edges": "random", "density": 1.5},
-            "edges.rules.density=1.5: must be in [0, 1]",
+            {**FREEZE, "edges": "block", "density": 0.5, "size": [2]},
+            "size=[2]: must be two whole numbers of at least 1",
         ),
-        ({"layers": "linear1", "what": "freeze", "density": 0.5}, "edges.rules.density=0.5: edges.rules=all takes no options"),
-        ({"layers": "linear1", "what": "l1"}, "edges.rules.strength=null: what=l1 needs a strength"),
-        ({"layers": "linear1", "what": "freeze", "strength": 1.0}, "edges.rules.strength=1.0: what=l1 needs a strength"),
-        ({"layers": "linear1", "what": "l1", "strength": -1.0}, "edges.rules.strength=-1.0: must be in [0, inf)"),
-        ({"layers": "linear1", "what": "freeze", "edges": "n_m", "n": 3, "m": 2}, "edges.rules.n=3: must be at most m=2"),
-        ({"layers": "linear1", "what": "freeze", "edges": "n_m", "n": 0, "m": 2}, "edges.rules.n=0: must be a whole number of"),
-        (
-            {"layers": "linear1", "what": "freeze", "edges": "block", "density": 0.5, "size": [2]},
-            "edges.rules.size=[2]: must be two whole numbers of at least 1: outputs, inputs",
-        ),
-        ({"layers": "linear1", "what": "freeze", "ramp": [0, 3]}, "edges.rules.ramp=[0,3]: a ramp prunes the smallest weights"),
-        (
-            {"layers": "*", "what": "prune", "edges": "magnitude", "largest": False, "density": 0.5, "ramp": [3, 3]},
-            "edges.rules.ramp=[3,3]: must be two rising epochs",
-        ),
-        (
-            {"layers": "*", "what": "prune", "edges": "magnitude", "largest": False, "density": 0.1, "from_density": 0.2, "ramp": [0, 3]},
-            "edges.rules.density=0.1: must be at least from_density=0.2",
-        ),
-        ("freeze", "edges.rules=freeze: every rule is {layers: NAME, what: ..., ...}"),
+        ({**FREEZE, "ramp": [0, 3]}, "ramp=[0,3]: a ramp prunes the smallest weights"),
+        ({**RAMP, "density": 0.5, "ramp": [3, 3]}, "ramp=[3,3]: must be two rising numbers of epochs"),
+        ({**RAMP, "density": 0.1, "from_density": 0.2, "ramp": [0, 3]}, "density=0.1: must be at least from_density=0.2"),
+        ({**RAMP, "density": 0.1, "power": 2}, "power=2.0: is for a ramp, as in ramp: [2, 10]"),
     ],
 )
 def test_a_bad_rule_is_one_line(rule, message):
+    with pytest.raises(ConfigError) as caught:
+        masks(rule)
+    assert str(caught.value).startswith(f"edges.rules.{message}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("freeze", "edges.rules=freeze: every rule is {layers: NAME, what: ..., ...}"),
+        ({**FREEZE, "dens": 1}, "edges.rules={layers: linear1, what: freeze, dens: 1}: Key 'dens' not in 'RuleConfig'"),
+        ({**FREEZE, "density": "x"}, "edges.rules={layers: linear1, what: freeze, density: x}: Value 'x' of type 'str' could not"),
+    ],
+)
+def test_what_is_no_rule_at_all_is_shown_whole(rule, message):
     with pytest.raises(ConfigError) as caught:
         masks(rule)
     assert str(caught.value).startswith(message)

@@ -154,7 +154,7 @@ def test_the_networks_scale_is_that_of_noise_derived_estimators_unless_they_name
 
 
 def test_bad_names_and_options():
-    with pytest.raises(ConfigError, match=r"protocol\.estimators=rebar: must be one of exact, reinforce"):
+    with pytest.raises(ConfigError, match=r"protocol\.estimators\.name=rebar: must be one of exact, reinforce"):
         estimators.build(SteConfig("rebar"), 0, 1)
     with pytest.raises(ConfigError, match=r"protocol\.estimators\.clip=1"):
         estimators.build(SteConfig("arm", clip=1), 0, 1)

@@ -10,7 +10,7 @@ EXACT = torch.tensor([3.0, 4.0, 12.0], dtype=torch.float64)  # norms 5 and 12, 1
 
 
 def test_the_exact_gradient_is_perfect():
-    found = measures.measure(EXACT[None].float(), EXACT, BLOCKS)
+    found = measures.measure(EXACT[None].float(), EXACT, BLOCKS, 20)
     for block in ("layer 1", "output", "all"):
         assert (found[block]["bias"], found[block]["std"]) == (0, 0)
         assert set(found[block]["rmse"].values()) == {0.0}
@@ -22,12 +22,12 @@ def test_bias_and_variance_by_hand():
     offset = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
     spread = torch.tensor([0.0, 2.0, 6.0], dtype=torch.float64)
     samples = torch.stack([EXACT + offset + spread, EXACT + offset - spread]).repeat(500, 1).float()
-    found = measures.measure(samples, EXACT, BLOCKS)
+    found = measures.measure(samples, EXACT, BLOCKS, len(samples))
     assert found["layer 1"]["std"] == pytest.approx(2 / 5, rel=1e-3)
     assert found["output"]["std"] == pytest.approx(6 / 12, rel=1e-3)
     assert found["all"]["std"] == pytest.approx(math.sqrt(40) / 13, rel=1e-3)
-    assert found["layer 1"]["bias_error"] == pytest.approx(2 / 5 / math.sqrt(1000), rel=1e-3)
-    assert found["layer 1"]["bias"] == pytest.approx(math.sqrt(0.1**2 - found["layer 1"]["bias_error"] ** 2), rel=1e-3)
+    assert found["layer 1"]["bias"] == pytest.approx(math.sqrt(0.1**2 - (2 / 5) ** 2 / 1000), rel=1e-3)
+    assert found["layer 1"]["bias_floor"] == pytest.approx(math.sqrt(8 * math.sqrt(2) * 4 / 1000) / 5, rel=1e-3)  # C = diag(0, 4)
     assert found["output"]["bias"] == 0
     assert found["layer 1"]["rmse"][1] == pytest.approx(math.sqrt(0.25 + 4) / 5, rel=1e-3)
     assert found["layer 1"]["rmse"][2] == pytest.approx(0.1, rel=1e-3)  # the spread cancels in pairs
@@ -38,19 +38,25 @@ def test_bias_and_variance_by_hand():
 
 def test_the_bias_of_an_unbiased_estimator_cannot_be_told_from_none():
     torch.manual_seed(0)
+    for scale in (torch.tensor([5.0, 5.0, 5.0]), torch.tensor([5.0, 0.1, 0.0])):  # in all directions, and in one alone
+        for _ in range(50):
+            samples = (EXACT + scale * torch.randn(400, 3, dtype=torch.float64)).float()
+            found = measures.measure(samples, EXACT, BLOCKS, len(samples))
+            assert all(found[block]["bias"] <= found[block]["bias_floor"] for block in found)
+            shifted = measures.measure(samples + torch.tensor([3.0, 0.0, 0.0]), EXACT, BLOCKS, len(samples))
+            assert shifted["all"]["bias"] > shifted["all"]["bias_floor"]
     samples = (EXACT + 5 * torch.randn(4000, 3, dtype=torch.float64)).float()
-    found = measures.measure(samples, EXACT, BLOCKS)
-    assert all(found[block]["bias"] < 2 * found[block]["bias_error"] for block in found)
+    found = measures.measure(samples, EXACT, BLOCKS, len(samples))
     assert found["all"]["rmse"][100] == pytest.approx(found["all"]["std"] / 10, rel=0.2)
 
 
 def test_averages_are_means_of_consecutive_samples_and_at_least_two():
     samples = torch.arange(25.0)[:, None]
-    found = dict(measures.averages(samples))
+    found = dict(measures.averages(samples, 25))
     assert found[10].flatten().tolist() == [4.5, 14.5]
     assert found[1].flatten().tolist() == list(range(25))
     assert max(found) == 10
-    assert [count for count, _ in measures.averages(samples[:1])] == measures.GRID
+    assert [count for count, _ in measures.averages(samples[:1], 25)] == list(found)
     assert measures.GRID[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30]
     assert measures.GRID[-1] == 9000
 
@@ -63,7 +69,7 @@ def test_improvement_is_1_for_the_exact_gradient_minus_for_its_opposite_and_less
         return at @ EXACT
 
     def gains(direction):
-        return measures.improvements(direction[None].float(), EXACT, BLOCKS, theta, loss, 0.1)
+        return measures.improvements(direction[None].float(), EXACT, BLOCKS, theta, loss, 0.1, 2)
 
     assert gains(EXACT)["all"][1] == pytest.approx(1)
     assert gains(-EXACT)["all"][1] == pytest.approx(-1)

@@ -76,6 +76,21 @@ def test_another_configuration_in_the_same_folder_is_refused_but_for_what_is_plo
         study.run(compose(*SMALL[:-1], "protocol.samples=151"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+protocol.estimators.tanh.clip=1", "protocol.estimators.tanh.clip=1.0: protocol.estimators.tanh=tanh takes no options"),
+        ("+protocol.estimators.x={name: rebar}", "protocol.estimators.x.name=rebar: must be one of exact, reinforce"),
+        ("protocol.train_with.name=rebar", "protocol.train_with.name=rebar: must be one of exact, reinforce"),
+    ],
+)
+def test_bad_estimators_are_refused_before_any_work(tmp_path, override, message):
+    with pytest.raises(ConfigError) as caught:
+        study.run(compose(*SMALL, override), tmp_path)
+    assert str(caught.value).startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_seed_alone(tmp_path):
     overrides = (*SMALL[:2], "protocol.epochs=[1,60]", "protocol.samples=2", "protocol.train_with.name=exact", "protocol.lr=0.05")
     reports = [study.run(compose(*overrides, f"seed={seed}"), tmp_path / str(i)) for i, seed in enumerate((0, 0, 1))]
@@ -139,7 +154,7 @@ def test_a_part_does_not_depend_on_the_other_parts(tmp_path):
         ("protocol.samples=1", "protocol.samples=1: must be a whole number of at least 2"),
         ("protocol.points=1", "protocol.points=1: must be a whole number of at least 2"),
         ("protocol.epochs=[3,1]", "protocol.epochs=[3,1]: must be rising whole numbers of at least 0"),
-        ("protocol.plotted=[rebar]", "protocol.plotted=rebar: must be one of exact, reinforce"),
+        ("protocol.plotted=[rebar]", "protocol.plotted=rebar: is not among protocol.estimators; [] shows all"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0, below 2^63"),
     ],
 )

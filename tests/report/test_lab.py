@@ -1,11 +1,11 @@
 from bnn_train.report import lab
 
 
-def block(bias=0.5, error=0.01, cosine=0.8):
+def block(bias=0.5, floor=0.02, cosine=0.8):
     counts = ("1", "2", "10", "100")
     return {
         "bias": bias,
-        "bias_error": error,
+        "bias_floor": floor,
         "std": 12.345,
         "rmse": dict.fromkeys(counts, 0.25),
         "cosine": {count: [cosine, cosine - 0.1, cosine + 0.1] for count in counts},
@@ -27,7 +27,7 @@ def report(epochs=(1, 100)):
     estimators = {
         "arm": estimator(1000, 0, bias=0.005),
         "tanh": estimator(1000, 1),
-        "tanh_no_noise": estimator(1, 1, error=0.0, cosine=-0.3),
+        "tanh_no_noise": estimator(1, 1, floor=0.0, cosine=-0.3),
     }
     norms = dict.fromkeys(names, 0.1)
     measured = [{"problem": "moons", "epoch": e, "loss": 0.6, "gradient_norm": norms, "estimators": estimators} for e in epochs]

@@ -1,3 +1,4 @@
+from bnn_train.binary.edges import EdgeRow
 from bnn_train.models.layer_table import LayerRow
 from bnn_train.report import tables
 
@@ -42,3 +43,10 @@ def test_result_and_evaluation_tables():
     )
     assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "50.00%", "1.2500"]
     assert text.startswith("a.pt, after epoch 3 and 2 steps\n")
+
+
+def test_edges_table():
+    rows = [EdgeRow("linear1", 1_000, 600, 300, 100, 200, 50), EdgeRow("output", 10, 10, 0, 0, 0, 0)]
+    lines = [line.split() for line in tables.edges_table(rows).splitlines()]
+    assert ["linear1", "1,000", "600", "300", "100", "10.0%", "200", "25.0%"] in lines
+    assert ["output", "10", "10", "0", "0", "0.0%", "0"] in lines

@@ -1,0 +1,70 @@
+"""What frozen edges cost: training steps of the network of experiment=mnist_mlp with and without half of its edges frozen.
+
+    python scripts/bench_edges.py                         # 12 rounds of 40 steps each, in turns; prints medians and the ratio
+    python scripts/bench_edges.py --override optimizer.weight_decay=0.01   # where values must be put back after each step
+
+The images are random: a step's time does not depend on them.
+"""
+
+import argparse
+import statistics
+import time
+
+import hydra
+import torch
+from omegaconf import OmegaConf
+
+from bnn_train import models
+from bnn_train.binary.edges import Edges
+from bnn_train.cli import CONFIGS, register
+from bnn_train.config import Config
+from bnn_train.data.splits import Data, Split
+from bnn_train.optim import optimizers
+from bnn_train.trainer import Trainer
+
+HALF = "edges.rules=[{layers: '*', edges: random, density: 0.5, what: freeze}]"
+
+
+def trainer(overrides: list[str], steps: int) -> Trainer:
+    """One that trains `steps` steps an epoch on random images of MNIST's size."""
+    register()
+    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+        config = OmegaConf.to_object(hydra.compose("train", ["experiment=mnist_mlp", *overrides]))
+    assert isinstance(config, Config)
+    torch.manual_seed(0)
+    count = steps * config.trainer.batch_size
+    split = Split(torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8), torch.randint(0, 10, (count,)))
+    model = models.build(config, (1, 28, 28), 10)
+    edges = Edges(config.edges.rules, model)
+    return Trainer(
+        config,
+        model,
+        optimizers.build(config.optimizer, model, count),
+        edges,
+        Data(split, None, split, [str(i) for i in range(10)]),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--override", action="append", default=[], help="for both, as in optimizer=sgd")
+    arguments = parser.parse_args()
+    pair = {"all trained": trainer(arguments.override, arguments.steps)}
+    pair["half frozen"] = trainer([*arguments.override, HALF], arguments.steps)
+    times: dict[str, list[float]] = {name: [] for name in pair}
+    for _ in range(arguments.rounds + 1):  # the first is for warming up
+        for name, one in pair.items():
+            one.step = 0
+            begin = time.perf_counter()
+            one.train_epoch()
+            times[name].append((time.perf_counter() - begin) / arguments.steps)
+    ratios = [b / a for a, b in zip(*(values[1:] for values in times.values()), strict=True)]
+    for name, values in times.items():
+        print(f"{name}: {1000 * statistics.median(values[1:]):.1f} ms a step")
+    print(f"ratio: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} rounds")
+
+
+if __name__ == "__main__":
+    main()
