@@ -82,6 +82,22 @@ def test_frozen_edges_keep_their_last_bit_and_the_others_move(compose, network, 
     assert all(torch.equal(again.masks[name].frozen, edges.masks[name].frozen) for name in edges.masks)
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_the_classic_example(tmp_path, kind):
+    """Of a 2x2 layer with the mask [[1, 0], [1, 1]] all edges are trained but (0, 1)."""
+    torch.save(torch.tensor([[1, 0], [1, 1]]), tmp_path / "mask.pt")
+    model = nn.Sequential()
+    model.add_module("linear1", nn.Linear(2, 2, bias=False))
+    start = model[0].weight.detach().clone()
+    Edges([RuleConfig("linear1", "train", "file", file=str(tmp_path / "mask.pt"))], model)
+    optimizer = kind(model.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.tensor([[1.0, 2.0]])).square().sum().backward()
+        optimizer.step()
+    assert (model[0].weight == start).tolist() == [[False, True], [False, False]]
+
+
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
 @pytest.mark.parametrize("optimizer", ["optimizer=adam optimizer.weight_decay=0.1", "optimizer=bop", "optimizer=bayesbinn"])
 def test_pruned_edges_are_never_updated_and_contribute_nothing(compose, network, optimizer):
