@@ -211,7 +211,8 @@ class EdgesConfig:
             try:
                 merged = OmegaConf.merge(OmegaConf.structured(RuleConfig), rule)
             except OmegaConfBaseException as error:
-                raise ConfigError("edges.rules", rule, str(error).splitlines()[0]) from error
+                takes = ", ".join(vars(RuleConfig)["__dataclass_fields__"])
+                raise ConfigError("edges.rules", rule, f"{str(error).splitlines()[0]}; a rule takes {takes}") from error
             for key in ("layers", "what"):
                 if OmegaConf.is_missing(merged, key):
                     raise ConfigError(f"edges.rules.{key}", None, "every rule needs it, as in {layers: linear2, what: freeze}")

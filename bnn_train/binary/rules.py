@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train.binary import selectors
-from bnn_train.binary.weights import Binary
+from bnn_train.binary.weights import Binary, Stochastic
 from bnn_train.checks import check_choice, check_takes, options
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.rule_config import RuleConfig
@@ -73,7 +73,19 @@ def _choose(rule: RuleConfig, layers: Layers) -> dict[str, Tensor]:
     for name in names:
         if rule.edges in ("magnitude", "n_m") and isinstance(getattr(layers[name], "binarizer", None), Binary):
             raise ConfigError("edges.rules.edges", rule.edges, f"the weights of {name} are all equally large; use another selector")
+        if rule.what == "l1" and (remedy := _no_penalty(layers[name])):
+            raise ConfigError("edges.rules.what", "l1", f"{remedy} in {name}; use another optimizer, or other layers")
     return {name: selector(layers[name].weight, name, **given) for name in names}
+
+
+def _no_penalty(layer: nn.Module) -> str | None:
+    """Why the size of the layer's weights cannot be penalised."""
+    binarizer = getattr(layer, "binarizer", None)
+    if isinstance(binarizer, Binary):
+        return "bop's weights have no latent size to shrink"
+    if isinstance(binarizer, Stochastic) and binarizer.init is not None:
+        return "bayesbinn's step would multiply the penalty by up to 1e10"
+    return None
 
 
 def _combine(name: str, masks: list[tuple[RuleConfig, Tensor]]) -> Masks:
@@ -93,12 +105,14 @@ def _refuse_contradictions(name: str, masks: list[tuple[RuleConfig, Tensor]], tr
             kinds = {first.what, second.what}
             if kinds in ({"train", "freeze"}, {"train", "prune"}, {"l1", "freeze"}, {"l1", "prune"}):
                 clash = one & other
-                if kinds == {"train", "prune"} and (first.ramp or second.ramp):
-                    clash = one | other  # any edge of the layer may be pruned one day
+            elif kinds == {"freeze", "prune"}:  # an edge may be both, but where a ramp is to come it would prune all frozen ones
+                clash = torch.zeros_like(one)
             elif kinds == {"train", "l1"} and trained is not None:  # what is not trained is frozen: no penalty could change it
                 clash = (other if first.what == "train" else one) & ~trained
             else:
                 continue
+            if kinds in ({"train", "prune"}, {"freeze", "prune"}) and (first.ramp or second.ramp):
+                clash = one | other  # any edge of the layer may be pruned one day
             if clash.any():
                 edge = ",".join(str(i) for i in clash.nonzero()[0].tolist())
                 remedy = f"contradicts {second.described()} on {int(clash.sum()):,} edges of {name} ({edge} is the first)"

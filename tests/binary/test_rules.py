@@ -76,6 +76,11 @@ SMALLEST = {"edges": "magnitude", "largest": False}
             {"what": "prune", "edges": "magnitude", "largest": False, "density": 0.5, "ramp": [0, 3]},
             "2 edges of linear1 (0,0",
         ),
+        (
+            {"what": "freeze", **ROW0},
+            {"what": "prune", "edges": "magnitude", "largest": False, "density": 0.5, "ramp": [0, 3]},
+            "2 edges of linear1 (0,0",
+        ),
     ],
 )
 def test_contradictions_are_refused_with_both_rules_named(first, second, clash):
@@ -148,6 +153,15 @@ def test_a_file_that_names_another_layer(tmp_path):
     torch.save({"linear1": torch.ones(2, 2), "hidden": torch.ones(2, 2)}, tmp_path / "m.pt")
     with pytest.raises(ConfigError, match=r"names \[hidden\]; the layers are linear1, linear2, output"):
         masks({"layers": "linear1", "what": "freeze", "edges": "file", "file": str(tmp_path / "m.pt")})
+
+
+def test_a_penalty_needs_latent_weights_that_it_can_shrink():
+    rule = {"layers": "linear1", "what": "l1", "strength": 0.1}
+    with pytest.raises(ConfigError, match=r"edges\.rules\.what=l1: bop's weights have no latent size to shrink in linear1"):
+        masks(rule, among=layers("binary"))
+    drawn = weights.build(WeightsConfig("stochastic", noise="logistic", scale=0.5, init=10.0), SteConfig("clipped"))
+    with pytest.raises(ConfigError, match=r"edges\.rules\.what=l1: bayesbinn's step would multiply the penalty"):
+        masks(rule, among={"linear1": BinaryLinear(2, 2, drawn)})
 
 
 def test_sizes_say_nothing_where_weights_have_none():
