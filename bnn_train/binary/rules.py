@@ -103,16 +103,14 @@ def _refuse_contradictions(name: str, masks: list[tuple[RuleConfig, Tensor]], tr
     for i, (first, one) in enumerate(masks):
         for second, other in masks[i + 1 :]:
             kinds = {first.what, second.what}
-            if kinds in ({"train", "freeze"}, {"train", "prune"}, {"l1", "freeze"}, {"l1", "prune"}):
+            if (first.ramp or second.ramp) and kinds in ({"train", "prune"}, {"freeze", "prune"}):
+                clash = one | other  # the ramp may prune any edge of the layer one day
+            elif kinds in ({"train", "freeze"}, {"train", "prune"}, {"l1", "freeze"}, {"l1", "prune"}):
                 clash = one & other
-            elif kinds == {"freeze", "prune"}:  # an edge may be both, but where a ramp is to come it would prune all frozen ones
-                clash = torch.zeros_like(one)
             elif kinds == {"train", "l1"} and trained is not None:  # what is not trained is frozen: no penalty could change it
                 clash = (other if first.what == "train" else one) & ~trained
             else:
                 continue
-            if kinds in ({"train", "prune"}, {"freeze", "prune"}) and (first.ramp or second.ramp):
-                clash = one | other  # any edge of the layer may be pruned one day
             if clash.any():
                 edge = ",".join(str(i) for i in clash.nonzero()[0].tolist())
                 remedy = f"contradicts {second.described()} on {int(clash.sum()):,} edges of {name} ({edge} is the first)"
