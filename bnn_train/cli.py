@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bnn_train import hydra_errors, sweep
+from bnn_train import hydra_errors, startup, sweep
 from bnn_train.config import Config
 from bnn_train.errors import Busy, ConfigError, Diverged, Interrupted
 from bnn_train.lab.config import LabConfig
@@ -107,6 +107,7 @@ def _train(composed: DictConfig) -> float:
         hydra_errors.refuse_unknown(composed)
         config = OmegaConf.to_object(composed)
         assert isinstance(config, Config)
+        startup.prepare()
         from bnn_train.run import run  # loads torch, now that the configuration is known to be sound
 
         if in_sweep:
@@ -200,6 +201,7 @@ def evaluate() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
+    startup.prepare()
     try:
         from bnn_train.evaluate import evaluate_checkpoint
         from bnn_train.report.tables import evaluation_table

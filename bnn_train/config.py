@@ -179,6 +179,8 @@ class TrainerConfig:
     eval_batch_size: int = 1000  # images per evaluation step
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None  # largest 2-norm of all gradients together; null: not clipped
+    precision: str = "float32"  # float32: the numbers of plain float32; fast: gradients are rounded where products are then faster
+    compile: bool = False  # torch.compile the network; takes a C++ compiler, and its time at the start
     checkpoint_every: str | None = None  # also save within an epoch: 200 is every 200 steps, 60s every 60 seconds
 
     def __post_init__(self) -> None:
@@ -195,6 +197,7 @@ class TrainerConfig:
             )
         at_least("trainer.eval_batch_size", self.eval_batch_size, 1)
         in_range("trainer.label_smoothing", self.label_smoothing, 0, 1)
+        check_choice("trainer.precision", self.precision, ("float32", "fast"))
         positive("trainer.clip_grad_norm", self.clip_grad_norm)
 
 

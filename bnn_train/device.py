@@ -4,6 +4,8 @@ import os
 import platform
 import random
 import re
+import shutil
+import sys
 
 import torch
 
@@ -30,6 +32,14 @@ def choose(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device", name, "torch finds no MPS device here; use device=cpu or device=auto")
     return device
+
+
+def check_compiler() -> None:
+    """Raises ConfigError where torch.compile would find no compiler."""
+    compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    if shutil.which(compiler) is None:
+        remedy = f"needs a C++ compiler, but there is no {compiler}; install it, set CXX, or leave trainer.compile=false"
+        raise ConfigError("trainer.compile", True, remedy)
 
 
 def make_reproducible(seed: int) -> None:

@@ -35,7 +35,7 @@ def evaluate_checkpoint(
             "data.root", config.data.root, "holds other images than the network was trained with (classes, sizes or numbers)"
         )
     device.make_reproducible(config.seed)
-    model = models.build(config, data.image_shape, len(data.classes)).to(where)
+    model = models.build(config, data.image_shape, len(data.classes), where)
     model.load_state_dict(state["trainer"]["model"])
     prune(model, state["trainer"].get("edges", {}))
     result: dict[str, Any] = {"checkpoint": str(file), "epoch": len(state["trainer"]["history"]), "step": state["trainer"]["step"]}

@@ -62,11 +62,13 @@ def _state(config: Config, run_dir: Path) -> dict[str, Any] | None:
 
 def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summary:
     where = device.choose(config.device)
+    if config.trainer.compile:
+        device.check_compiler()
     data = _load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)
     device.make_reproducible(config.seed)
-    model = models.build(config, data.image_shape, len(data.classes)).to(where)
+    model = models.build(config, data.image_shape, len(data.classes), where)
     if config.init_from is not None and state is None:
         resume.load_weights(model, Path(config.init_from))
     edges = Edges(config.edges.rules, model, state["trainer"].get("edges", {}) if state is not None else None)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from bnn_train.binary.edges import Edges
-from bnn_train.binary.layers import binary_layers, constrain, is_stochastic, sampling
+from bnn_train.binary.layers import binary_layers, constrain, is_stochastic, note_largest, sampling
 from bnn_train.binary.ste import Ste
 from bnn_train.config import Config
 from bnn_train.data.batches import eval_batches, train_batches
@@ -45,6 +45,9 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.optimizer, self.edges, self.data = config, model, optimizer, edges, data
         self.after_step = after_step
+        self._forward = (
+            torch.compile(model) if config.trainer.compile else model
+        )  # of training steps; the model itself stays as it is
         self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
         device = data.train.labels.device
         self.history: list[Row] = []  # one row per finished epoch
@@ -93,6 +96,8 @@ class Trainer:
         self.model.train()
         if self.step == 0:
             self.edges.start_epoch(self.epoch, self.optimizer)
+        for layer in self._binary_layers:
+            note_largest(layer, self.config.weights.clip)
         restore = moves_without_gradient(self.config) or not self.edges.within(self.config.weights.clip)
         with self._bar() as bar:
             looked = time.monotonic()
@@ -103,7 +108,7 @@ class Trainer:
                 for ste in self._annealed:
                     ste.progress = (self.epoch + self.step / self.steps) / trainer.epochs
 
-                logits = self.model(inputs)
+                logits = self._forward(inputs)
                 loss = F.cross_entropy(logits, labels, label_smoothing=trainer.label_smoothing)
                 penalty = self.edges.penalty()
                 self.optimizer.zero_grad()

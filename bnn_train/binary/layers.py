@@ -1,10 +1,10 @@
-"""Layers that multiply with binarized weights. `weight` is the latent weight: a state_dict has the keys of the torch layer.
+"""Layers that binarize their input and their weight, and multiply. `weight` is the latent weight: state_dict keys are torch's.
 
-The layers do not touch their input: where it is to be binary, an estimator (ste.py) stands before them in the model.
+Input and weight are binarized inside the layer, so that it knows its factors to be -1 and +1 and can multiply them as bytes.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,29 +12,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnn_train.binary import products
+from bnn_train.binary.ste import Rule, Ste, binarize, sign, sign_int8
 from bnn_train.binary.weights import Binarizer
 from bnn_train.checks import check_choice
 
 
 class BinaryLinear(nn.Linear):
-    """y = x b(W)^T, b a weight binarizer. x: (N, in_features) -> (N, out_features)."""
+    """y = e(x) b(W)^T, e an estimator, b a weight binarizer. x: (N, in_features) -> (N, out_features).
 
-    def __init__(self, in_features: int, out_features: int, binarizer: Binarizer, bias: bool = False) -> None:
+    Without an estimator x is multiplied as it is.
+    """
+
+    binarizer: Binarizer
+    estimator: nn.Module | None
+    connected: Tensor | None
+    int8: bool
+    fast: bool
+
+    def __init__(
+        self, in_features: int, out_features: int, binarizer: Binarizer, estimator: nn.Module | None = None, bias: bool = False
+    ) -> None:
         super().__init__(in_features, out_features, bias)
-        self.binarizer = binarizer
-        self.connected: Tensor | None = None
-        binarizer.start(self.weight)
+        _start(self, binarizer, estimator)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, _effective_weight(self), self.bias)
+        return _multiply(self, x, products.Linear(), lambda x, w: F.linear(x, w, self.bias))
 
 
 class BinaryConv2d(nn.Conv2d):
-    """Convolution with b(W), b a weight binarizer. x: (N, in_channels, H, W).
+    """Convolution of e(x) with b(W), e an estimator, b a weight binarizer. x: (N, in_channels, H, W).
 
-    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep products binary.
-    Other arguments as in torch.nn.Conv2d, with `padding` in pixels.
+    Without an estimator x is taken as it is. `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the
+    borders; 1 and -1 keep products binary. Other arguments as in torch.nn.Conv2d, with `padding` in pixels.
     """
+
+    binarizer: Binarizer
+    estimator: nn.Module | None
+    connected: Tensor | None
+    int8: bool
+    fast: bool
 
     def __init__(
         self,
@@ -42,28 +59,101 @@ class BinaryConv2d(nn.Conv2d):
         out_channels: int,
         kernel_size: int,
         binarizer: Binarizer,
+        estimator: nn.Module | None = None,
         pad_value: int = 0,
         **conv2d: Any,
     ) -> None:
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
-        self.binarizer = binarizer
-        self.connected: Tensor | None = None
-        binarizer.start(self.weight)
         self.pad_value = pad_value
+        _start(self, binarizer, estimator)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = _effective_weight(self)
+        geometry = None
+        if self.groups == 1:
+            geometry = products.Conv2d(_pair(self.stride), _pair(self.padding), _pair(self.dilation), self.pad_value)
+        return _multiply(self, x, geometry, self._real_product)
+
+    def _real_product(self, x: Tensor, w: Tensor) -> Tensor:
         if self.pad_value == 0:
-            return self._conv_forward(x, weight, self.bias)
+            return self._conv_forward(x, w, self.bias)
         x = F.pad(x, self._reversed_padding_repeated_twice, value=float(self.pad_value))
-        return F.conv2d(x, weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(x, w, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def _effective_weight(layer: BinaryLinear | BinaryConv2d) -> Tensor:
-    """What the layer multiplies with. `connected`, 1 or 0 for each edge, is set where edges are pruned (edges.py)."""
-    weight = layer.binarizer(layer.weight)
-    return weight if layer.connected is None else weight * layer.connected
+def _pair(pixels: tuple[int, ...] | str) -> tuple[int, int]:
+    assert not isinstance(pixels, str)
+    return pixels[0], pixels[1]
+
+
+def _start(layer: BinaryLinear | BinaryConv2d, binarizer: Binarizer, estimator: nn.Module | None) -> None:
+    layer.estimator, layer.binarizer = estimator, binarizer
+    layer.connected = None  # 1 or 0 for each edge, where edges are pruned (edges.py)
+    layer.int8 = layer.fast = False  # see choose_products
+    binarizer.start(layer.weight)
+
+
+def _multiply(
+    layer: BinaryLinear | BinaryConv2d,
+    a: Tensor,
+    geometry: products.Geometry | None,
+    real: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The layer's product: in int8 where both factors are binary and the layer is told to, else as `real` computes it."""
+    of_a = layer.estimator.rule(a) if isinstance(layer.estimator, Ste) else None
+    of_w = layer.binarizer.rule(layer.weight)
+    if layer.int8 and geometry is not None and of_a is not None and of_w is not None and of_a.forward is of_w.forward is sign:
+        y = _BinaryProduct.apply(a, layer.weight, of_a, of_w, layer.connected, geometry, layer.fast)
+        return y if layer.bias is None else y + layer.bias.view(-1, *[1] * (y.ndim - 2))
+    if of_a is not None:
+        a = binarize(a, of_a)
+    elif layer.estimator is not None:
+        a = layer.estimator(a)
+    weight = layer.weight if of_w is None else binarize(layer.weight, of_w)
+    return real(a, weight if layer.connected is None else weight * layer.connected)
+
+
+class _BinaryProduct(torch.autograd.Function):
+    """The product of two binarized tensors, and the way of the gradient back through the product and both estimators.
+
+    What is kept for it are the signs, a byte each, and the real tensors, which others keep anyway.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        a: Tensor,
+        latent: Tensor,
+        of_a: Rule,
+        of_w: Rule,
+        connected: Tensor | None,
+        geometry: products.Geometry,
+        fast: bool,
+    ) -> Tensor:
+        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(latent))
+        if connected is not None:
+            w.mul_(connected.to(w.dtype))
+        ctx.save_for_backward(a, latent, x, w, connected)
+        ctx.rules, ctx.geometry, ctx.fast = (of_a, of_w), geometry, fast
+        return geometry.forward(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        a, latent, x, w, connected = ctx.saved_tensors
+        of_a, of_w = ctx.rules
+        to_x, to_w = ctx.geometry.gradients(grads[0], x, w, ctx.fast, to_x=ctx.needs_input_grad[0])
+        if connected is not None:
+            to_w = to_w.mul_(connected.to(w.dtype))
+        to_a, to_latent = None if to_x is None else of_a.backward(to_x, a), of_w.backward(to_w, latent)
+        return to_a, to_latent, None, None, None, None, None
+
+
+def choose_products(model: nn.Module, device: torch.device, fast: bool) -> None:
+    """Lets the binary layers multiply in int8 where that is faster on the device; with `fast` also in the backward pass."""
+    for layer in model.modules():
+        if isinstance(layer, BinaryLinear | BinaryConv2d):
+            layer.int8 = products.int8_is_fast(device)
+            layer.fast = fast
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLinear | BinaryConv2d]:
@@ -80,6 +170,12 @@ def constrain(layer: BinaryLinear | BinaryConv2d, lr: float, clip: float | None)
     bound = min(layer.binarizer.bound, math.inf if clip is None else clip)
     if bound < math.inf:
         layer.weight.clamp_(-bound, bound)
+
+
+def note_largest(layer: BinaryLinear | BinaryConv2d, clip: float | None) -> None:
+    """Tells the weight binarizer that no latent weight is larger than `clip`, if so: `constrain` then keeps it so."""
+    within = clip is not None and layer.weight.abs().max() <= clip
+    layer.binarizer.largest = clip if clip is not None and within else math.inf
 
 
 def is_stochastic(model: nn.Module) -> bool:

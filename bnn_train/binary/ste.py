@@ -32,6 +32,23 @@ def sign(x: Tensor) -> Tensor:
     return torch.sign(x).add_(0.5).sign_()
 
 
+_CHUNK = 2**18  # elements that fit into a processor's cache, several copies at a time
+
+
+def sign_int8(x: Tensor) -> Tensor:
+    """The same as int8: under "or 1" -1 and 1 keep their value, and 0 becomes 1.
+
+    A few rows at a time, so that what is between float and byte stays in the cache; torch.compile makes one loop of it all.
+    """
+    if torch.compiler.is_compiling():
+        return torch.where(x >= 0, 1.0, -1.0).to(torch.int8)
+    signs = torch.empty_like(x, dtype=torch.int8)
+    rows = max(1, _CHUNK * len(x) // max(1, x.numel()))
+    for some, into in zip(x.split(rows), signs.split(rows), strict=True):
+        into.copy_(torch.sign(some))
+    return signs.bitwise_or_(1)
+
+
 def identity(g: Tensor, a: Tensor) -> Tensor:
     """Factor 1 (Hinton 2012, lecture 9c; Bengio et al. 2013, arXiv 1308.3432)."""
     return g
@@ -48,6 +65,8 @@ def clipped(g: Tensor, a: Tensor, *, clip: float = 1.0) -> Tensor:
     torch's own derivative of hardtanh leaves the boundary out, so it gets the next larger number as its boundary. On a CPU it takes
     a fifth of the time of g * (|a| <= clip).
     """
+    if torch.compiler.is_compiling():
+        return torch.where(a.abs() <= clip, g, 0.0)  # one loop with its neighbours
     end = _next_after(clip, a.dtype)
     return torch.ops.aten.hardtanh_backward(g, a, -end, end)
 
@@ -138,10 +157,6 @@ def _gumbel_forward(a: Tensor, *, temperature: float = 1.0, scale: float = 1.0, 
     return sign(a) if hard else _gumbel_relaxed(a, temperature, scale)
 
 
-def _sign_forward(a: Tensor, **params: Any) -> Tensor:
-    return sign(a)
-
-
 class Estimator(NamedTuple):
     """A backward function, the noise that it belongs to, and, as functions of the same parameters, the noise's scale and what
     training computes in place of the sign (of a, from which the noise is already subtracted)."""
@@ -149,7 +164,7 @@ class Estimator(NamedTuple):
     backward: Callable[..., Tensor]
     noise: Noise
     noise_scale: Callable[..., float] = lambda **params: 1.0
-    forward: Callable[..., Tensor] = _sign_forward
+    forward: Callable[..., Tensor] = sign
 
 
 # identity and clamped_grad fit uniform noise while |a| <= 1. swish_sign and reste fit no symmetric noise exactly; they get the
@@ -175,26 +190,34 @@ ESTIMATORS = {
 }
 
 
+class Rule(NamedTuple):
+    """How one tensor a is binarized: forward(a - z), or forward(a) where nothing is drawn, and the gradient backward(g, a)."""
+
+    backward: Callable[[Tensor, Tensor], Tensor]
+    z: Tensor | None = None
+    forward: Callable[[Tensor], Tensor] = sign
+
+    def drawn(self, a: Tensor) -> Tensor:
+        """What the forward is applied to."""
+        return a if self.z is None else a - self.z
+
+
 class _Binarize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, a: Tensor, z: Tensor | None, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
+    def forward(ctx: Any, a: Tensor, rule: Rule) -> Tensor:
         ctx.save_for_backward(a)
-        ctx.surrogate = backward
-        return forward(a if z is None else a - z)
+        ctx.rule = rule
+        return rule.forward(rule.drawn(a))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (a,) = ctx.saved_tensors
-        return ctx.surrogate(grads[0], a), None, None, None
+        return ctx.rule.backward(grads[0], a), None
 
 
-def binarize(
-    a: Tensor, z: Tensor | None, forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    """forward(a - z), or forward(a) where z is None, with the gradient backward(g, a) with respect to a."""
-    return _Binarize.apply(a, z, forward, backward)
+def binarize(a: Tensor, rule: Rule) -> Tensor:
+    """The rule's forward in the dtype of a, with the rule's gradient."""
+    return _Binarize.apply(a, rule)
 
 
 class Ste(nn.Module):
@@ -210,10 +233,12 @@ class Ste(nn.Module):
         self.estimator = ESTIMATORS[name]
         takes = inspect.signature(self.estimator.backward).parameters
         self.annealed, self.needs_noise = "progress" in takes, "z" in takes
+        self.soft = self.estimator.forward is not sign and not params.get("hard", True)  # real values while it trains
         self.progress = 0.0
         self.sampling = False
 
-    def forward(self, a: Tensor) -> Tensor:
+    def rule(self, a: Tensor) -> Rule:
+        """How `a` is binarized now, with what is drawn for it."""
         params = {**self.params, "progress": self.progress} if self.annealed else self.params
         z = None
         if self.stochastic and (self.training or self.sampling):
@@ -221,8 +246,12 @@ class Ste(nn.Module):
 
         drawn = {"z": 0.0 if z is None else z} if self.needs_noise else {}
         backward = functools.partial(self.estimator.backward, **params, **drawn)
-        forward = functools.partial(self.estimator.forward, **params) if self.training else sign
-        return binarize(a, z, forward, backward)
+        if self.training and self.soft:
+            return Rule(backward, z, functools.partial(self.estimator.forward, **params))
+        return Rule(backward, z)
+
+    def forward(self, a: Tensor) -> Tensor:
+        return binarize(a, self.rule(a))
 
     def extra_repr(self) -> str:
         return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])

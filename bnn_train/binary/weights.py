@@ -12,16 +12,29 @@ from torch import Tensor, nn
 
 from bnn_train.binary import noise as distributions
 from bnn_train.binary import ste as estimators
+from bnn_train.binary.ste import Rule, Ste
 from bnn_train.checks import check_choice, check_takes, options
 from bnn_train.config import SteConfig, WeightsConfig
 
 
 class Binarizer(nn.Module):
-    """What a binary layer asks of its weight binarizer, besides being called with the latent weight."""
+    """What a binary layer asks of its weight binarizer."""
 
     bits = 1  # what one weight takes in memory once training is over
     bound = math.inf  # a larger latent weight has no meaning; the trainer clips it after each step
     kl = 0.0  # the trainer divides latent weights by 1 + lr * kl after each step
+    largest = (
+        math.inf
+    )  # no latent weight is larger than this now, where the trainer knows one: what only concerns larger ones may rest
+
+    def rule(self, latent: Tensor) -> Rule | None:
+        """How the latent weight is binarized now, with what is drawn for it; None where it stays real."""
+        return Rule(estimators.identity)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """What the layer multiplies with."""
+        rule = self.rule(latent)
+        return latent if rule is None else estimators.binarize(latent, rule)
 
     def start(self, latent: Tensor) -> None:
         """Changes a fresh latent weight, in place, where the binarizer needs it."""
@@ -37,14 +50,16 @@ class Sign(Binarizer):
         super().__init__()
         if ste is not None:
             check_choice("weights.ste", ste, estimators.ESTIMATORS)
-            self.estimator = estimators.build(ste)
+            self.estimator = Ste(ste)
         elif activations.name == "none":
-            self.estimator = estimators.build("identity")
+            self.estimator = Ste("identity")
         else:
-            self.estimator = estimators.build(activations.name, stochastic=False, **options(activations, "stochastic", "hard"))
+            self.estimator = Ste(activations.name, stochastic=False, **options(activations, "stochastic", "hard"))
 
-    def forward(self, latent: Tensor) -> Tensor:
-        return self.estimator(latent)
+    def rule(self, latent: Tensor) -> Rule:
+        if self.estimator.name == "clipped" and self.largest <= self.estimator.params.get("clip", 1.0):
+            return Rule(estimators.identity)  # every latent weight is within the window
+        return self.estimator.rule(latent)
 
 
 class Real(Binarizer):
@@ -55,8 +70,8 @@ class Real(Binarizer):
     def __init__(self, activations: SteConfig) -> None:
         super().__init__()
 
-    def forward(self, latent: Tensor) -> Tensor:
-        return latent
+    def rule(self, latent: Tensor) -> None:
+        return None
 
 
 class Binary(Binarizer):
@@ -68,9 +83,6 @@ class Binary(Binarizer):
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:
         latent.copy_(estimators.sign(latent))
-
-    def forward(self, latent: Tensor) -> Tensor:
-        return latent
 
 
 class Stochastic(Binarizer):
@@ -98,9 +110,8 @@ class Stochastic(Binarizer):
         if self.init is not None:
             latent.copy_(estimators.sign(latent) * self.init)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        z = self.noise.sample(latent) if self.training or self.sampling else None
-        return estimators.binarize(latent, z, estimators.sign, estimators.identity)
+    def rule(self, latent: Tensor) -> Rule:
+        return Rule(estimators.identity, self.noise.sample(latent) if self.training or self.sampling else None)
 
 
 BINARIZERS: dict[str, Any] = {"sign": Sign, "stochastic": Stochastic, "binary": Binary, "real": Real}

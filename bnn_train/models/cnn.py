@@ -22,7 +22,7 @@ def cnn(
     binarize_input: bool,
     binarize_output: bool,
 ) -> nn.Sequential:
-    """Per convolution: [sign] conv [- 2x2 max-pool at the end of its stage] - BN; then the linear layers of the mlp.
+    """Per convolution: conv [- 2x2 max-pool at the end of its stage] - BN; then the linear layers of the mlp.
 
     The pool comes before the sign, where the maximum still tells values apart. Convolutions keep the size of their input, and each
     stage halves it. The first convolution has real inputs, padded with 0, unless `binarize_input`.
@@ -45,13 +45,12 @@ def cnn(
         for i, width_out in enumerate(stage, start=1):
             number += 1
             binary_input = number > 1 or binarize_input
-            if binary_input:
-                layers.append((f"sign_conv{number}", parts.sign()))
             conv = BinaryConv2d(
                 channels,
                 width_out,
                 kernel_size,
                 parts.binarizer(),
+                parts.estimator() if binary_input else None,
                 pad_value=pad_value if binary_input else 0,
                 padding=kernel_size // 2,
             )

@@ -56,6 +56,8 @@ def _row(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> LayerRow:
         values = parameters + sum(b.numel() for b in layer.buffers(recurse=False) if b.is_floating_point())
         return LayerRow(name, type(layer).__name__, shape, parameters, 32, 32, 0, 0, 4 * values)
     weight_bits = layer.binarizer.bits if isinstance(layer, BinaryLinear | BinaryConv2d) else 32
+    if isinstance(layer, BinaryLinear | BinaryConv2d) and layer.estimator is not None:
+        x = layer.estimator(x)
     input_bits = 1 if bool((x.abs() == 1).all()) else 32
     macs = layer.weight.numel() * (output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1)
     binary = weight_bits == input_bits == 1
