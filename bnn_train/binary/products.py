@@ -16,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-PATCH_BYTES = 2**22  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
+PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
 _LOW = 64  # what the high half of a fixed-point number counts
 
 
 def int8_is_fast(device: torch.device) -> bool:
     """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI)."""
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
+    there = device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
+    return there and hasattr(torch.ops.onednn, "qconv2d_pointwise")  # not a documented part of torch
 
 
 def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -33,9 +34,12 @@ def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """
     least, most = torch.aminmax(g)
     scale = torch.maximum(most, -least).clamp(min=1e-30) / (127 * _LOW)
-    steps = torch.round(g / scale).to(torch.int16)
-    high = (steps + _LOW // 2) >> 6
-    return torch.cat([high.to(torch.int8), (steps - high * _LOW).to(torch.int8)], dim), scale
+    steps = torch.div(g, scale).round_().to(torch.int16)
+    halves = g.new_empty([2 * size if i == dim else size for i, size in enumerate(g.shape)], dtype=torch.int8)
+    high, low = halves.chunk(2, dim)
+    torch.bitwise_and(steps, _LOW - 1, out=low)
+    torch.bitwise_right_shift(steps, 6, out=high)  # rounds down: the low half is 0 to 63
+    return halves, scale
 
 
 class Gradients(NamedTuple):
@@ -69,42 +73,39 @@ class Conv2d(NamedTuple):
     pad_value: int
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        filters = w.permute(2, 3, 1, 0).flatten(0, 2)
-        out = x.new_empty(len(x), *self._output_size(x, w), len(w), dtype=torch.float32)
-        pixels = self._pixels(x)
-        for images in self._parts(x, w):
-            out[images].view(-1, len(w)).copy_(torch._int_mm(_patches(pixels[images], w, self.stride, self.dilation), filters))
-        return out.permute(0, 3, 1, 2)
+        if self.pad_value == 0:
+            return _Convolution(w, self.stride, self.padding, self.dilation)(x)
+        return _Convolution(w, self.stride, (0, 0), self.dilation)(self._pixels(x).permute(0, 3, 1, 2))
 
     def gradients(self, g: Tensor, x: Tensor, w: Tensor, fast: bool, to_x: bool = True) -> Gradients:
-        if fast and self.stride == (1, 1):
-            return self._fast_gradients(g, x, w, to_x)
+        around = [d * (k - 1) - pad for d, k, pad in zip(self.dilation, w.shape[2:], self.padding, strict=True)]
+        if fast and self.stride == (1, 1) and min(around) >= 0:
+            return self._fast_gradients(g, x, w, to_x, (around[0], around[1]))
         of_x = None
         if to_x:  # what is padded gets no gradient, so that its value does not matter
             of_x = conv2d_input(x.shape, w.to(g.dtype), g, self.stride, self.padding, self.dilation)
         padded, padding = (x, self.padding) if self.pad_value == 0 else (self._pixels(x).permute(0, 3, 1, 2), (0, 0))
         return Gradients(of_x, conv2d_weight(padded.to(g.dtype), w.shape, g, self.stride, padding, self.dilation))
 
-    def _fast_gradients(self, g: Tensor, x: Tensor, w: Tensor, to_x: bool) -> Gradients:
-        """A few images at a time, with a scale of their own. The gradient of x is the convolution of g with the flipped filters."""
-        n, out, (height, width) = len(x), len(w), w.shape[2:]
-        g, pixels = g.permute(0, 2, 3, 1), self._pixels(x)
-        down, right = (d * (k - 1) - pad for d, k, pad in zip(self.dilation, w.shape[2:], self.padding, strict=True))
-        flipped = w.flip(2, 3).permute(2, 3, 0, 1)
-        flipped = torch.cat([flipped * _LOW, flipped], dim=2).flatten(0, 2)  # for the high half of g, and for the low one
-        of_x = g.new_empty(n, *x.shape[2:], x.shape[1]) if to_x else None
-        of_w = g.new_zeros(height * width * x.shape[1], out)
+    def _fast_gradients(self, g: Tensor, x: Tensor, w: Tensor, to_x: bool, around: tuple[int, int]) -> Gradients:
+        """A few images at a time, with a scale of their own.
+
+        The gradient of x is the convolution of g, with `around` zeros on each side, with the flipped filters.
+        """
+        pixels, kernel, g = self._pixels(x), w.shape[2:], g.permute(0, 2, 3, 1)
+        flipped = w.flip(2, 3).transpose(0, 1)
+        flipped = torch.cat([flipped * _LOW, flipped], dim=1)  # for the high half of g, and for the low one
+        backwards = _Convolution(flipped, (1, 1), around, self.dilation) if to_x else None
+        of_x = torch.empty_like(x, dtype=g.dtype) if to_x else None
+        of_w = g.new_zeros(kernel.numel() * x.shape[1], len(w))
         for images in self._parts(x, w):
             halves, scale = fixed_point(g[images], 3)
             under = _patches(pixels[images], w, self.stride, self.dilation)
             high, low = torch._int_mm(under.t(), halves.flatten(0, 2)).chunk(2, dim=1)
             of_w += torch.add(low, high, alpha=_LOW) * scale
-            if of_x is not None:
-                around = F.pad(halves, [0, 0, right, right, down, down])
-                into = of_x[images].view(-1, x.shape[1])
-                into.copy_(torch._int_mm(_patches(around, w, (1, 1), self.dilation), flipped)).mul_(scale)
-        of_w = of_w.view(height, width, x.shape[1], out).permute(3, 2, 0, 1)
-        return Gradients(None if of_x is None else of_x.permute(0, 3, 1, 2), of_w)
+            if of_x is not None and backwards is not None:
+                of_x[images] = backwards(halves.permute(0, 3, 1, 2), scale)
+        return Gradients(of_x, of_w.view(*kernel, x.shape[1], len(w)).permute(3, 2, 0, 1))
 
     def _pixels(self, x: Tensor) -> Tensor:
         """x with what surrounds it: (N, padded H, padded W, in)."""
@@ -121,6 +122,29 @@ class Conv2d(NamedTuple):
         height, width = self._output_size(x, w)
         size = max(1, PATCH_BYTES // (height * width * w[0].numel()))
         return [slice(start, start + size) for start in range(0, len(x), size)]
+
+
+class _Convolution:
+    """A convolution with int8 filters w, padded with 0, of int8 images; float32, exact where sums are below 2^24.
+
+    oneDNN's kernel takes the images without a sign, together with the number that stands for 0. It is the one that torch.compile
+    uses for quantized networks.
+    """
+
+    def __init__(self, w: Tensor, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int]) -> None:
+        self._geometry = (stride, padding, dilation, 1)
+        self._ones, self._zeros = torch.ones(len(w)), torch.zeros(len(w), dtype=torch.int64)
+        self._filters = torch.ops.onednn.qconv_prepack(w, self._ones, 1.0, 128, *self._geometry)
+
+    def __call__(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The convolution of scale * x; without a scale that of x."""
+        unsigned = x.contiguous(memory_format=torch.channels_last).bitwise_xor(-128).view(torch.uint8)  # x + 128
+        scales = self._ones if scale is None else scale.expand(len(self._ones)).contiguous()
+        filters = (self._filters, scales, self._zeros, None)
+        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            unsigned, 1.0, 128, *filters, *self._geometry, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return result
 
 
 def _patches(pixels: Tensor, w: Tensor, stride: tuple[int, int], dilation: tuple[int, int]) -> Tensor:

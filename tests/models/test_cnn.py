@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bnn_train import models
-from bnn_train.binary.layers import BinaryConv2d
+from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.errors import ConfigError
 
 
@@ -10,11 +10,13 @@ def test_blocks_follow_binarynet(compose):
     model = models.build(compose("model=cnn", "model.stages=[[4,5],[6]]", "model.hidden=[7]"), (3, 8, 8), 10)
     assert [type(layer).__name__ for layer in model] == [
         *("BinaryConv2d", "BatchNorm2d"),
-        *("Ste", "BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
-        *("Ste", "BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
-        *("Flatten", "Ste", "BinaryLinear", "BatchNorm1d", "Linear"),
+        *("BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
+        *("BinaryConv2d", "MaxPool2d", "BatchNorm2d"),
+        *("Flatten", "BinaryLinear", "BatchNorm1d", "Linear"),
     ]
     assert model.linear1.in_features == 6 * 2 * 2
+    layers = [layer for layer in model if isinstance(layer, BinaryConv2d | BinaryLinear)]
+    assert [layer.estimator is not None for layer in layers] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 33, 47), (3, 224, 224)])

@@ -1,0 +1,215 @@
+"""How fast training is: the classic loop (classic_loop.py) and bnn_train's trainer in turns, on the same data, network and batch.
+
+    python scripts/bench_train.py mnist_mlp --data DATA                          # one epoch of each, three rounds
+    python scripts/bench_train.py mnist_mlp --data DATA --epochs 3               # with the accuracy after three
+    python scripts/bench_train.py cifar10_cnn --data CIFAR --folder --steps 40   # CIFAR-10 as image files; 40 steps an epoch
+    python scripts/bench_train.py mnist_mlp --data DATA --peer-python ENV/bin/python   # also larq or bitorch, where ENV has them
+
+Each run is a process of its own, and round i has seed i. Prints medians, ratios to the classic loop within each round, and the share
+of the time that matrix products take; `--json FILE` writes all of it. `--override KEY=VALUE` changes bnn_train's side alone.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bnn_train import startup
+
+SCRIPTS = Path(__file__).parent
+WARM_UP = 3  # steps that are not timed: the first ones ask for memory
+VARIANTS = {
+    "float32": ["trainer.precision=float32"],
+    "fast": ["trainer.precision=fast"],
+    "fast, compiled": ["trainer.precision=fast", "trainer.compile=true"],
+}
+PRODUCTS = ("mm", "addmm", "_int_mm", "bmm", "convolution_backward", "mkldnn_convolution", "conv2d")  # torch's matrix products
+
+
+def compose(overrides: list[str]) -> Any:
+    """The typed configuration of `bnn-train OVERRIDES`."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    from bnn_train.cli import CONFIGS, register
+
+    register()
+    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+        return OmegaConf.to_object(hydra.compose("train", overrides))
+
+
+def ours(job: dict[str, Any]) -> dict[str, Any]:
+    """What classic_loop.main measures, of bnn_train: the trainer itself, without files."""
+    startup.prepare()
+    import resource
+
+    import torch
+
+    from bnn_train import device, models
+    from bnn_train.binary.edges import Edges
+    from bnn_train.data import datasets
+    from bnn_train.data.splits import Data, Split
+    from bnn_train.optim import optimizers
+    from bnn_train.trainer import Trainer, evaluate
+
+    config = compose(job["overrides"])
+    data = datasets.load(config.data, device.choose("cpu"))
+    if job["steps"]:
+        count = job["steps"] * config.trainer.batch_size
+        data = Data(Split(data.train.images[:count], data.train.labels[:count]), None, data.test, data.classes)
+    device.make_reproducible(config.seed)
+    model = models.build(config, data.image_shape, len(data.classes))
+    marks: list[float] = []
+    optimizer = optimizers.build(config.optimizer, model, len(data.train))
+    profiler = torch.profiler.profile() if job["profile"] else None
+
+    def after_step() -> None:
+        if trainer.step in (WARM_UP, trainer.steps):
+            marks.append(time.perf_counter())
+            if profiler and trainer.step == WARM_UP:
+                profiler.start()
+
+    trainer = Trainer(config, model, optimizer, Edges([], model), data, after_step)
+    if profiler:
+        trainer.train_epoch()
+        profiler.stop()
+        operations = {e.key: e.self_cpu_time_total / 1e6 for e in profiler.key_averages()}
+        return {"seconds": marks[1] - marks[0], "operations": operations}
+    for _ in range(config.trainer.epochs):
+        trainer.train_epoch()
+        trainer.history.append({})
+        trainer.step = 0
+    start = time.perf_counter()
+    accuracy = evaluate(model, data.test, config)["accuracy"]
+    seconds = sum(marks[1::2]) - sum(marks[::2])
+    return {
+        "seconds_per_step": seconds / (config.trainer.epochs * (trainer.steps - WARM_UP)),
+        "evaluation_seconds": time.perf_counter() - start,
+        "accuracy": accuracy,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def in_process(python: str, script: str, *arguments: str) -> dict[str, Any]:
+    """Runs a script in a process of its own; what it prints last is its result."""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)} if python == sys.executable else dict(os.environ)
+    done = subprocess.run([python, str(SCRIPTS / script), *arguments], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[str, dict[str, Any]]:
+    """The jobs of one round, by name: that of the classic loop, and bnn_train's."""
+    data = ["data=image_folder", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.247,0.2435,0.2616]"] if options.folder else []
+    base = [f"experiment={options.experiment}", *data, f"data.root={options.data}", f"seed={seed}"]
+    base += [f"trainer.epochs={options.epochs}", *options.override]
+    config = compose(base)
+    limits = {"steps": options.steps or (40 if profile else 0), "profile": profile}
+    classic = {
+        "data": config.data.name,
+        "root": str(options.data),
+        "shape": [1, 28, 28] if config.data.name == "mnist" else [3, 32, 32],
+        "classes": 10,
+        "stages": config.model.stages or [],
+        "hidden": config.model.hidden,
+        "dropout": config.model.dropout,
+        "lr": config.optimizer.lr,
+        "clip": config.weights.clip,
+        "workers": 2 if config.data.crop_padding else 0,  # where samples are augmented, one takes workers
+        "epochs": 1 if profile else options.epochs,
+        **{key: getattr(config.data, key) for key in ("mean", "std", "crop_padding", "flip")},
+        "batch_size": config.trainer.batch_size,
+        "seed": seed,
+        **limits,
+    }
+    mine = {name: {"overrides": base + VARIANTS[name], **limits} for name in options.variants}
+    return {"classic": classic, **mine}
+
+
+def run_job(name: str, job: dict[str, Any]) -> dict[str, Any]:
+    if name == "classic":
+        return in_process(sys.executable, "classic_loop.py", json.dumps(job))
+    return in_process(sys.executable, "bench_train.py", "--worker", json.dumps(job))
+
+
+def product_share(name: str, job: dict[str, Any]) -> float:
+    result = run_job(name, job)
+    inside = sum(seconds for key, seconds in result["operations"].items() if key.removeprefix("aten::") in PRODUCTS)
+    return inside / result["seconds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=["mnist_mlp", "cifar10_cnn"])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="where torchvision finds its files, or with --folder train/ and test/"
+    )
+    parser.add_argument("--folder", action="store_true", help="the images are files in train/<class>/ and test/<class>/")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=0, help="of an epoch; default: all")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["float32", "fast"])
+    parser.add_argument("--override", action="append", default=[], help="for bnn_train, as in model.hidden=[512,512]")
+    parser.add_argument("--peer-python", help="an interpreter that has larq or bitorch (mnist_mlp)")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    options.data = options.data.resolve()
+
+    rounds: list[dict[str, dict[str, Any]]] = []
+    for seed in range(options.rounds):
+        todo = jobs(options, seed)
+        rounds.append({})
+        for name, job in todo.items():
+            rounds[-1][name] = run_job(name, job)
+            print(f"round {seed + 1}, {name}: {describe(rounds[-1][name])}", flush=True)
+        if options.peer_python:
+            rounds[-1]["peer"] = in_process(options.peer_python, "bench_peer.py", json.dumps(todo["classic"]))
+            print(f"round {seed + 1}, {rounds[-1]['peer']['name']}: {describe(rounds[-1]['peer'])}", flush=True)
+    shares = {name: product_share(name, job) for name, job in jobs(options, 0, profile=True).items()}
+
+    print(f"\n{options.experiment}, {options.rounds} rounds, medians; ratios to the classic loop, with their range")
+    table = {}
+    for name in rounds[0]:
+        runs = [each[name] for each in rounds]
+        table[name] = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "name"}
+        table[name]["accuracy"] = statistics.mean(run["accuracy"] for run in runs)
+        for key in ("seconds_per_step", "evaluation_seconds"):
+            ratios = [each[name][key] / each["classic"][key] for each in rounds]
+            table[name][f"{key}_ratio"] = [statistics.median(ratios), min(ratios), max(ratios)]
+        table[name]["images_per_second"] = todo["classic"]["batch_size"] / table[name]["seconds_per_step"]
+        if name in shares:
+            table[name]["product_share"] = shares[name]
+        print(f"{runs[0].get('name', name):>15}: {row(table[name])}")
+    if options.json:
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+        options.json.write_text(json.dumps({"options": given, "rounds": rounds, "table": table}, indent=2) + "\n", encoding="utf-8")
+
+
+def describe(run: dict[str, Any]) -> str:
+    return (
+        f"{1000 * run['seconds_per_step']:.1f} ms a step, evaluation {run['evaluation_seconds']:.2f} s, "
+        f"accuracy {run['accuracy']:.4f}, peak {run['peak_mb']:.0f} MB"
+    )
+
+
+def row(result: dict[str, Any]) -> str:
+    ratio, least, most = result["seconds_per_step_ratio"]
+    share = f", products {result['product_share']:.0%}" if "product_share" in result else ""
+    return (
+        f"{describe(result)}, {result['images_per_second']:,.0f} img/s{share}, "
+        f"ratio {ratio:.3f} ({least:.3f} to {most:.3f}), evaluation {result['evaluation_seconds_ratio'][0]:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        print(json.dumps(ours(json.loads(sys.argv[2]))))
+    else:
+        main()
