@@ -11,6 +11,8 @@ import torch
 
 from bnn_train.errors import ConfigError
 
+CPU = torch.device("cpu")
+
 
 def choose(name: str) -> torch.device:
     """The device of the configuration's `device`. Raises ConfigError where it is not there."""
@@ -42,9 +44,11 @@ def check_compiler() -> None:
         raise ConfigError("trainer.compile", True, remedy)
 
 
-def make_reproducible(seed: int) -> None:
+def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "float32") -> None:
     """Sets every flag and seed that a run depends on, whatever ran before it in the process."""
     torch.set_default_dtype(torch.float32)
+    # TF32, float32 with 10 bits after the point, holds -1 and +1 exactly: only real factors are rounded.
+    torch.set_float32_matmul_precision("high" if device.type == "cuda" and precision == "fast" else "highest")
     torch.backends.cudnn.benchmark = False
     # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -34,7 +34,7 @@ def evaluate_checkpoint(
         raise ConfigError(
             "data.root", config.data.root, "holds other images than the network was trained with (classes, sizes or numbers)"
         )
-    device.make_reproducible(config.seed)
+    device.make_reproducible(config.seed, where, config.trainer.precision)
     model = models.build(config, data.image_shape, len(data.classes), where)
     model.load_state_dict(state["trainer"]["model"])
     prune(model, state["trainer"].get("edges", {}))

@@ -67,7 +67,7 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
     data = _load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)
-    device.make_reproducible(config.seed)
+    device.make_reproducible(config.seed, where, config.trainer.precision)
     model = models.build(config, data.image_shape, len(data.classes), where)
     if config.init_from is not None and state is None:
         resume.load_weights(model, Path(config.init_from))

@@ -5,8 +5,8 @@
     python scripts/bench_train.py cifar10_cnn --data CIFAR --folder --steps 40   # CIFAR-10 as image files; 40 steps an epoch
     python scripts/bench_train.py mnist_mlp --data DATA --peer-python ENV/bin/python   # also larq or bitorch, where ENV has them
 
-Each run is a process of its own, and round i has seed i. Prints medians, ratios to the classic loop within each round, and the share
-of the time that matrix products take; `--json FILE` writes all of it. `--override KEY=VALUE` changes bnn_train's side alone.
+Each run is a process of its own, and round i has seed i. Prints medians, ratios to the classic loop within a round, and what share
+of the time matrix products take; `--json FILE` writes all of it. `--override KEY=VALUE` changes bnn_train's side alone.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     if job["steps"]:
         count = job["steps"] * config.trainer.batch_size
         data = Data(Split(data.train.images[:count], data.train.labels[:count]), None, data.test, data.classes)
-    device.make_reproducible(config.seed)
+    device.make_reproducible(config.seed, data.train.labels.device, config.trainer.precision)
     model = models.build(config, data.image_shape, len(data.classes))
     marks: list[float] = []
     optimizer = optimizers.build(config.optimizer, model, len(data.train))

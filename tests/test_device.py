@@ -48,3 +48,17 @@ def test_reproducible_settings_are_set_anew():
     device.make_reproducible(3)
     assert torch.equal(torch.rand(4), first[0])
     assert random.random() == first[1]
+
+
+def test_products_on_a_gpu_are_rounded_only_if_asked():
+    for precision, expected in (("float32", "highest"), ("fast", "high")):
+        device.make_reproducible(0, torch.device("cuda"), precision)
+        assert torch.get_float32_matmul_precision() == expected
+        device.make_reproducible(0, torch.device("cpu"), precision)
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_compiling_without_a_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"trainer\.compile=true: needs a C\+\+ compiler, but there is no no-such-compiler"):
+        device.check_compiler()

@@ -100,6 +100,8 @@ CASES = [
     (*MLP, "experiment=edges_prune", "edges.rules.0.ramp=[0,2]", "optimizer.weight_decay=0.01"),
     (*CNN, "experiment=edges_frozen", "edges.rules.0.layers='*'", "optimizer=bayesbinn"),
     (*MLP, "experiment=edges_l1", "optimizer=sgd"),
+    (*MLP, "trainer.precision=fast", "ste.stochastic=true"),
+    (*CNN, "trainer.precision=fast", "optimizer=sgd", "ste=tanh", "eval=ensemble"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
     (*MLP, "optimizer=bayesbinn", "ste=reinmax"),

@@ -1,4 +1,5 @@
 import itertools
+import shutil
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 
 from bnn_train import models
 from bnn_train.binary.edges import Edges
-from bnn_train.binary.layers import sampling
+from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, sampling
 from bnn_train.binary.ste import Ste, sign
 from bnn_train.data import datasets
 from bnn_train.data.batches import train_batches
@@ -222,3 +223,60 @@ def test_state_dict_continues_bit_for_bit(trainer, stop):
     assert second.history == whole.history
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("overrides", [(), ("model=cnn", "model.stages=[[4,4]]", "model.hidden=[8]", "trainer.epochs=1")])
+def test_int8_products_are_a_matter_of_speed_alone(trainer, overrides):
+    """An epoch in which forward products are those of floats gives the same network."""
+    quick, plain = trainer(*overrides), trainer(*overrides)
+    for layer in plain.model.modules():
+        if isinstance(layer, BinaryLinear | BinaryConv2d):
+            layer.int8 = False
+    rows = list(quick.fit()), list(plain.fit())
+    assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
+    for name, tensor in quick.model.state_dict().items():
+        torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_of_fast_is_close_to_one_of_float32(trainer):
+    steps = [trainer(f"trainer.precision={p}", "trainer.batch_size=1400", "optimizer=sgd") for p in ("float32", "fast")]
+    start = {name: tensor.clone() for name, tensor in steps[0].model.state_dict().items()}
+    for t in steps:
+        t.train_epoch()
+    for name, tensor in steps[0].model.named_parameters():
+        moved, moved_fast = tensor - start[name], dict(steps[1].model.named_parameters())[name] - start[name]
+        assert (moved - moved_fast).norm() < 1e-3 * moved.norm()
+
+
+def test_the_networks_do_not_depend_on_how_they_are_evaluated(trainer):
+    one, other = trainer(), trainer("trainer.eval_batch_size=17", "data.val_size=0", "eval=ensemble")
+    rows = list(one.fit()), list(other.fit())
+    assert all(torch.equal(a, b) for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True))
+    assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.parametrize("precision", ["float32", "fast"])
+@pytest.mark.parametrize("ste", ["clipped", "ede", "reinmax"])
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+def test_compiled_training_is_the_same_training(trainer, precision, ste):
+    options = (f"trainer.precision={precision}", f"ste={ste}", "optimizer=sgd", "trainer.batch_size=700", "model.dropout=0.1")
+    compiled, plain = trainer("trainer.compile=true", *options), trainer(*options)
+    rows = list(compiled.fit())
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert compiled.state_dict()["model"].keys() == plain.state_dict()["model"].keys()
+    plain.load_state_dict(compiled.state_dict())
+    assert evaluate(plain.model, plain.data.test, plain.config)["loss"] == rows[-1]["test_loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_without_draws_a_compiled_step_gives_the_same_numbers(trainer):
+    options = ("optimizer=sgd", "trainer.batch_size=1400")
+    compiled, plain = trainer("trainer.compile=true", *options), trainer(*options)
+    for t in (compiled, plain):
+        t.train_epoch()
+    for name, tensor in compiled.model.state_dict().items():
+        torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)

@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from bnn_train.binary import ste, weights
-from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, binary_layers, constrain, sampling
+from bnn_train.binary.layers import (
+    BinaryConv2d,
+    BinaryLinear,
+    binary_layers,
+    choose_products,
+    constrain,
+    note_largest,
+    sampling,
+)
+from bnn_train.binary.products import int8_is_fast
 from bnn_train.config import SteConfig, WeightsConfig
 from bnn_train.errors import ConfigError
 
@@ -104,3 +113,103 @@ def test_sampling_draws_within_and_no_longer_after_also_where_it_fails():
     with pytest.raises(KeyError), sampling(model):
         raise KeyError
     assert torch.equal(model(x), quiet)
+
+
+def twins(kind, weights_options, estimator_options, **extra):
+    """Two equal layers, the second of which multiplies in int8."""
+    pair = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        weight = weights.build(WeightsConfig(**weights_options), SteConfig("clipped"))
+        estimator = ste.build(**estimator_options)
+        if kind == "linear":
+            pair.append(BinaryLinear(30, 20, weight, estimator, **extra))
+        else:
+            pair.append(BinaryConv2d(6, 7, 3, weight, estimator, padding=1, **extra))
+    pair[1].int8 = True
+    return pair
+
+
+needs_int8 = pytest.mark.skipif(not int8_is_fast(torch.device("cpu")), reason="this processor has no fast int8 product")
+
+
+@needs_int8
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize(
+    "weights_options",
+    [{"name": "sign"}, {"name": "sign", "ste": "tanh"}, {"name": "stochastic", "noise": "logistic"}, {"name": "binary"}],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "estimator_options",
+    [
+        {"name": "clipped"},
+        {"name": "tanh", "stochastic": True},
+        {"name": "reinmax", "stochastic": True},
+        {"name": "ede", "stochastic": True},
+        {"name": "gumbel", "stochastic": True, "hard": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("pruned", [False, True])
+def test_int8_changes_no_bit_of_the_forward_and_no_draw(kind, weights_options, estimator_options, training, pruned):
+    """And the gradients are those of float32 products, with the same noise; soft activations keep the real product."""
+    plain, binary = twins(kind, weights_options, estimator_options, bias=True)
+    results = []
+    for layer in (plain, binary):
+        torch.manual_seed(1)
+        layer.train(training)
+        if pruned:
+            layer.connected = (torch.rand_like(layer.weight) < 0.5).float()
+        x = torch.randn(5, 30) if kind == "linear" else torch.randn(5, 6, 8, 9)
+        x.requires_grad_()
+        y = layer(x)
+        y.backward(torch.randn(y.shape))
+        results.append((y, x.grad, layer.weight.grad, layer.bias.grad, torch.rand(3)))
+    (y, *gradients, draw), (y8, *gradients8, draw8) = results
+    assert torch.equal(draw, draw8)
+    torch.testing.assert_close(y8, y, rtol=1e-6, atol=1e-6)  # the same sums; only where the bias is added may differ
+    for gradient, gradient8 in zip(gradients, gradients8, strict=True):
+        torch.testing.assert_close(gradient8, gradient, rtol=1e-5, atol=1e-5)
+    plain.bias = binary.bias = None
+    torch.manual_seed(2)
+    first = plain(x)
+    torch.manual_seed(2)
+    assert torch.equal(binary(x), first)
+
+
+@needs_int8
+def test_groups_and_doubles_keep_the_real_product():
+    for layer, x in (
+        (BinaryConv2d(4, 4, 3, binarizer(), ste.build("clipped"), groups=2), torch.randn(1, 4, 5, 5)),
+        (BinaryLinear(4, 4, binarizer(), ste.build("clipped")).double(), torch.randn(3, 4, dtype=torch.float64)),
+    ):
+        expected = layer(x)
+        layer.int8 = True
+        assert torch.equal(layer(x), expected)
+
+
+def test_products_are_chosen_for_all_binary_layers():
+    model = torch.nn.Sequential(BinaryLinear(3, 3, binarizer()), torch.nn.Linear(3, 3), BinaryConv2d(1, 1, 3, binarizer()))
+    choose_products(model, torch.device("cpu"), fast=True)
+    assert {model[0].int8, model[2].int8} == {int8_is_fast(torch.device("cpu"))}
+    assert model[0].fast
+    choose_products(model, torch.device("meta"), fast=False)
+    assert not model[0].int8
+    assert not model[0].fast
+
+
+def test_the_window_of_clipped_weights_is_left_out_only_where_all_are_within():
+    layer = BinaryLinear(2, 1, binarizer("sign", clip=0.5))
+    layer.weight.data = torch.tensor([[0.5, -0.2]])
+    for clip, largest, rests in ((0.5, 0.5, True), (0.4, float("inf"), False), (None, float("inf"), False)):
+        note_largest(layer, clip)
+        assert layer.binarizer.largest == largest
+        assert (layer.binarizer.rule(layer.weight).backward is ste.identity) == rests
+    layer.binarizer.estimator = ste.build("clipped", clip=0.3)  # a window narrower than the weights
+    note_largest(layer, 0.5)
+    assert layer.binarizer.rule(layer.weight).backward is not ste.identity
+    tanh = BinaryLinear(2, 1, binarizer("sign", "tanh", clip=0.5))
+    note_largest(tanh, 5.0)
+    assert tanh.binarizer.rule(tanh.weight).backward is not ste.identity

@@ -1,0 +1,35 @@
+import subprocess
+import sys
+
+import pytest
+
+COUNT = """
+import resource, sys
+from bnn_train import startup
+if sys.argv[1] == "prepared":
+    startup.prepare()
+import torch
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**25)  # 128 MB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for _ in range(10):
+    last = faults()
+print(last)
+"""
+
+
+def page_faults(*arguments, **variables):
+    """Pages that must be asked for anew when a large block is used for the tenth time."""
+    done = subprocess.run([sys.executable, "-c", COUNT, *arguments], capture_output=True, text=True, check=True, env=variables)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+def test_large_blocks_are_kept():
+    assert page_faults("prepared") < 1000 < page_faults("not")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+def test_the_users_own_settings_stay():
+    assert page_faults("prepared", MALLOC_MMAP_THRESHOLD_="1000000") > 1000
