@@ -1,7 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
+
+from bnn_train import startup
 
 COUNT = """
 import resource, sys
@@ -33,3 +36,24 @@ def test_large_blocks_are_kept():
 @pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
 def test_the_users_own_settings_stay():
     assert page_faults("prepared", MALLOC_MMAP_THRESHOLD_="1000000") > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("max 100000", None), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("", None)]
+)
+def test_the_processors_of_a_container(tmp_path, text, limit):
+    (tmp_path / "cpu.max").write_text(text)
+    assert startup.cpu_limit(tmp_path / "cpu.max") == limit
+    assert startup.cpu_limit(tmp_path / "nowhere") is None
+
+
+def test_threads_follow_the_limit_unless_they_are_set(monkeypatch):
+    monkeypatch.setattr(startup, "_keep_memory", lambda: None)
+    monkeypatch.setattr(startup, "cpu_limit", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    startup.prepare()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    startup.prepare()
+    assert os.environ["OMP_NUM_THREADS"] == "2"
