@@ -166,7 +166,7 @@ def _share_threads(jobs: int | None) -> None:
     if jobs is not None:
         import torch
 
-        cores = os.cpu_count() or 1
+        cores = startup.processors()
         torch.set_num_threads(max(1, cores // (jobs if jobs > 0 else cores)))
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import random
 import re
+import shlex
 import shutil
 import sys
 
@@ -38,7 +39,7 @@ def choose(name: str) -> torch.device:
 
 def check_compiler() -> None:
     """Raises ConfigError where torch.compile would find no compiler."""
-    compiler = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    compiler = shlex.split(os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")))[0]
     if shutil.which(compiler) is None:
         remedy = f"needs a C++ compiler, but there is no {compiler}; install it, set CXX, or leave trainer.compile=false"
         raise ConfigError("trainer.compile", True, remedy)
@@ -48,7 +49,9 @@ def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "f
     """Sets every flag and seed that a run depends on, whatever ran before it in the process."""
     torch.set_default_dtype(torch.float32)
     # TF32, float32 with 10 bits after the point, holds -1 and +1 exactly: only real factors are rounded.
-    torch.set_float32_matmul_precision("high" if device.type == "cuda" and precision == "fast" else "highest")
+    tf32 = device.type == "cuda" and precision == "fast"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = False
     # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

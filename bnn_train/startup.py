@@ -16,9 +16,8 @@ def prepare() -> None:
     What the user's environment says about either is left as it is.
     """
     _keep_memory()
-    limit = cpu_limit()
-    if limit is not None and limit < (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_NUM_THREADS", str(limit))
+    if processors() < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
 
 
 def _keep_memory() -> None:
@@ -27,7 +26,7 @@ def _keep_memory() -> None:
     glibc returns every large block to the system as soon as it is freed; the next step asks for it again, and pays for each of its
     pages anew: a fifth of the time of a step of experiment=mnist_mlp.
     """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
@@ -36,11 +35,17 @@ def _keep_memory() -> None:
         library.mallopt(_M_TOP_PAD, 64 * _MEGABYTE)
 
 
-def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
-    """The processors that a container may use, rounded up, or None where nothing limits them.
+def processors() -> int:
+    """How many this process may use: those it is bound to, or fewer where its container has a quota.
 
     torch counts all processors of the machine; with more threads than may run, each product waits for the slowest of them.
     """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(bound, cpu_limit() or bound)
+
+
+def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """The quota of a container, in processors, rounded up, or None where there is none."""
     try:
         quota, period = file.read_text(encoding="utf-8").split()
     except (OSError, ValueError):

@@ -17,8 +17,8 @@ from bnn_train.binary.ste import Ste
 from bnn_train.config import Config
 from bnn_train.data.batches import eval_batches, train_batches
 from bnn_train.data.splits import Data, Split
-from bnn_train.errors import Diverged
-from bnn_train.optim import schedules
+from bnn_train.errors import ConfigError, Diverged
+from bnn_train.optim import optimizers, schedules
 from bnn_train.optim.optimizers import Together
 
 LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
@@ -58,6 +58,9 @@ class Trainer:
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._binary_layers = binary_layers(model)
         self._annealed = [module for module in model.modules() if isinstance(module, Ste) and module.annealed]
+        if config.trainer.compile and self._annealed:
+            remedy = f"ste={self._annealed[0].name} changes with every step, so it cannot be compiled once; leave one of them out"
+            raise ConfigError("trainer.compile", True, remedy)
 
     @property
     def epoch(self) -> int:
@@ -178,6 +181,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        optimizers.match_layout(self.optimizer)
         self.edges.load_state_dict(state.get("edges", {}))
         self.history = list(state["history"])
         self.step = state["step"]

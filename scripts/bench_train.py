@@ -6,16 +6,18 @@
     python scripts/bench_train.py mnist_mlp --data DATA --peer-python ENV/bin/python   # also larq or bitorch, where ENV has them
 
 Each run is a process of its own, and round i has seed i. Prints medians, ratios to the classic loop within a round, and what share
-of the time matrix products take; `--json FILE` writes all of it. `--override KEY=VALUE` changes bnn_train's side alone.
+of the time matrix products take; `--json FILE` writes all of it. The learning rate is constant on both sides.
 """
 
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ VARIANTS = {
     "fast": ["trainer.precision=fast"],
     "fast, compiled": ["trainer.precision=fast", "trainer.compile=true"],
 }
-PRODUCTS = ("mm", "addmm", "_int_mm", "bmm", "convolution_backward", "mkldnn_convolution", "conv2d")  # torch's matrix products
+PRODUCTS = (  # torch's matrix products
+    *("aten::mm", "aten::addmm", "aten::_int_mm", "aten::convolution_backward", "aten::mkldnn_convolution"),
+    "onednn::qconv2d_pointwise",
+)
 
 
 def compose(overrides: list[str]) -> Any:
@@ -60,8 +65,9 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     config = compose(job["overrides"])
     data = datasets.load(config.data, device.choose("cpu"))
     if job["steps"]:
-        count = job["steps"] * config.trainer.batch_size
-        data = Data(Split(data.train.images[:count], data.train.labels[:count]), None, data.test, data.classes)
+        some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+        some = some[: job["steps"] * config.trainer.batch_size]
+        data = Data(Split(data.train.images[some], data.train.labels[some]), None, data.test, data.classes)
     device.make_reproducible(config.seed, data.train.labels.device, config.trainer.precision)
     model = models.build(config, data.image_shape, len(data.classes))
     marks: list[float] = []
@@ -79,7 +85,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
         trainer.train_epoch()
         profiler.stop()
         operations = {e.key: e.self_cpu_time_total / 1e6 for e in profiler.key_averages()}
-        return {"seconds": marks[1] - marks[0], "operations": operations}
+        return {"operations": operations}
     for _ in range(config.trainer.epochs):
         trainer.train_epoch()
         trainer.history.append({})
@@ -109,7 +115,7 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
     """The jobs of one round, by name: that of the classic loop, and bnn_train's."""
     data = ["data=image_folder", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.247,0.2435,0.2616]"] if options.folder else []
     base = [f"experiment={options.experiment}", *data, f"data.root={options.data}", f"seed={seed}"]
-    base += [f"trainer.epochs={options.epochs}", *options.override]
+    base += [f"trainer.epochs={options.epochs}", "scheduler=constant", *options.override]  # classic has no schedule
     config = compose(base)
     limits = {"steps": options.steps or (40 if profile else 0), "profile": profile}
     classic = {
@@ -122,7 +128,7 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
         "dropout": config.model.dropout,
         "lr": config.optimizer.lr,
         "clip": config.weights.clip,
-        "workers": 2 if config.data.crop_padding else 0,  # where samples are augmented, one takes workers
+        "workers": options.workers,
         "epochs": 1 if profile else options.epochs,
         **{key: getattr(config.data, key) for key in ("mean", "std", "crop_padding", "flip")},
         "batch_size": config.trainer.batch_size,
@@ -139,10 +145,10 @@ def run_job(name: str, job: dict[str, Any]) -> dict[str, Any]:
     return in_process(sys.executable, "bench_train.py", "--worker", json.dumps(job))
 
 
-def product_share(name: str, job: dict[str, Any]) -> float:
-    result = run_job(name, job)
-    inside = sum(seconds for key, seconds in result["operations"].items() if key.removeprefix("aten::") in PRODUCTS)
-    return inside / result["seconds"]
+def product_seconds(name: str, job: dict[str, Any]) -> float:
+    """In one step. The profiler slows down the rest, so only the products' own time is taken from it."""
+    operations = run_job(name, job)["operations"]
+    return sum(seconds for key, seconds in operations.items() if key in PRODUCTS) / (job["steps"] - WARM_UP)
 
 
 def main() -> None:
@@ -155,12 +161,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, default=0, help="of an epoch; default: all")
+    parser.add_argument("--workers", type=int, help="of the classic DataLoader; default: 2 for cifar10_cnn, 0 for mnist_mlp")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["float32", "fast"])
-    parser.add_argument("--override", action="append", default=[], help="for bnn_train, as in model.hidden=[512,512]")
-    parser.add_argument("--peer-python", help="an interpreter that has larq or bitorch (mnist_mlp)")
+    parser.add_argument("--override", action="append", default=[], help="as in model.hidden=[512,512]")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="an interpreter that has larq or bitorch (mnist_mlp)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.data = options.data.resolve()
+    if options.workers is None:
+        options.workers = 2 if options.experiment == "cifar10_cnn" else 0
 
     rounds: list[dict[str, dict[str, Any]]] = []
     for seed in range(options.rounds):
@@ -172,9 +181,9 @@ def main() -> None:
         if options.peer_python:
             rounds[-1]["peer"] = in_process(options.peer_python, "bench_peer.py", json.dumps(todo["classic"]))
             print(f"round {seed + 1}, {rounds[-1]['peer']['name']}: {describe(rounds[-1]['peer'])}", flush=True)
-    shares = {name: product_share(name, job) for name, job in jobs(options, 0, profile=True).items()}
+    in_products = {name: product_seconds(name, job) for name, job in jobs(options, 0, profile=True).items()}
 
-    print(f"\n{options.experiment}, {options.rounds} rounds, medians; ratios to the classic loop, with their range")
+    print(f"\n{machine()}\n{options.experiment}, {options.rounds} rounds, medians; ratios to the classic loop, with their range")
     table = {}
     for name in rounds[0]:
         runs = [each[name] for each in rounds]
@@ -184,12 +193,19 @@ def main() -> None:
             ratios = [each[name][key] / each["classic"][key] for each in rounds]
             table[name][f"{key}_ratio"] = [statistics.median(ratios), min(ratios), max(ratios)]
         table[name]["images_per_second"] = todo["classic"]["batch_size"] / table[name]["seconds_per_step"]
-        if name in shares:
-            table[name]["product_share"] = shares[name]
+        if name in in_products:
+            table[name]["product_share"] = in_products[name] / table[name]["seconds_per_step"]
         print(f"{runs[0].get('name', name):>15}: {row(table[name])}")
     if options.json:
         given = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        options.json.write_text(json.dumps({"options": given, "rounds": rounds, "table": table}, indent=2) + "\n", encoding="utf-8")
+        everything = {"options": given, "machine": machine(), "rounds": rounds, "table": table}
+        options.json.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
+
+
+def machine() -> str:
+    file = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in file.read_text().splitlines() if "model name" in line] if file.exists() else []
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, torch {version('torch')}"
 
 
 def describe(run: dict[str, Any]) -> str:

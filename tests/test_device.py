@@ -54,8 +54,10 @@ def test_products_on_a_gpu_are_rounded_only_if_asked():
     for precision, expected in (("float32", "highest"), ("fast", "high")):
         device.make_reproducible(0, torch.device("cuda"), precision)
         assert torch.get_float32_matmul_precision() == expected
+        assert torch.backends.cudnn.allow_tf32 == (precision == "fast")
         device.make_reproducible(0, torch.device("cpu"), precision)
         assert torch.get_float32_matmul_precision() == "highest"
+        assert not torch.backends.cudnn.allow_tf32
 
 
 def test_compiling_without_a_compiler(monkeypatch):

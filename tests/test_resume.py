@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from contextlib import nullcontext
 from dataclasses import asdict
 
@@ -117,6 +118,23 @@ def test_cut_within_an_epoch_and_at_its_end(compose, tmp_path, monkeypatch, over
     steps_per_epoch = 7 if overrides[0] == MLP[0] else 3
     assert split_run_differences(config, tmp_path / "within", monkeypatch, 5, disturb) == []
     assert split_run_differences(compose(*overrides), tmp_path / "end", monkeypatch, steps_per_epoch + 1, disturb) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.parametrize("precision", ["float32", "fast"])
+@pytest.mark.parametrize("overrides", [MLP, CNN], ids=["mlp", "cnn"])
+def test_a_compiled_run_continues_exactly(compose, tmp_path, monkeypatch, overrides, precision):
+    options = ("trainer.compile=true", f"trainer.precision={precision}", "ste=tanh", "ste.stochastic=true")
+    config = compose(*overrides, *options, "trainer.checkpoint_every=2")
+
+    def fresh():
+        disturb()
+        torch._dynamo.reset()  # a new process compiles anew
+
+    torch._dynamo.reset()
+    assert split_run_differences(config, tmp_path, monkeypatch, 5, fresh) == []
 
 
 @pytest.mark.parametrize("overrides", [MLP, CNN])

@@ -1,6 +1,8 @@
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,18 +24,25 @@ print(last)
 """
 
 
+huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+measurable = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or (huge.exists() and "[always]" in huge.read_text()),
+    reason="settings of glibc, counted in pages of 4 kB",
+)
+
+
 def page_faults(*arguments, **variables):
     """Pages that must be asked for anew when a large block is used for the tenth time."""
     done = subprocess.run([sys.executable, "-c", COUNT, *arguments], capture_output=True, text=True, check=True, env=variables)
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+@measurable
 def test_large_blocks_are_kept():
     assert page_faults("prepared") < 1000 < page_faults("not")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+@measurable
 def test_the_users_own_settings_stay():
     assert page_faults("prepared", MALLOC_MMAP_THRESHOLD_="1000000") > 1000
 
@@ -51,9 +60,17 @@ def test_threads_follow_the_limit_unless_they_are_set(monkeypatch):
     monkeypatch.setattr(startup, "_keep_memory", lambda: None)
     monkeypatch.setattr(startup, "cpu_limit", lambda: 2)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     startup.prepare()
     assert os.environ["OMP_NUM_THREADS"] == "7"
     monkeypatch.delenv("OMP_NUM_THREADS")
     startup.prepare()
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_process_that_is_bound_to_fewer_than_its_quota(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(3), raising=False)
+    for limit, expected in ((8, 3), (2, 2), (None, 3)):
+        monkeypatch.setattr(startup, "cpu_limit", lambda limit=limit: limit)
+        assert startup.processors() == expected

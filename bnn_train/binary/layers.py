@@ -70,7 +70,7 @@ class BinaryConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         geometry = None
-        if self.groups == 1:
+        if self.groups == 1 and self.padding_mode == "zeros" and not isinstance(self.padding, str):
             geometry = products.Conv2d(_pair(self.stride), _pair(self.padding), _pair(self.dilation), self.pad_value)
         return _multiply(self, x, geometry, self._real_product)
 
@@ -81,8 +81,7 @@ class BinaryConv2d(nn.Conv2d):
         return F.conv2d(x, w, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
-def _pair(pixels: tuple[int, ...] | str) -> tuple[int, int]:
-    assert not isinstance(pixels, str)
+def _pair(pixels: tuple[int, ...]) -> tuple[int, int]:
     return pixels[0], pixels[1]
 
 
@@ -102,7 +101,8 @@ def _multiply(
     """The layer's product: in int8 where both factors are binary and the layer is told to, else as `real` computes it."""
     of_a = layer.estimator.rule(a) if isinstance(layer.estimator, Ste) else None
     of_w = layer.binarizer.rule(layer.weight)
-    if layer.int8 and geometry is not None and of_a is not None and of_w is not None and of_a.forward is of_w.forward is sign:
+    binary = of_a is not None and of_w is not None and of_a.forward is of_w.forward is sign
+    if layer.int8 and binary and geometry is not None and a.dtype == layer.weight.dtype == torch.float32:
         y = _BinaryProduct.apply(a, layer.weight, of_a, of_w, layer.connected, geometry, layer.fast)
         return y if layer.bias is None else y + layer.bias.view(-1, *[1] * (y.ndim - 2))
     if of_a is not None:
@@ -144,8 +144,8 @@ class _BinaryProduct(torch.autograd.Function):
         to_x, to_w = ctx.geometry.gradients(grads[0], x, w, ctx.fast, to_x=ctx.needs_input_grad[0])
         if connected is not None:
             to_w = to_w.mul_(connected.to(w.dtype))
-        to_a, to_latent = None if to_x is None else of_a.backward(to_x, a), of_w.backward(to_w, latent)
-        return to_a, to_latent, None, None, None, None, None
+        to_a = None if to_x is None else of_a.backward(to_x, a)
+        return to_a, of_w.backward(to_w, latent), None, None, None, None, None
 
 
 def choose_products(model: nn.Module, device: torch.device, fast: bool) -> None:

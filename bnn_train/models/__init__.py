@@ -22,8 +22,8 @@ REGISTRY: dict[str, Callable[..., nn.Sequential]] = {"mlp": mlp, "cnn": cnn}
 def build(config: Config, image_shape: tuple[int, int, int], num_classes: int, device: torch.device = CPU) -> nn.Sequential:
     """The network of `config` for float images of shape (N, *image_shape), channels first; returns (N, num_classes) logits.
 
-    Latent weights are drawn from torch's generator on the CPU. In memory the channels of a pixel lie together (channels_last),
-    which is faster on every device. Raises ConfigError where the images do not fit the network.
+    Latent weights are drawn from torch's generator on the CPU. In memory the channels of a pixel lie together (channels_last), but
+    not on MPS, where some versions of torch compute wrong gradients then. Raises ConfigError where the images do not fit.
     """
     check_choice("model.name", config.model.name, REGISTRY)
     parts = Parts(
@@ -39,4 +39,4 @@ def build(config: Config, image_shape: tuple[int, int, int], num_classes: int, d
         )
         raise ConfigError("model.hidden", config.model.hidden, remedy)
     choose_products(built, device, config.trainer.precision == "fast")
-    return built.to(device).to(memory_format=torch.channels_last)
+    return built.to(device).to(memory_format=torch.contiguous_format if device.type == "mps" else torch.channels_last)

@@ -93,6 +93,16 @@ def build(config: OptimizerConfig, model: nn.Module, train_size: int) -> Optimiz
     return optimizer
 
 
+@torch.no_grad()
+def match_layout(optimizer: Optimizer | Together) -> None:
+    """Gives loaded state the memory layout of its parameters: fused steps go through both without looking at it."""
+    for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
+        for parameter, state in part.state.items():
+            for key, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                    state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
 def _fused(groups: list[Group]) -> bool:
     """One kernel for the whole step, on the devices that have it in every supported torch."""
     return all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])

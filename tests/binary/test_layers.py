@@ -133,6 +133,16 @@ def twins(kind, weights_options, estimator_options, **extra):
 needs_int8 = pytest.mark.skipif(not int8_is_fast(torch.device("cpu")), reason="this processor has no fast int8 product")
 
 
+def graph(y):
+    """The names of what autograd goes back through."""
+    names, nodes = "", [y.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        names += type(node).__name__
+        nodes += [parent for parent, _ in node.next_functions if parent is not None]
+    return names
+
+
 @needs_int8
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kind", ["linear", "conv"])
@@ -165,6 +175,8 @@ def test_int8_changes_no_bit_of_the_forward_and_no_draw(kind, weights_options, e
         x = torch.randn(5, 30) if kind == "linear" else torch.randn(5, 6, 8, 9)
         x.requires_grad_()
         y = layer(x)
+        soft = training and not estimator_options.get("hard", True)
+        assert ("_BinaryProduct" in graph(y)) == (layer is binary and not soft)
         y.backward(torch.randn(y.shape))
         results.append((y, x.grad, layer.weight.grad, layer.bias.grad, torch.rand(3)))
     (y, *gradients, draw), (y8, *gradients8, draw8) = results
@@ -180,14 +192,39 @@ def test_int8_changes_no_bit_of_the_forward_and_no_draw(kind, weights_options, e
 
 
 @needs_int8
-def test_groups_and_doubles_keep_the_real_product():
+def test_what_int8_does_not_cover_keeps_the_real_product():
     for layer, x in (
         (BinaryConv2d(4, 4, 3, binarizer(), ste.build("clipped"), groups=2), torch.randn(1, 4, 5, 5)),
+        (BinaryConv2d(4, 4, 3, binarizer(), ste.build("clipped"), padding=1, padding_mode="circular"), torch.randn(1, 4, 5, 5)),
+        (BinaryConv2d(4, 4, 3, binarizer(), ste.build("clipped"), padding="same"), torch.randn(1, 4, 5, 5)),
         (BinaryLinear(4, 4, binarizer(), ste.build("clipped")).double(), torch.randn(3, 4, dtype=torch.float64)),
     ):
         expected = layer(x)
         layer.int8 = True
         assert torch.equal(layer(x), expected)
+        assert layer(x).dtype == x.dtype
+        assert "_BinaryProduct" not in graph(layer(x))
+
+
+@needs_int8
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("needs_input", [False, True])
+def test_fast_gradients_are_near_those_of_float32_and_not_the_same(kind, pruned, needs_input):
+    found = []
+    for fast in (False, True):
+        layer = twins(kind, {"name": "sign"}, {"name": "clipped"}, **({"pad_value": -1} if kind == "conv" else {}))[1]
+        layer.fast = fast
+        torch.manual_seed(1)
+        if pruned:
+            layer.connected = (torch.rand_like(layer.weight) < 0.5).float()
+        x = (torch.randn(5, 30) if kind == "linear" else torch.randn(5, 6, 8, 9)).requires_grad_(needs_input)
+        y = layer(x)
+        y.backward(torch.randn(y.shape))
+        found.append([layer.weight.grad, *([x.grad] if needs_input else [])])
+    for exact, rounded in zip(*found, strict=True):
+        assert 0 < (rounded - exact).norm() < 1e-3 * exact.norm()
+        assert torch.equal(rounded == 0, exact == 0)  # outside of windows, and where pruned
 
 
 def test_products_are_chosen_for_all_binary_layers():

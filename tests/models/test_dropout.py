@@ -45,3 +45,9 @@ def test_draws_come_from_torchs_generator():
     first = Dropout(0.5)(torch.ones(64))
     torch.manual_seed(3)
     assert torch.equal(Dropout(0.5)(torch.ones(64)), first)
+
+
+def test_other_devices_use_torchs_own(monkeypatch):
+    """It is one loop there, and MPS cannot draw 64 bits."""
+    monkeypatch.setattr("torch.nn.functional.dropout", lambda x, p: ("torch's", p))
+    assert Dropout(0.25)(torch.ones(3, device="meta")) == ("torch's", 0.25)
