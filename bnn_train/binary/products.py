@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from bnn_train.binary.ste import CHUNK
+
 PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
 _LOW = 64  # what the high half of a fixed-point number counts
 
@@ -34,11 +36,13 @@ def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """
     least, most = torch.aminmax(g)
     scale = torch.maximum(most, -least).clamp(min=1e-30) / (127 * _LOW)
-    steps = torch.div(g, scale).round_().to(torch.int16)
     halves = g.new_empty([2 * size if i == dim else size for i, size in enumerate(g.shape)], dtype=torch.int8)
     high, low = halves.chunk(2, dim)
-    torch.bitwise_and(steps, _LOW - 1, out=low)
-    torch.bitwise_right_shift(steps, 6, out=high)  # rounds down: the low half is 0 to 63
+    rows = max(1, CHUNK * len(g) // max(1, g.numel()))
+    for some, into_high, into_low in zip(g.split(rows), high.split(rows), low.split(rows), strict=True):
+        steps = torch.div(some, scale).round_().to(torch.int16)
+        torch.bitwise_and(steps, _LOW - 1, out=into_low)
+        torch.bitwise_right_shift(steps, 6, out=into_high)  # rounds down: the low half is 0 to 63
     return halves, scale
 
 
@@ -88,24 +92,20 @@ class Conv2d(NamedTuple):
         return Gradients(of_x, conv2d_weight(padded.to(g.dtype), w.shape, g, self.stride, padding, self.dilation))
 
     def _fast_gradients(self, g: Tensor, x: Tensor, w: Tensor, to_x: bool, around: tuple[int, int]) -> Gradients:
-        """A few images at a time, with a scale of their own.
-
-        The gradient of x is the convolution of g, with `around` zeros on each side, with the flipped filters.
-        """
-        pixels, kernel, g = self._pixels(x), w.shape[2:], g.permute(0, 2, 3, 1)
-        flipped = w.flip(2, 3).transpose(0, 1)
-        flipped = torch.cat([flipped * _LOW, flipped], dim=1)  # for the high half of g, and for the low one
-        backwards = _Convolution(flipped, (1, 1), around, self.dilation) if to_x else None
-        of_x = torch.empty_like(x, dtype=g.dtype) if to_x else None
-        of_w = g.new_zeros(kernel.numel() * x.shape[1], len(w))
+        """The gradient of x is the convolution of g, with `around` zeros on each side, with the flipped filters."""
+        halves, scale = fixed_point(g.permute(0, 2, 3, 1), 3)
+        pixels, kernel = self._pixels(x), w.shape[2:]
+        sums = torch.zeros(kernel.numel() * x.shape[1], 2 * len(w), dtype=torch.int32, device=x.device)
         for images in self._parts(x, w):
-            halves, scale = fixed_point(g[images], 3)
             under = _patches(pixels[images], w, self.stride, self.dilation)
-            high, low = torch._int_mm(under.t(), halves.flatten(0, 2)).chunk(2, dim=1)
-            of_w += torch.add(low, high, alpha=_LOW) * scale
-            if of_x is not None and backwards is not None:
-                of_x[images] = backwards(halves.permute(0, 3, 1, 2), scale)
-        return Gradients(of_x, of_w.view(*kernel, x.shape[1], len(w)).permute(3, 2, 0, 1))
+            sums += torch._int_mm(under.t(), halves[images].flatten(0, 2))
+        high, low = sums.to(g.dtype).chunk(2, dim=1)
+        of_w = torch.add(low, high, alpha=_LOW).mul_(scale).view(*kernel, x.shape[1], len(w)).permute(3, 2, 0, 1)
+        if not to_x:
+            return Gradients(None, of_w)
+        flipped = w.flip(2, 3).transpose(0, 1)
+        both = torch.cat([flipped * _LOW, flipped], dim=1)  # for the high half of g, and for the low one
+        return Gradients(_Convolution(both, (1, 1), around, self.dilation)(halves.permute(0, 3, 1, 2), scale), of_w)
 
     def _pixels(self, x: Tensor) -> Tensor:
         """x with what surrounds it: (N, padded H, padded W, in)."""

@@ -32,7 +32,7 @@ def sign(x: Tensor) -> Tensor:
     return torch.sign(x).add_(0.5).sign_()
 
 
-_CHUNK = 2**18  # elements that fit into a processor's cache, several copies at a time
+CHUNK = 2**18  # elements that fit into a processor's cache, several copies at a time
 
 
 def sign_int8(x: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def sign_int8(x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         return torch.where(x >= 0, 1.0, -1.0).to(torch.int8)
     signs = torch.empty_like(x, dtype=torch.int8)
-    rows = max(1, _CHUNK * len(x) // max(1, x.numel()))
+    rows = max(1, CHUNK * len(x) // max(1, x.numel()))
     for some, into in zip(x.split(rows), signs.split(rows), strict=True):
         into.copy_(torch.sign(some))
     return signs.bitwise_or_(1)
