@@ -180,7 +180,7 @@ class TrainerConfig:
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None  # largest 2-norm of all gradients together; null: not clipped
     precision: str = "float32"  # float32: the numbers of plain float32; fast: gradients are rounded where products are then faster
-    compile: bool = False  # torch.compile the network; takes a C++ compiler, and its time at the start
+    compile: bool = False  # torch.compile the training step; takes a C++ compiler, and its time at the start
     checkpoint_every: str | None = None  # also save within an epoch: 200 is every 200 steps, 60s every 60 seconds
 
     def __post_init__(self) -> None:

@@ -108,6 +108,8 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
         if state is not None:
             checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
 
+        if config.trainer.compile:
+            log.info("the first step compiles the network, which takes some seconds")
         try:
             clock = time.perf_counter()
             for row in trainer.fit():
@@ -138,6 +140,8 @@ def _train(config: Config, run_dir: Path, state: dict[str, Any] | None) -> Summa
         "seed": config.seed,
         **run_folder.total_times(run_dir),
         "network": tables.network_totals(rows),
+        "precision": config.trainer.precision,
+        "compile": config.trainer.compile,
         "device": device.describe(where),
         "versions": environment.versions(),
         "git_commit": environment.git_commit(Path(__file__).parent.parent),

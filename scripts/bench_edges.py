@@ -15,7 +15,7 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 
-from bnn_train import models
+from bnn_train import models, startup
 from bnn_train.binary.edges import Edges
 from bnn_train.cli import CONFIGS, register
 from bnn_train.config import Config
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--override", action="append", default=[], help="for both, as in optimizer=sgd")
     arguments = parser.parse_args()
+    startup.prepare()
     pair = {"all trained": trainer(arguments.override, arguments.steps)}
     pair["half frozen"] = trainer([*arguments.override, HALF], arguments.steps)
     times: dict[str, list[float]] = {name: [] for name in pair}

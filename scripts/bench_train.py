@@ -160,13 +160,20 @@ def main() -> None:
     parser.add_argument("--folder", action="store_true", help="the images are files in train/<class>/ and test/<class>/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=0, help="of an epoch; default: all")
+    parser.add_argument("--steps", type=int, default=0, help="of an epoch, more than 3; default: all")
     parser.add_argument("--workers", type=int, help="of the classic DataLoader; default: 2 for cifar10_cnn, 0 for mnist_mlp")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["float32", "fast"])
     parser.add_argument("--override", action="append", default=[], help="as in model.hidden=[512,512]")
     parser.add_argument("--peer-python", metavar="PYTHON", help="an interpreter that has larq or bitorch (mnist_mlp)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.rounds < 1 or options.epochs < 1 or 0 < options.steps <= WARM_UP:
+        parser.error(f"--rounds and --epochs must be at least 1, --steps above {WARM_UP}: so many are not timed")
+    needed = options.data / (
+        "train" if options.folder else "MNIST/raw" if options.experiment == "mnist_mlp" else "cifar-10-batches-py"
+    )
+    if not needed.is_dir():
+        parser.error(f"--data {options.data}: there is no {needed}; nothing is downloaded here, bnn-train data=... does it")
     options.data = options.data.resolve()
     if options.workers is None:
         options.workers = 2 if options.experiment == "cifar10_cnn" else 0
