@@ -24,7 +24,7 @@ def _keep_memory() -> None:
     """On Linux with glibc only.
 
     glibc returns every large block to the system as soon as it is freed; the next step asks for it again, and pays for each of its
-    pages anew: a fifth of the time of a step of experiment=mnist_mlp.
+    pages anew (PERFORMANCE.md has the figures).
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return

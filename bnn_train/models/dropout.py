@@ -10,8 +10,7 @@ _STEPS = 2**16  # probabilities are multiples of 1 / _STEPS
 class Dropout(nn.Module):
     """In training sets each element to 0 with probability p, to the nearest 1/65536, and scales the others by 1 / (1 - p).
 
-    torch's own Dropout draws a whole random number for each element, one after the other. Here four elements share one of 64 bits,
-    a sixth of the time on a CPU.
+    torch's own Dropout draws a whole random number for each element, one after the other. Here four elements share one of 64 bits.
     """
 
     def __init__(self, p: float) -> None:
