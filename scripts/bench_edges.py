@@ -11,39 +11,26 @@ import argparse
 import statistics
 import time
 
-import hydra
 import torch
-from omegaconf import OmegaConf
 
-from bnn_train import models, startup
-from bnn_train.binary.edges import Edges
-from bnn_train.cli import CONFIGS, register
-from bnn_train.config import Config
+from bnn_train import startup
+from bnn_train.cli.compose import typed
 from bnn_train.data.splits import Data, Split
-from bnn_train.optim import optimizers
-from bnn_train.trainer import Trainer
+from bnn_train.runs.assemble import assemble
+from bnn_train.training.trainer import Trainer
 
 HALF = "edges.rules=[{layers: '*', edges: random, density: 0.5, what: freeze}]"
 
 
 def trainer(overrides: list[str], steps: int) -> Trainer:
     """One that trains `steps` steps an epoch on random images of MNIST's size."""
-    register()
-    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-        config = OmegaConf.to_object(hydra.compose("train", ["data=mnist", *overrides]))
-    assert isinstance(config, Config)
-    torch.manual_seed(0)
+    config = typed(["data=mnist", *overrides])
     count = steps * config.trainer.batch_size
-    split = Split(torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8), torch.randint(0, 10, (count,)))
-    model = models.build(config, (1, 28, 28), 10)
-    edges = Edges(config.edges.rules, model)
-    return Trainer(
-        config,
-        model,
-        optimizers.build(config.optimizer, model, count),
-        edges,
-        Data(split, None, split, [str(i) for i in range(10)]),
-    )
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.randint(0, 10, (count,), generator=generator))
+    data = Data(split, None, split, [str(i) for i in range(10)])
+    return Trainer(config, *assemble(config, data, torch.device("cpu")), data)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from bnn_train import startup
+from bnn_train.cli.compose import typed
+from bnn_train.config.model import MlpConfig
 
 SCRIPTS = Path(__file__).parent
 WARM_UP = 3  # steps that are not timed: the first ones ask for memory
@@ -36,18 +38,6 @@ PRODUCTS = (  # torch's matrix products
 )
 
 
-def compose(overrides: list[str]) -> Any:
-    """The typed configuration of `bnn-train OVERRIDES`."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    from bnn_train.cli import CONFIGS, register
-
-    register()
-    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-        return OmegaConf.to_object(hydra.compose("train", overrides))
-
-
 def ours(job: dict[str, Any]) -> dict[str, Any]:
     """What classic_loop.main measures, of bnn_train: the trainer itself, without files."""
     startup.prepare()
@@ -55,32 +45,30 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
 
     import torch
 
-    from bnn_train import device, models
-    from bnn_train.binary.edges import Edges
+    from bnn_train import device
     from bnn_train.data import datasets
     from bnn_train.data.splits import Data, Split
-    from bnn_train.optim import optimizers
-    from bnn_train.trainer import Trainer, evaluate
+    from bnn_train.runs.assemble import assemble
+    from bnn_train.training.evaluation import evaluate
+    from bnn_train.training.trainer import Trainer
 
-    config = compose(job["overrides"])
+    config = typed(job["overrides"])
     data = datasets.load(config.data, device.choose("cpu"))
     if job["steps"]:
         some = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
         some = some[: job["steps"] * config.trainer.batch_size]
         data = Data(Split(data.train.images[some], data.train.labels[some]), None, data.test, data.classes)
-    device.make_reproducible(config.seed, data.train.labels.device, config.trainer.precision)
-    model = models.build(config, data.image_shape, len(data.classes))
+    assembly = assemble(config, data, data.train.labels.device)
     marks: list[float] = []
-    optimizer = optimizers.build(config.optimizer, model, len(data.train))
     profiler = torch.profiler.profile() if job["profile"] else None
 
-    def after_step() -> None:
+    def after_step(trainer: Trainer) -> None:
         if trainer.step in (WARM_UP, trainer.steps):
             marks.append(time.perf_counter())
             if profiler and trainer.step == WARM_UP:
                 profiler.start()
 
-    trainer = Trainer(config, model, optimizer, Edges([], model), data, after_step)
+    trainer = Trainer(config, *assembly, data, after_step)
     if profiler:
         trainer.train_epoch()
         profiler.stop()
@@ -91,7 +79,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
         trainer.history.append({})
         trainer.step = 0
     start = time.perf_counter()
-    accuracy = evaluate(model, data.test, config)["accuracy"]
+    accuracy = evaluate(assembly.model, data.test, config)["accuracy"]
     seconds = sum(marks[1::2]) - sum(marks[::2])
     return {
         "seconds_per_step": seconds / (config.trainer.epochs * (trainer.steps - WARM_UP)),
@@ -116,16 +104,18 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
     data = ["data=image_folder", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.247,0.2435,0.2616]"] if options.folder else []
     base = [f"experiment={options.experiment}", *data, f"data.root={options.data}", f"seed={seed}"]
     base += [f"trainer.epochs={options.epochs}", "scheduler=constant", *options.override]  # classic has no schedule
-    config = compose(base)
+    config = typed(base)
+    model = config.model
+    assert isinstance(model, MlpConfig)
     limits = {"steps": options.steps or (40 if profile else 0), "profile": profile}
     classic = {
         "data": config.data.name,
         "root": str(options.data),
         "shape": [1, 28, 28] if config.data.name == "mnist" else [3, 32, 32],
         "classes": 10,
-        "stages": config.model.stages or [],
-        "hidden": config.model.hidden,
-        "dropout": config.model.dropout,
+        "stages": getattr(config.model, "stages", []),
+        "hidden": model.hidden,
+        "dropout": model.dropout,
         "lr": config.optimizer.lr,
         "clip": config.weights.clip,
         "workers": options.workers,

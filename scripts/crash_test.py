@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from bnn_train import checkpoint
 from bnn_train.errors import ConfigError
+from bnn_train.runs import checkpoint
 
 PYTHON = [sys.executable, "-m", "bnn_train"]
 COMMAND = [
@@ -86,7 +86,7 @@ def differences(a: Any, b: Any, path: str = "") -> list[str]:
 def compare(whole: Path, killed: Path) -> list[str]:
     """Differences of two run directories."""
     found = []
-    for name in ("checkpoints/last.pt", "checkpoints/best.pt"):
+    for name in ("checkpoints/last.pt", "checkpoints/best.pt", "checkpoints/result.pt"):
         found += [f"{name}{d}" for d in differences(checkpoint.load(whole / name), checkpoint.load(killed / name))]
     if (whole / "metrics.jsonl").read_bytes() != (killed / "metrics.jsonl").read_bytes():
         found.append("metrics.jsonl")

@@ -9,13 +9,10 @@ from pathlib import Path
 # One thread: the networks of the tests are tiny, and more would only wait for each other. Set before torch loads.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import hydra
 import pytest
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 
-from bnn_train.cli import CONFIGS
-from bnn_train.config import Config
+from bnn_train.cli.compose import typed
+from bnn_train.config.root import Config
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("model.hidden=[16,16]", "trainer.epochs=2")
@@ -25,12 +22,7 @@ SMALL = ("model.hidden=[16,16]", "trainer.epochs=2")
 def compose() -> Callable[..., Config]:
     """compose("ste=tanh", "seed=1") is what `bnn-train ste=tanh seed=1` would run."""
 
-    def function(*overrides: str) -> Config:
-        ConfigStore.instance().store(name="schema", node=Config)
-        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-            return OmegaConf.to_object(hydra.compose("train", list(overrides)))
-
-    return function
+    return lambda *overrides: typed(list(overrides))
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Layers that binarize their input and their weight, and multiply. `weight` is the latent weight: state_dict keys are torch's.
 
-Input and weight are binarized inside the layer, so that it knows its factors to be -1 and +1 and can multiply them as bytes.
+Input and weight are binarized inside the layer, so that it knows its factors to be -1 and +1 and can multiply them as bytes. A layer
+works in any nn.Module, alone with its defaults: BinaryLinear(784, 512). Its training loop calls `constrain` after each step.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,175 +12,248 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.binary import products
-from bnn_train.binary.ste import Rule, Ste, binarize, sign, sign_int8
-from bnn_train.binary.weights import Binarizer
-from bnn_train.checks import check_choice
+from bnn_train.binary import preparation, products
+from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
+from bnn_train.binary.weights import Binarizer, Sign
+from bnn_train.config.checks import check_choice
+
+CLIPPED = "clipped"  # the estimator of a layer that is given none
 
 
-class BinaryLinear(nn.Linear):
-    """y = e(x) b(W)^T, e an estimator, b a weight binarizer. x: (N, in_features) -> (N, out_features).
+class BinaryLayer(nn.Module):
+    """What the binary layers share: y = scale * (e(x) times b(W)) + bias, e an estimator, b a weight binarizer."""
 
-    Without an estimator x is multiplied as it is.
-    """
-
+    weight: nn.Parameter
+    bias: nn.Parameter | None
     binarizer: Binarizer
-    estimator: nn.Module | None
-    connected: Tensor | None
-    int8: bool
-    fast: bool
+    estimator: nn.Module | None  # None: x is multiplied as it is
+    connected: Tensor | None  # 1 or 0 for each edge, where edges are pruned
+    scaling_factor: nn.Parameter | None  # (outputs,), where it is learned
+    fast: bool  # gradients of products may be rounded where they are then faster
+
+    def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None, fast: bool) -> None:
+        self.binarizer = Sign() if binarizer is None else binarizer
+        self.estimator = Ste(estimator) if isinstance(estimator, str) else estimator
+        self.fast = fast
+        self.register_buffer("connected", None, persistent=False)
+        self.binarizer.start(self.weight.data)
+        learned = self.binarizer.scaling == "learned"
+        self.register_parameter("scaling_factor", nn.Parameter(self.weight.new_ones(len(self.weight))) if learned else None)
+        self._start_scale()
+
+    @property
+    def binary_input(self) -> bool:
+        """Whether the layer multiplies -1 and +1 once training is over. (A convolution padded with 0 is ternary at its border.)"""
+        return getattr(self.estimator, "binary", False)
+
+    def prune(self, pruned: Tensor) -> None:
+        """Disconnects the edges where the boolean mask is true: they add 0 to the sum."""
+        self.connected = (~pruned).to(self.weight)
+
+    @torch.no_grad()
+    def binary_weight(self) -> Tensor:
+        """What is multiplied, without noise: -1 and +1, and 0 where an edge is pruned; the weight itself where it stays real."""
+        weight = self.binarizer.prepared(self.weight, self.connected)
+        if self.binarizer.bits == 1:
+            weight = torch.where(weight >= 0, 1.0, -1.0).to(weight)
+        return weight if self.connected is None else weight * self.connected
+
+    def output_scale(self) -> Tensor | None:
+        """The factor of each output, (outputs,), or None."""
+        if self.scaling_factor is not None:
+            return self.scaling_factor
+        return self.binarizer.scale(self.binarizer.prepared(self.weight, self.connected), self.connected)
+
+    def constrain(self, lr: float) -> None:
+        """What follows an optimizer's step of learning rate `lr`: the latent weight keeps to its prior and its bound."""
+        self.binarizer.constrain(self.weight, lr)
+
+    @torch.no_grad()
+    def _start_scale(self) -> None:
+        """A learned scale starts where the mean size of the weights would have it; at 1 where they have none."""
+        if self.scaling_factor is not None and self.binarizer.sized:
+            prepared = self.binarizer.prepared(self.weight, self.connected)
+            self.scaling_factor.copy_(preparation.mean(prepared, self.connected))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        name = f"{prefix}scaling_factor"
+        if self.scaling_factor is not None and name not in state_dict and f"{prefix}weight" in state_dict:
+            missing = others[2]
+            if name in missing:
+                missing.remove(name)
+            self._start_scale()
+
+    def _multiply(
+        self, a: Tensor, geometry: products.Geometry | None, real: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    ) -> Tensor:
+        """The layer's output: in int8 where both factors are binary and the device is faster at that, else as `real` computes it.
+
+        real: of (input, weight, bias), without a scale.
+        """
+        prepared = self.binarizer.prepared(self.weight, self.connected)
+        of_a = self.estimator.binarization(a) if isinstance(self.estimator, Ste) else None
+        of_w = self.binarizer.binarization(prepared)
+        scale = self.scaling_factor if self.scaling_factor is not None else self.binarizer.scale(prepared, self.connected)
+        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and _is_int8(a, self.weight):
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, self.connected, geometry, self.fast)
+            return y if self.bias is None else y + _per_output(self.bias, y)
+        if of_a is not None:
+            a = binarize(a, of_a)
+        elif self.estimator is not None:
+            a = self.estimator(a)
+        weight = prepared if of_w is None else binarize(prepared, of_w)
+        if self.connected is not None:
+            weight = weight * self.connected
+        if scale is None:
+            return real(a, weight, self.bias)
+        y = real(a, weight, None)
+        y = y * _per_output(scale, y)
+        return y if self.bias is None else y + _per_output(self.bias, y)
+
+
+def _is_int8(a: Tensor, weight: Tensor) -> bool:
+    return a.dtype == weight.dtype == torch.float32 and a.numel() > 0 and products.int8_is_fast(a.device.type)
+
+
+def _per_output(values: Tensor, y: Tensor) -> Tensor:
+    """(outputs,) as what multiplies y, (N, outputs) or (N, outputs, H, W)."""
+    return values if y.ndim == 2 else values.view(-1, 1, 1)
+
+
+class BinaryLinear(BinaryLayer, nn.Linear):
+    """y = e(x) b(W)^T. x: (..., in_features) -> (..., out_features).
+
+    binarizer: of the weight; by default its sign, clipped to [-1, 1]. estimator: of the input, a module or a name of binary/ste.py;
+    None multiplies the input as it is.
+    """
 
     def __init__(
-        self, in_features: int, out_features: int, binarizer: Binarizer, estimator: nn.Module | None = None, bias: bool = False
+        self,
+        in_features: int,
+        out_features: int,
+        binarizer: Binarizer | None = None,
+        estimator: nn.Module | str | None = CLIPPED,
+        bias: bool = False,
+        fast: bool = False,
     ) -> None:
         super().__init__(in_features, out_features, bias)
-        _start(self, binarizer, estimator)
+        self._start(binarizer, estimator, fast)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _multiply(self, x, products.Linear(), lambda x, w: F.linear(x, w, self.bias))
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        y = self._multiply(rows, products.Linear(), F.linear)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], -1)
 
 
-class BinaryConv2d(nn.Conv2d):
-    """Convolution of e(x) with b(W), e an estimator, b a weight binarizer. x: (N, in_channels, H, W).
+class BinaryConv2d(BinaryLayer, nn.Conv2d):
+    """Convolution of e(x) with b(W). x: (N, in_channels, H, W) or (in_channels, H, W).
 
-    Without an estimator x is taken as it is. `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the
-    borders; 1 and -1 keep products binary. Other arguments as in torch.nn.Conv2d, with `padding` in pixels.
+    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep products binary. Other
+    arguments as in BinaryLinear and in torch.nn.Conv2d, with `padding` in pixels.
     """
-
-    binarizer: Binarizer
-    estimator: nn.Module | None
-    connected: Tensor | None
-    int8: bool
-    fast: bool
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        binarizer: Binarizer,
-        estimator: nn.Module | None = None,
+        kernel_size: int | tuple[int, int],
+        binarizer: Binarizer | None = None,
+        estimator: nn.Module | str | None = CLIPPED,
         pad_value: int = 0,
+        fast: bool = False,
         **conv2d: Any,
     ) -> None:
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
         self.pad_value = pad_value
-        _start(self, binarizer, estimator)
+        self._start(binarizer, estimator, fast)
 
     def forward(self, x: Tensor) -> Tensor:
+        images = x if x.ndim == 4 else x.unsqueeze(0)
         geometry = None
         if self.groups == 1 and self.padding_mode == "zeros" and not isinstance(self.padding, str):
             geometry = products.Conv2d(_pair(self.stride), _pair(self.padding), _pair(self.dilation), self.pad_value)
-        return _multiply(self, x, geometry, self._real_product)
+        y = self._multiply(images, geometry, self._real_product)
+        return y if x.ndim == 4 else y.squeeze(0)
 
-    def _real_product(self, x: Tensor, w: Tensor) -> Tensor:
+    def _real_product(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
         if self.pad_value == 0:
-            return self._conv_forward(x, w, self.bias)
+            return self._conv_forward(x, w, bias)
         x = F.pad(x, self._reversed_padding_repeated_twice, value=float(self.pad_value))
-        return F.conv2d(x, w, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(x, w, bias, self.stride, 0, self.dilation, self.groups)
 
 
 def _pair(pixels: tuple[int, ...]) -> tuple[int, int]:
     return pixels[0], pixels[1]
 
 
-def _start(layer: BinaryLinear | BinaryConv2d, binarizer: Binarizer, estimator: nn.Module | None) -> None:
-    layer.estimator, layer.binarizer = estimator, binarizer
-    layer.connected = None  # 1 or 0 for each edge, where edges are pruned (edges.py)
-    layer.int8 = layer.fast = False  # see choose_products
-    binarizer.start(layer.weight)
-
-
-def _multiply(
-    layer: BinaryLinear | BinaryConv2d,
-    a: Tensor,
-    geometry: products.Geometry | None,
-    real: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
-    """The layer's product: in int8 where both factors are binary and the layer is told to, else as `real` computes it."""
-    of_a = layer.estimator.rule(a) if isinstance(layer.estimator, Ste) else None
-    of_w = layer.binarizer.rule(layer.weight)
-    binary = of_a is not None and of_w is not None and of_a.forward is of_w.forward is sign
-    if layer.int8 and binary and geometry is not None and a.dtype == layer.weight.dtype == torch.float32:
-        y = _BinaryProduct.apply(a, layer.weight, of_a, of_w, layer.connected, geometry, layer.fast)
-        return y if layer.bias is None else y + layer.bias.view(-1, *[1] * (y.ndim - 2))
-    if of_a is not None:
-        a = binarize(a, of_a)
-    elif layer.estimator is not None:
-        a = layer.estimator(a)
-    weight = layer.weight if of_w is None else binarize(layer.weight, of_w)
-    return real(a, weight if layer.connected is None else weight * layer.connected)
-
-
 class _BinaryProduct(torch.autograd.Function):
-    """The product of two binarized tensors, and the way of the gradient back through the product and both estimators.
+    """The product of two binarized tensors, times a scale, and the way of the gradient back through both estimators.
 
-    What is kept for it are the signs, a byte each, and the real tensors, which others keep anyway.
+    What is kept for it are the signs, a byte each, the sums where a scale needs them, and the real tensors, which others keep anyway.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         a: Tensor,
-        latent: Tensor,
-        of_a: Rule,
-        of_w: Rule,
+        prepared: Tensor,
+        scale: Tensor | None,
+        of_a: Binarization,
+        of_w: Binarization,
         connected: Tensor | None,
         geometry: products.Geometry,
         fast: bool,
     ) -> Tensor:
-        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(latent))
+        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(prepared))
         if connected is not None:
             w.mul_(connected.to(w.dtype))
-        ctx.save_for_backward(a, latent, x, w, connected)
-        ctx.rules, ctx.geometry, ctx.fast = (of_a, of_w), geometry, fast
-        return geometry.forward(x, w)
+        sums = geometry.forward(x, w)
+        ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
+        ctx.how, ctx.geometry, ctx.fast = (of_a, of_w), geometry, fast
+        return sums if scale is None else sums * _per_output(scale, sums)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        a, latent, x, w, connected = ctx.saved_tensors
-        of_a, of_w = ctx.rules
-        to_x, to_w = ctx.geometry.gradients(grads[0], x, w, ctx.fast, to_x=ctx.needs_input_grad[0])
+        a, prepared, x, w, connected, scale, sums = ctx.saved_tensors
+        (of_a, of_w), g, to_x = ctx.how, grads[0], ctx.needs_input_grad[0]
+        to_scale = None
+        if scale is None:
+            of_x, into_w = ctx.geometry.gradients(g, x, w, ctx.fast, to_x=to_x)
+        else:
+            to_scale = (g * sums).sum(dim=[dim for dim in range(g.ndim) if dim != 1]) if ctx.needs_input_grad[2] else None
+            scaled = g * _per_output(scale, g)
+            if ctx.fast:  # rounded before the scale multiplies it: an output with a small scale would lose its gradient
+                into_w = ctx.geometry.gradients(g, x, w, True, to_x=False).of_w
+                into_w = into_w * scale.view(-1, *[1] * (w.ndim - 1))
+                of_x = ctx.geometry.gradients(scaled, x, w, True, to_w=False).of_x if to_x else None
+            else:
+                of_x, into_w = ctx.geometry.gradients(scaled, x, w, False, to_x=to_x)
         if connected is not None:
-            to_w = to_w.mul_(connected.to(w.dtype))
-        to_a = None if to_x is None else of_a.backward(to_x, a)
-        return to_a, of_w.backward(to_w, latent), None, None, None, None, None
+            into_w = into_w.mul_(connected.to(w.dtype))
+        to_a = None if of_x is None else of_a.backward(of_x, a)
+        return to_a, of_w.backward(into_w, prepared), to_scale, None, None, None, None, None
 
 
-def choose_products(model: nn.Module, device: torch.device, fast: bool) -> None:
-    """Lets the binary layers multiply in int8 where that is faster on the device; with `fast` also in the backward pass."""
-    for layer in model.modules():
-        if isinstance(layer, BinaryLinear | BinaryConv2d):
-            layer.int8 = products.int8_is_fast(device)
-            layer.fast = fast
-
-
-def binary_layers(model: nn.Module) -> list[BinaryLinear | BinaryConv2d]:
+def binary_layers(model: nn.Module) -> list[BinaryLayer]:
     """All layers whose weights are binarized, in the model's order."""
-    layers = (m for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d))
-    return [layer for layer in layers if layer.binarizer.bits < 32]
+    return [layer for layer in model.modules() if isinstance(layer, BinaryLayer) and layer.binarizer.bits == 1]
 
 
-@torch.no_grad()
-def constrain(layer: BinaryLinear | BinaryConv2d, lr: float, clip: float | None) -> None:
-    """What follows an optimizer's step: the layer's latent weight shrinks by its KL prior, then keeps to its bounds, in place."""
-    if layer.binarizer.kl > 0:
-        layer.weight.div_(1 + lr * layer.binarizer.kl)
-    bound = min(layer.binarizer.bound, math.inf if clip is None else clip)
-    if bound < math.inf:
-        layer.weight.clamp_(-bound, bound)
-
-
-def note_largest(layer: BinaryLinear | BinaryConv2d, clip: float | None) -> None:
-    """Tells the weight binarizer that no latent weight is larger than `clip`, if so: `constrain` then keeps it so."""
-    within = clip is not None and layer.weight.abs().max() <= clip
-    layer.binarizer.largest = clip if clip is not None and within else math.inf
+def constrained_layers(model: nn.Module) -> list[BinaryLayer]:
+    """All layers whose weights keep to a prior or a bound after a step, in the model's order."""
+    return [layer for layer in model.modules() if isinstance(layer, BinaryLayer)]
 
 
 def is_stochastic(model: nn.Module) -> bool:
     """Whether activations or weights of the network are drawn in training."""
     return any(getattr(module, "stochastic", False) for module in model.modules())
+
+
+def annealed(model: nn.Module) -> list[nn.Module]:
+    """The modules that follow the progress of training."""
+    return [module for module in model.modules() if getattr(module, "annealed", False)]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ Names of dimensions: x: (N, in) or (N, in, H, W); w: (out, in) or (out, in, kern
 returns, float32: (N, out) or (N, out, H', W'). x and w are int8 and hold -1 and +1, or 0 where an edge is pruned.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -22,9 +23,10 @@ PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: 
 _LOW = 64  # what the high half of a fixed-point number counts
 
 
-def int8_is_fast(device: torch.device) -> bool:
+@functools.cache
+def int8_is_fast(device_type: str) -> bool:
     """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI)."""
-    there = device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
+    there = device_type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
     return there and hasattr(torch.ops.onednn, "qconv2d_pointwise")  # not a documented part of torch
 
 
@@ -46,26 +48,38 @@ def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return halves, scale
 
 
+def whole_product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product of two int8 matrices, as whole numbers: int32, or float64 where a size is 1.
+
+    There torch 2.14's int8 product reads a transposed factor with the wrong stride.
+    """
+    if 1 in (*a.shape, b.shape[1]):
+        return a.double() @ b.double()
+    return torch._int_mm(a, b)
+
+
 class Gradients(NamedTuple):
-    """Of a product: with respect to x (None where it was not wanted) and to w, in the type of g."""
+    """Of a product: with respect to x and to w, in the type of g; None where it was not wanted."""
 
     of_x: Tensor | None
-    of_w: Tensor
+    of_w: Tensor | None
 
 
 class Linear:
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        return torch._int_mm(x, w.t()).float()
+        return whole_product(x, w.t()).float()
 
-    def gradients(self, g: Tensor, x: Tensor, w: Tensor, fast: bool, to_x: bool = True) -> Gradients:
+    def gradients(self, g: Tensor, x: Tensor, w: Tensor, fast: bool, to_x: bool = True, to_w: bool = True) -> Gradients:
         if not fast:
-            return Gradients(g @ w.to(g.dtype) if to_x else None, g.t() @ x.to(g.dtype))
+            return Gradients(g @ w.to(g.dtype) if to_x else None, g.t() @ x.to(g.dtype) if to_w else None)
         halves, scale = fixed_point(g, 0)
-        of_w = torch._int_mm(halves.t(), torch.cat([x * _LOW, x])).float().mul_(scale)
-        if not to_x:
-            return Gradients(None, of_w)
-        high, low = torch._int_mm(halves, w).chunk(2)
-        return Gradients(torch.add(low, high, alpha=_LOW) * scale, of_w)
+        of_x = of_w = None
+        if to_w:
+            of_w = whole_product(halves.t(), torch.cat([x * _LOW, x])).float().mul_(scale)
+        if to_x:
+            high, low = whole_product(halves, w).chunk(2)
+            of_x = (torch.add(low, high, alpha=_LOW) * scale).float()
+        return Gradients(of_x, of_w)
 
 
 class Conv2d(NamedTuple):
@@ -81,31 +95,35 @@ class Conv2d(NamedTuple):
             return _Convolution(w, self.stride, self.padding, self.dilation)(x)
         return _Convolution(w, self.stride, (0, 0), self.dilation)(self._pixels(x).permute(0, 3, 1, 2))
 
-    def gradients(self, g: Tensor, x: Tensor, w: Tensor, fast: bool, to_x: bool = True) -> Gradients:
+    def gradients(self, g: Tensor, x: Tensor, w: Tensor, fast: bool, to_x: bool = True, to_w: bool = True) -> Gradients:
         around = [d * (k - 1) - pad for d, k, pad in zip(self.dilation, w.shape[2:], self.padding, strict=True)]
         if fast and self.stride == (1, 1) and min(around) >= 0:
-            return self._fast_gradients(g, x, w, to_x, (around[0], around[1]))
-        of_x = None
+            return self._fast_gradients(g, x, w, to_x, to_w, (around[0], around[1]))
+        of_x = of_w = None
         if to_x:  # what is padded gets no gradient, so that its value does not matter
             of_x = conv2d_input(x.shape, w.to(g.dtype), g, self.stride, self.padding, self.dilation)
-        padded, padding = (x, self.padding) if self.pad_value == 0 else (self._pixels(x).permute(0, 3, 1, 2), (0, 0))
-        return Gradients(of_x, conv2d_weight(padded.to(g.dtype), w.shape, g, self.stride, padding, self.dilation))
+        if to_w:
+            padded, padding = (x, self.padding) if self.pad_value == 0 else (self._pixels(x).permute(0, 3, 1, 2), (0, 0))
+            of_w = conv2d_weight(padded.to(g.dtype), w.shape, g, self.stride, padding, self.dilation)
+        return Gradients(of_x, of_w)
 
-    def _fast_gradients(self, g: Tensor, x: Tensor, w: Tensor, to_x: bool, around: tuple[int, int]) -> Gradients:
+    def _fast_gradients(self, g: Tensor, x: Tensor, w: Tensor, to_x: bool, to_w: bool, around: tuple[int, int]) -> Gradients:
         """The gradient of x is the convolution of g, with `around` zeros on each side, with the flipped filters."""
         halves, scale = fixed_point(g.permute(0, 2, 3, 1), 3)
-        pixels, kernel = self._pixels(x), w.shape[2:]
-        sums = torch.zeros(kernel.numel() * x.shape[1], 2 * len(w), dtype=torch.int32, device=x.device)
-        for images in self._parts(x, w):
-            under = _patches(pixels[images], w, self.stride, self.dilation)
-            sums += torch._int_mm(under.t(), halves[images].flatten(0, 2))
-        high, low = sums.to(g.dtype).chunk(2, dim=1)
-        of_w = torch.add(low, high, alpha=_LOW).mul_(scale).view(*kernel, x.shape[1], len(w)).permute(3, 2, 0, 1)
-        if not to_x:
-            return Gradients(None, of_w)
-        flipped = w.flip(2, 3).transpose(0, 1)
-        both = torch.cat([flipped * _LOW, flipped], dim=1)  # for the high half of g, and for the low one
-        return Gradients(_Convolution(both, (1, 1), around, self.dilation)(halves.permute(0, 3, 1, 2), scale), of_w)
+        of_x = of_w = None
+        if to_w:
+            pixels, kernel = self._pixels(x), w.shape[2:]
+            sums = torch.zeros(kernel.numel() * x.shape[1], 2 * len(w), dtype=torch.int32, device=x.device)
+            for images in self._parts(x, w):
+                under = _patches(pixels[images], w, self.stride, self.dilation)
+                sums += whole_product(under.t(), halves[images].flatten(0, 2)).to(torch.int32)
+            high, low = sums.to(g.dtype).chunk(2, dim=1)
+            of_w = torch.add(low, high, alpha=_LOW).mul_(scale).view(*kernel, x.shape[1], len(w)).permute(3, 2, 0, 1)
+        if to_x:
+            flipped = w.flip(2, 3).transpose(0, 1)
+            both = torch.cat([flipped * _LOW, flipped], dim=1)  # for the high half of g, and for the low one
+            of_x = _Convolution(both, (1, 1), around, self.dilation)(halves.permute(0, 3, 1, 2), scale)
+        return Gradients(of_x, of_w)
 
     def _pixels(self, x: Tensor) -> Tensor:
         """x with what surrounds it: (N, padded H, padded W, in)."""

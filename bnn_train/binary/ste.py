@@ -6,8 +6,7 @@ times the surrogate factor of its name. `build` makes a module of it. The forwar
 factor is (noise.py), and the backward is unchanged. A backward that depends on what was drawn takes it as `z`, which is 0 without
 noise; one that is annealed takes the training `progress`.
 
-A new estimator: write its function here, add its line to ESTIMATORS, its values to configs/ste/NAME.yaml and its closed form to
-tests/binary/test_ste.py.
+CONTRIBUTING.md says how one is added.
 """
 
 import functools
@@ -21,7 +20,9 @@ from torch import Tensor, nn
 
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
-from bnn_train.checks import check_choice, check_takes
+from bnn_train.config.checks import check_choice
+from bnn_train.config.ste import SteConfig
+from bnn_train.errors import ConfigError
 
 
 def sign(x: Tensor) -> Tensor:
@@ -190,12 +191,13 @@ ESTIMATORS = {
 }
 
 
-class Rule(NamedTuple):
+class Binarization(NamedTuple):
     """How one tensor a is binarized: forward(a - z), or forward(a) where nothing is drawn, and the gradient backward(g, a)."""
 
     backward: Callable[[Tensor, Tensor], Tensor]
     z: Tensor | None = None
     forward: Callable[[Tensor], Tensor] = sign
+    binary: bool = True  # whether the forward gives -1 and +1 alone
 
     def drawn(self, a: Tensor) -> Tensor:
         """What the forward is applied to."""
@@ -204,65 +206,87 @@ class Rule(NamedTuple):
 
 class _Binarize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, rule: Rule) -> Tensor:
+    def forward(ctx: Any, a: Tensor, how: Binarization) -> Tensor:
         ctx.save_for_backward(a)
-        ctx.rule = rule
-        return rule.forward(rule.drawn(a))
+        ctx.how = how
+        return how.forward(how.drawn(a))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (a,) = ctx.saved_tensors
-        return ctx.rule.backward(grads[0], a), None
+        return ctx.how.backward(grads[0], a), None
 
 
-def binarize(a: Tensor, rule: Rule) -> Tensor:
-    """The rule's forward in the dtype of a, with the rule's gradient."""
-    return _Binarize.apply(a, rule)
+def binarize(a: Tensor, how: Binarization) -> Tensor:
+    """The forward of `how` in the dtype of a, with its gradient."""
+    return _Binarize.apply(a, how)
 
 
 class Ste(nn.Module):
     """Binarizes a real tensor of any shape to {-1, +1} in its own dtype; backward by an entry of ESTIMATORS. Has no state.
 
     `progress`, the share of training that is done, in [0, 1], is set by the trainer and used by annealed estimators (ede, reste).
-    Noise is drawn in training, and in evaluation while `sampling` is set.
+    Noise is drawn in training, and in evaluation while `sampling` is set. The laboratory uses the same object, and draws itself.
     """
 
-    def __init__(self, name: str, stochastic: bool = False, **params: float) -> None:
+    binary = True  # what leaves it in evaluation is -1 or +1
+
+    def __init__(self, name: str = "clipped", stochastic: bool = False, **params: float) -> None:
         super().__init__()
+        check_choice("ste.name", name, ESTIMATORS)
         self.name, self.stochastic, self.params = name, stochastic, params
-        self.estimator = ESTIMATORS[name]
         takes = inspect.signature(self.estimator.backward).parameters
+        own = [key for key, p in takes.items() if p.kind is p.KEYWORD_ONLY and key not in ("progress", "z", "distribution")]
+        for key in params:
+            if key not in own:
+                raise ConfigError(f"ste.{key}", params[key], f"{name} takes {', '.join(own) or 'no parameters'}")
         self.annealed, self.needs_noise = "progress" in takes, "z" in takes
         self.soft = self.estimator.forward is not sign and not params.get("hard", True)  # real values while it trains
         self.progress = 0.0
         self.sampling = False
 
-    def rule(self, a: Tensor) -> Rule:
+    @property
+    def estimator(self) -> Estimator:
+        return ESTIMATORS[self.name]  # looked up, not kept: its functions cannot be pickled
+
+    def bound(self) -> dict[str, Any]:
+        """The parameters of the estimator's functions now, but for what is drawn."""
+        return {**self.params, "progress": self.progress} if self.annealed else self.params
+
+    def noise_scale(self) -> float:
+        """By which `estimator.noise` is multiplied."""
+        return self.estimator.noise_scale(**self.bound())
+
+    def backward(self, z: Tensor | float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+        """The surrogate gradient as a function of (g, a), given what was drawn."""
+        drawn = {"z": z} if self.needs_noise else {}
+        return functools.partial(self.estimator.backward, **self.bound(), **drawn)
+
+    def forward_of_training(self) -> Callable[[Tensor], Tensor]:
+        """What training computes of a - z: the sign itself, unless the estimator is soft."""
+        return functools.partial(self.estimator.forward, **self.bound()) if self.soft else sign
+
+    def binarization(self, a: Tensor) -> Binarization:
         """How `a` is binarized now, with what is drawn for it."""
-        params = {**self.params, "progress": self.progress} if self.annealed else self.params
         z = None
         if self.stochastic and (self.training or self.sampling):
-            z = self.estimator.noise.sample(a) * self.estimator.noise_scale(**params)
-
-        drawn = {"z": 0.0 if z is None else z} if self.needs_noise else {}
-        backward = functools.partial(self.estimator.backward, **params, **drawn)
+            z = self.estimator.noise.sample(a) * self.noise_scale()
+        backward = self.backward(0.0 if z is None else z)
         if self.training and self.soft:
-            return Rule(backward, z, functools.partial(self.estimator.forward, **params))
-        return Rule(backward, z)
+            return Binarization(backward, z, self.forward_of_training(), binary=False)
+        return Binarization(backward, z)
 
     def forward(self, a: Tensor) -> Tensor:
-        return binarize(a, self.rule(a))
+        return binarize(a, self.binarization(a))
 
     def extra_repr(self) -> str:
         return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])
 
 
-def build(name: str, stochastic: bool = False, **params: float) -> nn.Module:
+def build(config: SteConfig) -> nn.Module:
     """The module of an estimator; `none` is a ReLU, which leaves activations real.
 
-    Raises ConfigError for a name that is not in ESTIMATORS and for a parameter that the estimator does not take.
+    Raises ConfigError for a name that is not in ESTIMATORS.
     """
-    check_choice("ste.name", name, ["none", *ESTIMATORS])
-    builder = nn.ReLU if name == "none" else ESTIMATORS[name].backward
-    check_takes("ste", name, params, builder, supplied=["progress", "z", "distribution"])
-    return nn.ReLU() if name == "none" else Ste(name, stochastic, **params)
+    check_choice("ste.name", config.name, ["none", *ESTIMATORS])
+    return nn.ReLU() if config.name == "none" else Ste(config.name, config.stochastic, **config.params)

@@ -1,65 +1,114 @@
 """Weight binarizers: from a layer's latent weight to what the layer multiplies with.
 
-A binarizer is a module without state. A new one: write its class here, with its options as keyword-only arguments, add its line to
-BINARIZERS, its options to WeightsConfig and its values to configs/weights/NAME.yaml.
+A binarizer puts three steps together: `prepared` = prepare(latent, mask), differentiable; its sign with an estimator, which sees the
+prepared weight alone; and scale(prepared, mask), one factor for each output, by which the whole-number product is multiplied. The
+first and the last are functions of binary/preparation.py, chosen by name. It is a module without parameters.
 """
 
+import functools
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bnn_train.binary import noise as distributions
+from bnn_train.binary import preparation
 from bnn_train.binary import ste as estimators
-from bnn_train.binary.ste import Rule, Ste
-from bnn_train.checks import check_choice, check_takes, options
-from bnn_train.config import SteConfig, WeightsConfig
+from bnn_train.binary.preparation import Mask
+from bnn_train.binary.ste import Binarization, Ste
+from bnn_train.config.checks import check_choice
+from bnn_train.config.ste import SteConfig
+from bnn_train.config.weights import PREPARE, SCALING, WeightsConfig
 
 
 class Binarizer(nn.Module):
-    """What a binary layer asks of its weight binarizer."""
+    """What a binary layer asks of its weight binarizer. Others ask attributes, never which binarizer it is."""
 
     bits = 1  # what one weight takes in memory once training is over
-    bound = math.inf  # a larger latent weight has no meaning; the trainer clips it after each step
-    kl = 0.0  # the trainer divides latent weights by 1 + lr * kl after each step
-    largest = (
-        math.inf
-    )  # no latent weight is larger than this now, where the trainer knows one: what only concerns larger ones may rest
+    stochastic = False  # whether weights are drawn in training
+    sized = True  # whether the size of a latent weight says how far it is from flipping: it can be ranked, and start a scale
+    no_penalty = ""  # why the sizes of the latent weights cannot be penalised, if so
+    kl = 0.0  # weight of the divergence from fair coins
 
-    def rule(self, latent: Tensor) -> Rule | None:
-        """How the latent weight is binarized now, with what is drawn for it; None where it stays real."""
-        return Rule(estimators.identity)
+    def __init__(self, clip: float | None = None, prepare: str = "none", scaling: str = "none", tau: float = 0.9) -> None:
+        super().__init__()
+        check_choice("weights.prepare", prepare, PREPARE)
+        check_choice("weights.scaling", scaling, SCALING)
+        self.clip, self.prepare, self.scaling, self.tau = clip, prepare, scaling, tau
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """What the layer multiplies with."""
-        rule = self.rule(latent)
-        return latent if rule is None else estimators.binarize(latent, rule)
+    @property
+    def bound(self) -> float:
+        """Latent weights are clipped to [-bound, bound] after each step."""
+        return math.inf if self.clip is None else self.clip
+
+    def prepared(self, latent: Tensor, mask: Mask = None) -> Tensor:
+        if self.prepare == "none":
+            return latent
+        function = preparation.PREPARE[self.prepare]
+        return function(latent, mask, tau=self.tau) if self.prepare == "quantile" else function(latent, mask)
+
+    def binarization(self, prepared: Tensor) -> Binarization | None:
+        """How the prepared weight is binarized now, with what is drawn for it; None where it stays real."""
+        return Binarization(estimators.identity)
+
+    def scale(self, prepared: Tensor, mask: Mask = None) -> Tensor | None:
+        """The factor of each output, (outputs,); None where there is none, or where it is learned and so the layer's."""
+        return None if self.scaling in ("none", "learned") else preparation.SCALING[self.scaling](prepared, mask)
+
+    def forward(self, latent: Tensor, mask: Mask = None) -> Tensor:
+        """What the layer multiplies with, before the scale."""
+        prepared = self.prepared(latent, mask)
+        how = self.binarization(prepared)
+        return prepared if how is None else estimators.binarize(prepared, how)
 
     def start(self, latent: Tensor) -> None:
-        """Changes a fresh latent weight, in place, where the binarizer needs it."""
+        """Changes a latent weight, in place, that is fresh or comes from another kind of weights."""
+
+    @torch.no_grad()
+    def constrain(self, latent: Tensor, lr: float) -> None:
+        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, then keeps to its bound."""
+        if self.kl > 0:
+            latent.div_(1 + lr * self.kl)
+        if self.bound < math.inf:
+            latent.clamp_(-self.bound, self.bound)
+
+    def extra_repr(self) -> str:
+        given = {"prepare": self.prepare, "scaling": self.scaling}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value != "none")
 
 
 class Sign(Binarizer):
-    """The sign of the latent weight (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363).
+    """The sign of the prepared weight (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363), with an estimator's backward."""
 
-    The backward is that of the estimator `ste`, by default the activations' one, and the identity where these are real.
-    """
+    def __init__(
+        self,
+        estimator: Ste | None = None,
+        clip: float | None = 1.0,
+        prepare: str = "none",
+        scaling: str = "none",
+        tau: float = 0.9,
+    ) -> None:
+        super().__init__(clip, prepare, scaling, tau)
+        self.estimator = Ste("clipped") if estimator is None else estimator
+        self._bounded: tuple[int, int] | None = None  # which tensor `constrain` has clipped, and its version then
 
-    def __init__(self, activations: SteConfig, *, ste: str | None = None) -> None:
-        super().__init__()
-        if ste is not None:
-            check_choice("weights.ste", ste, estimators.ESTIMATORS)
-            self.estimator = Ste(ste)
-        elif activations.name == "none":
-            self.estimator = Ste("identity")
-        else:
-            self.estimator = Ste(activations.name, stochastic=False, **options(activations, "stochastic", "hard"))
+    def constrain(self, latent: Tensor, lr: float) -> None:
+        super().constrain(latent, lr)
+        self._bounded = (id(latent), latent._version)
 
-    def rule(self, latent: Tensor) -> Rule:
-        if self.estimator.name == "clipped" and self.largest <= self.estimator.params.get("clip", 1.0):
-            return Rule(estimators.identity)  # every latent weight is within the window
-        return self.estimator.rule(latent)
+    def binarization(self, prepared: Tensor) -> Binarization:
+        if self.estimator.name == "clipped" and self._is_within(prepared, self.estimator.params.get("clip", 1.0)):
+            return Binarization(estimators.identity)  # every latent weight is within the window: a pass less over the gradient
+        return self.estimator.binarization(prepared)
+
+    def _is_within(self, latent: Tensor, window: float) -> bool:
+        """Whether no weight is beyond the window, because nothing has written to the latent weight since it was clipped.
+
+        A prepared weight is another tensor, of which a bound for the latent one says nothing.
+        """
+        if torch.compiler.is_compiling() or self.bound > window:
+            return False
+        return self._bounded == (id(latent), latent._version)
 
 
 class Real(Binarizer):
@@ -67,18 +116,15 @@ class Real(Binarizer):
 
     bits = 32
 
-    def __init__(self, activations: SteConfig) -> None:
-        super().__init__()
-
-    def rule(self, latent: Tensor) -> None:
+    def binarization(self, prepared: Tensor) -> None:
         return None
 
 
 class Binary(Binarizer):
     """A parameter that is -1 or +1 itself, for an optimizer that flips it (Bop): there is no latent weight."""
 
-    def __init__(self, activations: SteConfig) -> None:
-        super().__init__()
+    sized = False
+    no_penalty = "its weights are -1 or +1 themselves, without a latent size to shrink,"
 
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:
@@ -97,29 +143,66 @@ class Stochastic(Binarizer):
     stochastic = True
 
     def __init__(
-        self, activations: SteConfig, *, noise: str, scale: float = 1.0, kl: float = 0.0, init: float | None = None
+        self, noise: str = "logistic", scale: float = 1.0, kl: float = 0.0, clip: float | None = None, scaling: str = "none"
     ) -> None:
-        super().__init__()
+        super().__init__(clip, scaling=scaling)
         check_choice("weights.noise", noise, distributions.FAMILY)
-        self.noise = distributions.scaled(distributions.FAMILY[noise], scale)
-        self.bound, self.kl, self.init = self.noise.support, kl, init
+        self.noise, self.noise_scale, self.kl = noise, scale, kl
         self.sampling = False
+
+    @property
+    def bound(self) -> float:
+        return min(super().bound, distributions.FAMILY[self.noise].support * self.noise_scale)
+
+    def binarization(self, prepared: Tensor) -> Binarization:
+        if not (self.training or self.sampling):
+            return Binarization(estimators.identity)
+        return Binarization(estimators.identity, distributions.FAMILY[self.noise].sample(prepared) * self.noise_scale)
+
+
+class BayesBinn(Stochastic):
+    """The weights of BayesBiNN (arXiv 2002.10778): eta is the natural parameter lambda, E[w] = tanh(lambda)."""
+
+    sized = False
+    no_penalty = "a step would multiply the penalty by up to 1e10"
+
+    def __init__(self, init: float = 10.0, clip: float | None = None, scaling: str = "none") -> None:
+        super().__init__("logistic", 0.5, clip=clip, scaling=scaling)
+        self.init = init
 
     @torch.no_grad()
     def start(self, latent: Tensor) -> None:
-        if self.init is not None:
-            latent.copy_(estimators.sign(latent) * self.init)
-
-    def rule(self, latent: Tensor) -> Rule:
-        return Rule(estimators.identity, self.noise.sample(latent) if self.training or self.sampling else None)
+        latent.copy_(estimators.sign(latent) * self.init)
 
 
-BINARIZERS: dict[str, Any] = {"sign": Sign, "stochastic": Stochastic, "binary": Binary, "real": Real}
+def sign(activations: SteConfig, *, ste: str | None, **options: float | str | None) -> Sign:
+    """With the estimator `ste`, by default the activations' one without noise, and the identity where these are real."""
+    if ste is not None:
+        check_choice("weights.ste", ste, estimators.ESTIMATORS)
+        estimator = Ste(ste)
+    elif activations.name == "none":
+        estimator = Ste("identity")
+    else:
+        estimator = Ste(activations.name, **{name: value for name, value in activations.params.items() if name != "hard"})
+    return Sign(estimator, **options)  # type: ignore[arg-type]
+
+
+def _alone(kind: type[Binarizer], activations: SteConfig, **options: float | str | None) -> Binarizer:
+    """A binarizer that does not ask for the activations' estimator."""
+    return kind(**options)  # type: ignore[arg-type]
+
+
+# From the activations' estimator and the option's keys, as keywords, to a binarizer.
+BINARIZERS = {
+    "sign": sign,
+    "stochastic": functools.partial(_alone, Stochastic),
+    "bayesbinn": functools.partial(_alone, BayesBinn),
+    "binary": functools.partial(_alone, Binary),
+    "real": functools.partial(_alone, Real),
+}
 
 
 def build(config: WeightsConfig, activations: SteConfig) -> Binarizer:
-    """The binarizer of `config`. Raises ConfigError for a name that is unknown and for an option that it does not take."""
+    """The binarizer of `config`. Raises ConfigError for a name that is unknown."""
     check_choice("weights.name", config.name, BINARIZERS)
-    given = options(config, "clip")
-    check_takes("weights", config.name, given, BINARIZERS[config.name])
-    return BINARIZERS[config.name](activations, **given)
+    return BINARIZERS[config.name](activations, **{name: value for name, value in vars(config).items() if name != "name"})

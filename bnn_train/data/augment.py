@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 
 
 @dataclass(frozen=True)

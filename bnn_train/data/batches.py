@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data import augment
 from bnn_train.data.splits import Split
 

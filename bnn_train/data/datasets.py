@@ -1,38 +1,64 @@
 """From data.name to images on the device. REGISTRY names the readers: a reader is a function from the configuration to Arrays."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
-from bnn_train.checks import check_choice
-from bnn_train.config import DataConfig
+from bnn_train.config.checks import check_choice
+from bnn_train.config.data import DataConfig
 from bnn_train.data.digits import digits
-from bnn_train.data.image_folder import image_folder
-from bnn_train.data.splits import Arrays, Data, held_out, split_off
+from bnn_train.data.image_folder import image_folder, peek_folder
+from bnn_train.data.splits import Arrays, Data, held_out, limited, split_off
 from bnn_train.data.torchvision_sets import cifar10, cifar100, fashion_mnist, kmnist, mnist
 from bnn_train.errors import ConfigError
 
-REGISTRY: dict[str, Callable[[DataConfig], Arrays]] = {
-    "digits": digits,
-    "mnist": mnist,
-    "fashion_mnist": fashion_mnist,
-    "kmnist": kmnist,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "image_folder": image_folder,
+Peeked = tuple[tuple[int, int, int], int]  # an image's shape (channels, height, width), the number of classes
+
+
+class Reader(NamedTuple):
+    """How a data set is read, and what is known of it before: None where that takes reading."""
+
+    read: Callable[[DataConfig], Arrays]
+    peek: Callable[[DataConfig], Peeked | None] = lambda config: None
+
+
+REGISTRY: dict[str, Reader] = {
+    "digits": Reader(digits, lambda config: ((1, 8, 8), 10)),
+    "mnist": Reader(mnist, lambda config: ((1, 28, 28), 10)),
+    "fashion_mnist": Reader(fashion_mnist, lambda config: ((1, 28, 28), 10)),
+    "kmnist": Reader(kmnist, lambda config: ((1, 28, 28), 10)),
+    "cifar10": Reader(cifar10, lambda config: ((3, 32, 32), 10)),
+    "cifar100": Reader(cifar100, lambda config: ((3, 32, 32), 100)),
+    "image_folder": Reader(image_folder, peek_folder),
 }
 
 
-def load(config: DataConfig, device: torch.device) -> Data:
-    """Reads, checks, splits and moves to the device what `config` names. Raises ConfigError with the file or the key at fault."""
+def peek(config: DataConfig) -> Peeked | None:
+    """The images' shape and the number of classes without decoding them, where they can be told. Raises ConfigError as `load` does."""
     check_choice("data.name", config.name, REGISTRY)
-    arrays = REGISTRY[config.name](config)
+    peeked = REGISTRY[config.name].peek(config)
+    if peeked is not None:
+        _check_shape(config, peeked[0])
+    return peeked
+
+
+def load(config: DataConfig, device: torch.device) -> Data:
+    """Reads, checks, splits, limits and moves to the device what `config` names. Raises ConfigError with the file or key at fault."""
+    check_choice("data.name", config.name, REGISTRY)
+    arrays = REGISTRY[config.name].read(config)
     channels, height, width = arrays.train.images.shape[1:]
+    _check_shape(config, (channels, height, width))
+    train, val = arrays.train, None
+    if config.val_size:
+        train, val = split_off(arrays.train, held_out("data.val_size", arrays.train.labels, config.val_size))
+    train, test = limited(train, config.train_limit), limited(arrays.test, config.test_limit)
+    return Data(train.to(device), val.to(device) if val else None, test.to(device), arrays.classes)
+
+
+def _check_shape(config: DataConfig, shape: tuple[int, int, int]) -> None:
+    channels, height, width = shape
     if len(config.mean) not in (1, channels):
         raise ConfigError("data.mean", config.mean, f"needs one value, or one for each of the {channels} channels")
     if config.cutout > min(height, width):
         raise ConfigError("data.cutout", config.cutout, f"is larger than the images, {height}x{width}")
-    train, val = arrays.train, None
-    if config.val_size:
-        train, val = split_off(arrays.train, held_out("data.val_size", arrays.train.labels, config.val_size))
-    return Data(train.to(device), val.to(device) if val else None, arrays.test.to(device), arrays.classes)

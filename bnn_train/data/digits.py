@@ -2,7 +2,7 @@
 
 import torch
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data.splits import Arrays, Split, held_out, split_off
 
 

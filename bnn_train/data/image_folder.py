@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bnn_train.config import DataConfig
-from bnn_train.data.decode import decode
+from bnn_train.config.data import DataConfig
+from bnn_train.data import decode
 from bnn_train.data.splits import Arrays, Split, held_out, split_off
 from bnn_train.errors import ConfigError
 
@@ -32,49 +32,67 @@ _FILES_WORTH_PROCESSES = 500
 
 def image_folder(config: DataConfig) -> Arrays:
     """Reads config.root. Raises ConfigError that names the folder or the first file at fault."""
-    root = Path(config.root).expanduser()
-    if not root.is_dir():
-        raise ConfigError(
-            "data.root",
-            config.root,
-            f"is not a folder (looked at {root.absolute()}); it must hold one folder per class",
-        )
-    folders = {path.name for path in root.iterdir() if path.is_dir()}
-    test_name = next((name for name in ("test", "val") if name in folders), None)
-    if "train" in folders and test_name:
-        train, classes = _read_split(root / "train", config)
-        test, test_classes = _read_split(root / test_name, config)
+    train_folder, test_folder = _layout(config)
+    if test_folder is not None:
+        train, classes = _read_split(train_folder, config)
+        test, test_classes = _read_split(test_folder, config)
         if classes != test_classes:
             odd = sorted(set(classes) ^ set(test_classes))[0]
-            raise ConfigError("data.root", config.root, f"train/ and {test_name}/ must hold the same classes; only one has {odd}")
+            remedy = f"train/ and {test_folder.name}/ must hold the same classes; only one has {odd}"
+            raise ConfigError("data.root", config.root, remedy)
         if train.images.shape[1:] != test.images.shape[1:]:
-            raise ConfigError(
-                "data.image_size",
-                config.image_size,
-                "images of train/ and test/ differ in size; set it, for example to 64",
-            )
+            remedy = "images of train/ and test/ differ in size; set it, for example to 64"
+            raise ConfigError("data.image_size", config.image_size, remedy)
         return Arrays(train, test, classes)
-    everything, classes = _read_split(root, config)
+    everything, classes = _read_split(train_folder, config)
     size = max(1, round(config.test_fraction * len(everything)))
     train, test = split_off(everything, held_out("data.test_fraction", everything.labels, size))
     return Arrays(train, test, classes)
 
 
-def _read_split(folder: Path, config: DataConfig) -> tuple[Split, list[str]]:
+def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int]:
+    """The shape of the images, as the first one has it, and the number of classes. Raises ConfigError as image_folder does."""
+    folder = _layout(config)[0]
+    classes = _classes(folder, config)
+    first = min(_members(folder / classes[0], config))
+    return decode.size(first, config), len(classes)
+
+
+def _layout(config: DataConfig) -> tuple[Path, Path | None]:
+    """The folder of the training images, and that of the test images where they have one of their own."""
+    root = Path(config.root).expanduser()
+    if not root.is_dir():
+        remedy = f"is not a folder (looked at {root.absolute()}); it must hold one folder per class"
+        raise ConfigError("data.root", config.root, remedy)
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
+    test_name = next((name for name in ("test", "val") if name in folders), None)
+    return (root / "train", root / test_name) if "train" in folders and test_name else (root, None)
+
+
+def _classes(folder: Path, config: DataConfig) -> list[str]:
+    """The names of the class folders, sorted."""
     classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
         found = f"only the class {classes[0]}" if classes else "no class folder"
-        raise ConfigError(
-            "data.root",
-            config.root,
-            f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more",
-        )
+        remedy = f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more"
+        raise ConfigError("data.root", config.root, remedy)
+    return classes
+
+
+def _members(folder: Path, config: DataConfig) -> list[Path]:
+    """The image files of a class, sorted."""
+    members = sorted(_image_files(folder))
+    if not members:
+        raise ConfigError("data.root", config.root, f"the class folder {folder.absolute()} holds no image")
+    return members
+
+
+def _read_split(folder: Path, config: DataConfig) -> tuple[Split, list[str]]:
+    classes = _classes(folder, config)
     files: list[Path] = []
     labels: list[int] = []
     for number, name in enumerate(classes):
-        members = sorted(_image_files(folder / name))
-        if not members:
-            raise ConfigError("data.root", config.root, f"the class folder {(folder / name).absolute()} holds no image")
+        members = _members(folder / name, config)
         files.extend(members)
         labels.extend([number] * len(members))
     return Split(_cached(folder, files, config), torch.tensor(labels)), classes
@@ -119,7 +137,7 @@ def _naming_cache_dir(config: DataConfig) -> Iterator[None]:
 
 def _decode_all(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
     with _mapper(len(files)) as mapper:
-        decoded = mapper(partial(decode, config=config), files)
+        decoded = mapper(partial(decode.decode, config=config), files)
         first = next(decoded)
         images = torch.empty((len(files), *first.shape), dtype=torch.uint8)
         bar = tqdm(chain([first], decoded), f"decoding {folder.name}/", len(files), unit="img", disable=None, leave=False)

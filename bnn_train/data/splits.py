@@ -73,3 +73,11 @@ def split_off(split: Split, indices: Tensor) -> tuple[Split, Split]:
     mask = torch.zeros(len(split), dtype=torch.bool)
     mask[indices] = True
     return Split(split.images[~mask], split.labels[~mask]), Split(split.images[mask], split.labels[mask])
+
+
+def limited(split: Split, count: int | None) -> Split:
+    """The first `count` images of a shuffle that is the same in every run, in their old order; all where count is None or larger."""
+    if count is None or count >= len(split):
+        return split
+    chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(SPLIT_SEED))[:count].sort().values
+    return Split(split.images[chosen], split.labels[chosen])

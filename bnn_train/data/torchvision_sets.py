@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data.splits import Arrays, Split
 from bnn_train.errors import ConfigError
 

@@ -4,7 +4,6 @@ Each returns, for every layer, the gradient of each datum's loss with respect to
 last entry is the output unit's, if there is one, which needs no estimator.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from bnn_train.binary import ste
 from bnn_train.binary.noise import FAMILY
-from bnn_train.checks import check_choice, check_takes, options
-from bnn_train.config import SteConfig
+from bnn_train.config.checks import check_choice
+from bnn_train.config.ste import SteConfig
 from bnn_train.lab.network import Network, Sample, complete
 
 Deltas = Callable[[Network, Tensor, Sample, Tensor], list[Tensor]]  # (network, theta, sample, baseline) -> deltas
@@ -30,34 +29,24 @@ class Method(NamedTuple):
     cost: Callable[[Network], tuple[float, float]]  # (forward, backward) passes of one sample of one datum
 
 
-def build(config: SteConfig, progress: float, scale: float, key: str = "protocol.estimators") -> Method:
-    """The method of `config`. `progress` is for annealed estimators, `scale` the noise's where `config` names none.
+def build(config: SteConfig, progress: float, key: str = "protocol.estimators") -> Method:
+    """The method of `config`, of METHODS or of binary/ste.py; `progress` is for annealed estimators.
 
-    `key` is where in the configuration it stands. Raises ConfigError for a name that is neither in binary/ste.py nor in METHODS,
-    and for options that it does not take.
+    `key` is where in the configuration it stands. Raises ConfigError for a name that is in neither.
     """
     check_choice(f"{key}.name", config.name, [*METHODS, *ste.ESTIMATORS])
-    given = options(config, "stochastic")
     if config.name in METHODS:
-        check_takes(key, config.name, given, lambda: None)
         return METHODS[config.name]
-    estimator = ste.ESTIMATORS[config.name]
-    takes = inspect.signature(estimator.backward).parameters
-    check_takes(key, config.name, given, estimator.backward, supplied=["progress", "z", "distribution"])
-    params = {"progress": progress} if "progress" in takes else {}
-    params |= {"scale": scale, **given} if "scale" in takes else given
+    estimator = ste.Ste(config.name, config.stochastic, **config.params)
+    estimator.progress = progress
+    family = next(name for name, noise in FAMILY.items() if noise is estimator.estimator.noise)
 
     def backward(g: Tensor, a: Tensor, z: Tensor) -> Tensor:
-        return estimator.backward(g, a, **params, **({"z": z} if "z" in takes else {}))
+        return estimator.backward(z)(g, a)
 
-    def forward(a: Tensor) -> Tensor:
-        return estimator.forward(a, **params)
-
-    family = next(name for name, noise in FAMILY.items() if noise is estimator.noise)
-    noise = family, estimator.noise_scale(**params)
     # The sign is named as itself, so that estimators which differ in their backward alone share samples.
-    binary = estimator.forward is ste.ESTIMATORS["identity"].forward or given.get("hard", True)
-    return Method(straight_through(backward), noise, ste.sign if binary else forward, config.stochastic, lambda net: (1, 1))
+    noise, forward = (family, estimator.noise_scale()), estimator.forward_of_training()
+    return Method(straight_through(backward), noise, forward, config.stochastic, lambda net: (1, 1))
 
 
 def straight_through(backward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Deltas:

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bnn_train import checkpoint, environment
 from bnn_train.binary.noise import FAMILY, scaled
-from bnn_train.checks import flat
+from bnn_train.config.checks import flat
+from bnn_train.config.lab import LabConfig
 from bnn_train.errors import ConfigError
+from bnn_train.files import write_text
 from bnn_train.lab import estimators, measures, problems
-from bnn_train.lab.config import LabConfig
 from bnn_train.lab.estimators import Method
 from bnn_train.lab.network import Network, draw, exact_gradient, exact_loss, parameter_gradients
+from bnn_train.runs import checkpoint, environment
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,11 @@ def run(config: LabConfig, folder: Path) -> Report:
     Raises ConfigError where the folder holds a study with another configuration, before anything is done.
     """
     parts = list(_parts(config))
-    estimators.build(config.protocol.train_with, 0, config.protocol.scale, "protocol.train_with")  # bad options end here
+    estimators.build(config.protocol.train_with, 0, "protocol.train_with")  # bad options end here
     _check_same(config, folder)
     start = time.perf_counter()
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    checkpoint.write_text(json.dumps(asdict(config), indent=2), folder / "config.json")
+    write_text(json.dumps(asdict(config), indent=2), folder / "config.json")
     thetas = {problem: _train(config, problem, folder) for problem in config.protocol.problems}
     found: dict[tuple[str, int], dict[str, Any]] = {}
     total = sum(config.protocol.samples for part in parts if _is_drawn(part))
@@ -61,13 +62,13 @@ def run(config: LabConfig, folder: Path) -> Report:
             file = folder / "parts" / f"{part.name}.json"
             if not file.exists():
                 result = _measure(config, part, thetas[part.problem][part.epoch], bar)
-                checkpoint.write_text(json.dumps(result), file)
+                write_text(json.dumps(result), file)
             elif _is_drawn(part):
                 bar.update(config.protocol.samples)
             found.setdefault((part.problem, part.epoch), {}).update(json.loads(file.read_text(encoding="utf-8")))
     times = folder / "seconds.json"  # of all processes that worked on this study
     seconds = time.perf_counter() - start + (json.loads(times.read_text()) if times.exists() else 0)
-    checkpoint.write_text(json.dumps(seconds), times)
+    write_text(json.dumps(seconds), times)
     report = {
         "config": asdict(config),
         "seconds": seconds,
@@ -83,7 +84,7 @@ def run(config: LabConfig, folder: Path) -> Report:
             for (problem, epoch), results in found.items()
         ],
     }
-    checkpoint.write_text(json.dumps(report, indent=1) + "\n", folder / "lab.json")
+    write_text(json.dumps(report, indent=1) + "\n", folder / "lab.json")
     return report
 
 
@@ -114,7 +115,7 @@ def _parts(config: LabConfig) -> Iterator[Part]:
         for epoch in protocol.epochs:
             groups: dict[Any, dict[str, Method]] = {}
             for label, chosen in protocol.estimators.items():
-                method = estimators.build(chosen, _progress(config, epoch), protocol.scale, f"protocol.estimators.{label}")
+                method = estimators.build(chosen, _progress(config, epoch), f"protocol.estimators.{label}")
                 noise = method.noise if protocol.own_noise and method.noise else (protocol.noise, protocol.scale)
                 groups.setdefault((noise, method.stochastic, method.forward), {})[label] = method
             for i, ((noise, *_), methods) in enumerate(groups.items(), start=1):
@@ -149,7 +150,7 @@ def _train_moons(config: LabConfig, net: Network, theta: Tensor) -> dict[int, Te
     baseline = torch.zeros(())
     epochs = range(1, max(protocol.epochs) + 1)
     for epoch in tqdm(epochs, "training", unit="epoch", disable=None, leave=False):
-        method = estimators.build(protocol.train_with, epoch / len(epochs), protocol.scale, "protocol.train_with")
+        method = estimators.build(protocol.train_with, epoch / len(epochs), "protocol.train_with")
         if method.deltas is None:
             theta.grad = exact_gradient(net, theta)
         else:

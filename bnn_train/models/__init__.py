@@ -1,25 +1,28 @@
 """Networks made of binary layers. A model is a function of its configuration and of the images' shape; REGISTRY names it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from bnn_train.binary import ste, weights
-from bnn_train.binary.layers import choose_products
-from bnn_train.checks import check_choice, check_takes, options
-from bnn_train.config import Config
+from bnn_train.binary.layers import BinaryLayer
+from bnn_train.config.checks import check_choice
+from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
-from bnn_train.models.blocks import Parts
+from bnn_train.models.blocks import Parts, Residual
 from bnn_train.models.cnn import cnn
 from bnn_train.models.mlp import mlp
+from bnn_train.models.resnet import resnet20
 
 CPU = torch.device("cpu")
+Shape = tuple[int, int, int]  # of an image: channels, height, width
 
-REGISTRY: dict[str, Callable[..., nn.Sequential]] = {"mlp": mlp, "cnn": cnn}
+REGISTRY: dict[str, Callable[[Any, Parts, Shape, int], nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet20": resnet20}
 
 
-def build(config: Config, image_shape: tuple[int, int, int], num_classes: int, device: torch.device = CPU) -> nn.Sequential:
+def build(config: Config, image_shape: Shape, num_classes: int, device: torch.device = CPU) -> nn.Module:
     """The network of `config` for float images of shape (N, *image_shape), channels first; returns (N, num_classes) logits.
 
     Latent weights are drawn from torch's generator on the CPU. In memory the channels of a pixel lie together (channels_last), but
@@ -27,16 +30,25 @@ def build(config: Config, image_shape: tuple[int, int, int], num_classes: int, d
     """
     check_choice("model.name", config.model.name, REGISTRY)
     parts = Parts(
-        estimator=lambda: ste.build(config.ste.name, config.ste.stochastic, **options(config.ste, "stochastic")),
+        estimator=lambda: ste.build(config.ste),
         binarizer=lambda: weights.build(config.weights, config.ste),
+        shortcut=config.block.shortcut,
+        fast=config.trainer.precision == "fast",
     )
-    network, given = REGISTRY[config.model.name], options(config.model)
-    check_takes("model", config.model.name, given, network)
-    built = network(parts, image_shape, num_classes, **given)
-    if all(getattr(layer, "estimator", None) is None for layer in built):
+    built = REGISTRY[config.model.name](config.model, parts, image_shape, num_classes)
+    layers = [layer for layer in built.modules() if isinstance(layer, BinaryLayer)]
+    if layers and all(layer.estimator is None for layer in layers):
         remedy = (
             "the last layer's inputs are real, so no activation of this network is binary; give two or more, or binarize_output"
         )
-        raise ConfigError("model.hidden", config.model.hidden, remedy)
-    choose_products(built, device, config.trainer.precision == "fast")
+        raise ConfigError("model.hidden", getattr(config.model, "hidden", None), remedy)
+    if parts.shortcut and not any(isinstance(module, Residual) for module in built.modules()):
+        remedy = "a shortcut needs a layer with binary inputs that is as wide as they are, and here is none; use block=plain"
+        raise ConfigError("block", config.block.name, remedy)
     return built.to(device).to(memory_format=torch.contiguous_format if device.type == "mps" else torch.channels_last)
+
+
+def check(config: Config, image_shape: Shape, num_classes: int) -> nn.Module:
+    """The network without memory or numbers (on torch's meta device): what does not fit is refused before any image is decoded."""
+    with torch.device("meta"):
+        return build(config, image_shape, num_classes, torch.device("meta"))

@@ -20,6 +20,8 @@ class BayesBiNN(Optimizer):
     of their experiments, where their relaxed weights are exactly -1 or +1 and their derivatives exactly the constant above.
     """
 
+    moves_without_gradient = True  # the prior pulls every natural parameter to 0
+
     def __init__(self, params: Iterable[nn.Parameter] | Iterable[dict[str, Any]], train_size: int, lr: float = 1e-4) -> None:
         super().__init__(params, {"lr": lr, "train_size": train_size})
 

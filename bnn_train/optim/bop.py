@@ -17,6 +17,8 @@ class Bop(Optimizer):
     Takes parameters that hold -1 and +1 alone, and keeps them so. threshold >= 0; gamma in (0, 1].
     """
 
+    moves_without_gradient = False
+
     def __init__(
         self, params: Iterable[nn.Parameter] | Iterable[dict[str, Any]], threshold: float = 1e-8, gamma: float = 1e-4
     ) -> None:

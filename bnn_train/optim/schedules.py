@@ -8,8 +8,8 @@ every step. Warm-up multiplies whatever the schedule says.
 import math
 from collections.abc import Callable
 
-from bnn_train.checks import check_choice, check_takes, options
-from bnn_train.config import SchedulerConfig
+from bnn_train.config.checks import check_choice
+from bnn_train.config.scheduler import SchedulerConfig
 
 
 def constant(t: float, epochs: int) -> float:
@@ -67,8 +67,7 @@ REGISTRY: dict[str, Callable[..., float]] = {
 def build(config: SchedulerConfig, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
     """The share of `optimizer.lr` as a function of the step's number, from 0, in the whole run."""
     check_choice("scheduler.name", config.name, REGISTRY)
-    schedule, given = REGISTRY[config.name], options(config, "warmup")
-    check_takes("scheduler", config.name, given, schedule)
+    schedule, given = REGISTRY[config.name], config.params
     warmup_steps = config.warmup * steps_per_epoch
 
     def share(number: int) -> float:

@@ -14,6 +14,7 @@ from rich.table import Table
 from bnn_train.report.tables import text
 
 Report = dict[str, Any]  # the content of lab.json
+WIDTH = 120  # characters
 # Told apart by readers of every kind of colour vision (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B2182B")
 STYLES = {"loss": (0, (4, 2)), "gradient": "solid", "no noise": "dotted"}  # by what an estimator sees
@@ -44,7 +45,7 @@ def _table(measured: dict[str, Any]) -> str:
         cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
         cells += [_number(_mean(estimator["blocks"][layer], "100")) for layer in layers]
         result.add_row(label, *cells)
-    return text(result)
+    return text(result, WIDTH)
 
 
 LEGEND = """\

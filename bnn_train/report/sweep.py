@@ -14,6 +14,7 @@ from rich.table import Table
 from bnn_train.errors import ConfigError
 from bnn_train.report.tables import duration, text
 
+WIDTH = 120  # characters
 ABSENT = "-"  # shown where a job does not set a key that others set
 
 
@@ -43,7 +44,9 @@ def _read_job(folder: Path, overrides_file: Path) -> Job:
         lines = (folder / "failure.txt").read_text(encoding="utf-8").strip().splitlines()
         return Job(folder.name, "failed", overrides, failure=lines[-1] if lines else "")
     if (folder / "summary.json").exists():
-        return Job(folder.name, "finished", overrides, json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        if summary.get("status", "finished") == "finished":  # else the run goes on, and its last end is not its result
+            return Job(folder.name, "finished", overrides, summary)
     return Job(folder.name, "unfinished", overrides)
 
 
@@ -102,7 +105,7 @@ def table(jobs: list[Job], title: str) -> str:
         plain = [f"{statistics.fmean(setting.without_noise):.2%}"] if ensemble else []
         cells = (str(len(accuracies)), f"{setting.mean:.2%}", std, f"{max(accuracies):.2%}", *plain, time)
         result.add_row(str(rank), *setting.values, *cells)
-    lines = [text(result)]
+    lines = [text(result, WIDTH)]
     failed = [job for job in jobs if job.status == "failed"]
     unfinished = [job for job in jobs if job.status == "unfinished"]
     if failed:

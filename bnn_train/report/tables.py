@@ -7,28 +7,31 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-_WIDTH = 120  # characters; the log file and the terminal get the same text
+_WIDTH = 80  # characters, the default of terminals; the log file and the terminal get the same text
 
 
 def network_table(rows: Sequence[Any]) -> str:
-    """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network."""
-    table = Table(title="network", box=box.SIMPLE_HEAD)
-    for name in ("layer", "type"):
-        table.add_column(name, no_wrap=True)
-    for name in ("output", "parameters", "weight bits", "input bits", "binary MACs", "real MACs", "memory"):
+    """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network.
+
+    bits: of a weight x of an input, such as 1x32.
+    """
+    table = Table(title="network", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", overflow="fold")
+    for name in ("output", "parameters", "bits", "binary MACs", "real MACs", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        norm = row.kind.startswith("BatchNorm")
-        bits = ("32", "") if norm else (str(row.weight_bits), str(row.input_bits))
-        macs = ("", "") if norm else (f"{row.binary_macs:,}", f"{row.real_macs:,}")
+        macs = row.binary_macs + row.real_macs > 0
+        bits = f"{row.weight_bits}x{row.input_bits}" if macs else ""
+        counts = (f"{row.binary_macs:,}", f"{row.real_macs:,}") if macs else ("", "")
         shape = "x".join(str(size) for size in row.output_shape)
-        table.add_row(row.name, row.kind, shape, f"{row.parameters:,}", *bits, *macs, size(row.bytes))
+        table.add_row(escape(row.name or row.kind), shape, f"{row.parameters:,}", bits, *counts, size(row.bytes))
     totals = network_totals(rows)
     table.add_section()
-    macs = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
-    table.add_row("total", "", "", f"{totals['parameters']:,}", "", "", *macs, size(totals["bytes"]))
+    counts = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
+    table.add_row("total", "", f"{totals['parameters']:,}", "", *counts, size(totals["bytes"]))
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
     return f"{text(table)}\n{sizes}"
@@ -37,24 +40,21 @@ def network_table(rows: Sequence[Any]) -> str:
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
     """Sums over the layers, for summary.json."""
     dicts = [asdict(row) for row in rows]
-    totals = {key: sum(row[key] for row in dicts) for key in ("parameters", "binary_macs", "real_macs", "bytes")}
-    binary = sum(row["parameters"] for row in dicts if row["weight_bits"] == 1)
-    totals["float32_bytes"] = totals["bytes"] + sum(
-        4 * row["parameters"] - row["bytes"] for row in dicts if row["weight_bits"] == 1
-    )
-    return {**totals, "binary_weights": binary}
+    totals = {key: sum(row[key] for row in dicts) for key in ("parameters", "binary_macs", "real_macs", "bytes", "binary_weights")}
+    saved = sum(4 * row["binary_weights"] - -(-row["binary_weights"] // 8) for row in dicts)
+    return {**totals, "float32_bytes": totals["bytes"] + saved}
 
 
 def edges_table(rows: Sequence[Any]) -> str:
     """How many edges of each layer (binary.edges.EdgeRow) are trained, frozen, pruned, penalised, and which share is pruned."""
-    table = Table(title="chosen edges", box=box.SIMPLE_HEAD)
-    table.add_column("layer", no_wrap=True)
-    for name in ("edges", "trained", "frozen", "pruned", "sparsity", "penalised", "of these below 0.001"):
+    table = Table(title="chosen edges", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", overflow="fold")
+    for name in ("edges", "trained", "frozen", "pruned", "sparsity", "penalised", "below 0.001"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         near = f"{row.near_zero / row.penalised:.1%}" if row.penalised else ""
         counts = (f"{row.edges:,}", f"{row.trained:,}", f"{row.frozen:,}", f"{row.pruned:,}", f"{row.pruned / row.edges:.1%}")
-        table.add_row(row.name, *counts, f"{row.penalised:,}", near)
+        table.add_row(escape(row.name), *counts, f"{row.penalised:,}", near)
     return text(table)
 
 
@@ -83,7 +83,10 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
     for split in ("test", "test_ensemble", "val", "val_ensemble", "train"):
         if summary.get(f"{split}_accuracy") is not None:
             table.add_row(f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}")
-    table.add_row("chosen", summary["chosen"])
+    table.add_row("network", f"{summary['chosen']} ({summary['checkpoint']})")
+    limits = [f"{count:,} {split} images" for split, count in summary.get("limits", {}).items() if count is not None]
+    if limits:
+        table.add_row("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle")
     table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
     table.add_row("device", summary["device"])
     return f"{text(table)}\n\nsaved in {run_dir}"
@@ -100,12 +103,13 @@ def evaluation_table(result: dict[str, Any]) -> str:
                 accuracy, loss = result[f"{name}_accuracy"], result[f"{name}_loss"]
                 table.add_row(name.replace("_", " "), f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}")
     within = f" and {result['step']} steps" if result["step"] else ""
-    return f"{result['checkpoint']}, after epoch {result['epoch']}{within}\n{text(table)}"
+    kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
+    return f"{result['checkpoint']}, {kinds[result['kind']]}, after epoch {result['epoch']}{within}\n{text(table)}"
 
 
-def text(table: Table) -> str:
+def text(table: Table, width: int = _WIDTH) -> str:
     """A table as plain lines."""
-    console = Console(file=StringIO(), width=_WIDTH)
+    console = Console(file=StringIO(), width=width)
     console.print(table)
     assert isinstance(console.file, StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")

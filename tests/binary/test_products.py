@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bnn_train.binary.products import Conv2d, Linear, fixed_point, int8_is_fast
 from bnn_train.binary.ste import sign, sign_int8
 
-needs_int8 = pytest.mark.skipif(not int8_is_fast(torch.device("cpu")), reason="this processor has no fast int8 product")
+needs_int8 = pytest.mark.skipif(not int8_is_fast("cpu"), reason="this processor has no fast int8 product")
 ONE = (1, 1)
 
 

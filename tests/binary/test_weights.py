@@ -3,8 +3,9 @@ import torch
 
 from bnn_train.binary import noise as distributions
 from bnn_train.binary import ste, weights
-from bnn_train.binary.layers import BinaryLinear, constrain
-from bnn_train.config import SteConfig, WeightsConfig
+from bnn_train.binary.layers import BinaryLinear
+from bnn_train.config.ste import ClippedConfig, SteConfig
+from bnn_train.config.weights import RealConfig, SignConfig, WeightsConfig
 from bnn_train.errors import ConfigError
 
 
@@ -18,34 +19,34 @@ LATENT = torch.tensor([-2.0, -0.5, 0.0, 0.3, 1.5])
 
 
 def test_sign_binarizes_and_uses_the_activations_estimator():
-    binarizer = weights.build(WeightsConfig("sign"), SteConfig("clipped", clip=0.4))
+    binarizer = weights.build(SignConfig(), ClippedConfig(clip=0.4))
     assert binarizer(LATENT).tolist() == [-1, -1, 1, 1, 1]
     assert gradient(binarizer, LATENT).tolist() == [0, 0, 1, 1, 0]
     assert binarizer.bits == 1
 
 
 def test_weights_ste_names_another_estimator():
-    binarizer = weights.build(WeightsConfig("sign", ste="approx_sign"), SteConfig("clipped"))
+    binarizer = weights.build(SignConfig(ste="approx_sign"), ClippedConfig())
     torch.testing.assert_close(gradient(binarizer, LATENT), ste.approx_sign(torch.ones(5), LATENT))
 
 
 def test_with_real_activations_the_estimator_is_the_identity():
-    assert gradient(weights.build(WeightsConfig("sign"), SteConfig("none")), LATENT).tolist() == [1] * 5
+    assert gradient(weights.build(SignConfig(), SteConfig("none")), LATENT).tolist() == [1] * 5
 
 
 def test_weights_are_deterministic_where_activations_are_stochastic():
-    binarizer = weights.build(WeightsConfig("sign"), SteConfig("tanh", stochastic=True)).train()
+    binarizer = weights.build(SignConfig(), SteConfig("tanh", stochastic=True)).train()
     assert all(binarizer(LATENT).tolist() == [-1, -1, 1, 1, 1] for _ in range(20))
 
 
 def test_real_passes_the_latent_weight_through():
-    binarizer = weights.build(WeightsConfig("real"), SteConfig("clipped"))
+    binarizer = weights.build(RealConfig(), ClippedConfig())
     assert torch.equal(binarizer(LATENT), LATENT)
     assert binarizer.bits == 32
 
 
 def stochastic(noise="logistic", **options):
-    return weights.build(WeightsConfig("stochastic", noise=noise, **options), SteConfig("clipped"))
+    return weights.Stochastic(noise, **options)
 
 
 @pytest.mark.parametrize("noise", ["uniform", "triangular", "logistic", "normal"])
@@ -66,12 +67,12 @@ def test_bernoulli_weights_pass_the_gradient_on():
 
 def step(noise, eta, g, lr, kl, scale=1.0):
     """One step of a layer y = w with loss g w: SGD on the latent weight, then what the trainer does after it."""
-    layer = BinaryLinear(len(eta), 1, stochastic(noise, kl=kl, scale=scale))
+    layer = BinaryLinear(len(eta), 1, stochastic(noise, kl=kl, scale=scale), estimator=None)
     layer.weight.data = eta[None].clone()
     optimizer = torch.optim.SGD(layer.parameters(), lr)
     layer(g[None]).sum().backward()
     optimizer.step()
-    constrain(layer, lr, clip=None)
+    layer.constrain(lr)
     return layer.weight.detach()[0]
 
 
@@ -112,8 +113,23 @@ def test_bad_names():
     with pytest.raises(ConfigError, match=r"weights\.name=xxx"):
         weights.build(WeightsConfig("xxx"), SteConfig("clipped"))
     with pytest.raises(ConfigError, match=r"weights\.ste=none"):
-        weights.build(WeightsConfig("sign", ste="none"), SteConfig("clipped"))
+        weights.build(SignConfig(ste="none"), SteConfig("clipped"))
     with pytest.raises(ConfigError, match=r"weights\.noise=cauchy: must be one of uniform, triangular, logistic, normal"):
-        weights.build(WeightsConfig("stochastic", noise="cauchy"), SteConfig("clipped"))
-    with pytest.raises(ConfigError, match=r"weights\.kl=1: weights=sign takes weights\.ste"):
-        weights.build(WeightsConfig("sign", kl=1), SteConfig("clipped"))
+        weights.Stochastic("cauchy")
+    with pytest.raises(ConfigError, match=r"weights\.prepare=whiten: must be one of none, centre, standardise, quantile"):
+        weights.Sign(prepare="whiten")
+    with pytest.raises(ConfigError, match=r"weights\.scaling=max: must be one of none, mean, power_of_two, learned"):
+        weights.Sign(scaling="max")
+
+
+def test_starts_and_what_they_say_of_themselves():
+    """Others ask these attributes, and never which binarizer it is."""
+    latent = torch.tensor([[0.3, -0.2], [-4.0, 0.0]])
+    started = {}
+    for name, binarizer in {"sign": weights.Sign(), "binary": weights.Binary(), "bayesbinn": weights.BayesBinn(init=2.0)}.items():
+        started[name] = latent.clone()
+        binarizer.start(started[name])
+        assert (binarizer.sized, bool(binarizer.no_penalty)) == (name == "sign", name != "sign")
+    assert torch.equal(started["sign"], latent)
+    assert started["binary"].tolist() == [[1, -1], [-1, 1]]
+    assert started["bayesbinn"].tolist() == [[2, -2], [-2, 2]]

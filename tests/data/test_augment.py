@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data import augment
 
 

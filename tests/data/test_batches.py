@@ -2,7 +2,7 @@ from itertools import chain
 
 import torch
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data.batches import eval_batches, train_batches
 from bnn_train.data.splits import Split
 

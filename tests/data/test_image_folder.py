@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data import datasets, image_folder
 from bnn_train.errors import ConfigError
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from bnn_train.config import DataConfig
+from bnn_train.config.data import DataConfig
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 

@@ -5,7 +5,7 @@ import torch
 
 from bnn_train.binary import ste
 from bnn_train.binary.noise import FAMILY, scaled
-from bnn_train.config import SteConfig
+from bnn_train.config.lab import estimator
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, problems
 from bnn_train.lab.network import draw, exact_gradient, parameter_gradients, states
@@ -19,6 +19,11 @@ def quantile(p):
     return 0.5 * torch.logit(p)
 
 
+def chosen(name, stochastic=False, **options):
+    """As in a protocol with noise of scale 1/2."""
+    return estimator("protocol.estimators.a", {"name": name, "stochastic": stochastic, **options}, 0.5)
+
+
 def moons(noise="logistic", scale=0.5, widths=(3, 3)):
     return problems.moons(list(widths), scaled(FAMILY[noise], scale), points=6, seed=0)
 
@@ -26,7 +31,7 @@ def moons(noise="logistic", scale=0.5, widths=(3, 3)):
 def samples_of(net, config, count=COUNT, seed=0):
     """(per-sample gradients, exact gradient) in float64."""
     theta = problems.start(net, seed) * 2
-    method = estimators.build(config, 0.5, 0.5)
+    method = estimators.build(config, 0.5)
     torch.manual_seed(seed)
     baseline = net.loss(draw(net, theta, 1000, method.forward).last).mean()
     sample = draw(net, theta, count, method.forward, method.stochastic)
@@ -44,16 +49,16 @@ def deviations(gradients, exact):
 def test_estimators_of_the_loss_alone_are_unbiased_in_a_deep_network(name, noise):
     """Every parameter of a 2-3-3-1 network within 4 standard errors of the enumerated gradient."""
     scale = 3.0 if noise in ("uniform", "triangular") else 0.5  # so wide that no state is impossible
-    assert (deviations(*samples_of(moons(noise, scale), SteConfig(name))) < 4).all()
+    assert (deviations(*samples_of(moons(noise, scale), chosen(name))) < 4).all()
 
 
 @pytest.mark.parametrize("name", ["tanh", "reinmax", "identity", "gumbel"])
 def test_straight_through_is_biased_there_and_the_test_sees_it(name):
-    assert (deviations(*samples_of(moons(), SteConfig(name, stochastic=True))) > 4).any()
+    assert (deviations(*samples_of(moons(), chosen(name, True))) > 4).any()
 
 
 def test_every_estimator_is_unbiased_for_the_output_unit():
-    for config in (SteConfig("arm"), SteConfig("reinforce"), SteConfig("identity", stochastic=True)):
+    for config in (chosen("arm"), chosen("reinforce"), chosen("identity", stochastic=True)):
         net = moons()
         assert (deviations(*samples_of(net, config))[net.blocks()["output"]] < 4).all()
 
@@ -80,17 +85,18 @@ def test_one_layer_by_enumeration_of_its_noise(problem, name):
 @pytest.mark.parametrize("name", ["uniform", "triangular", "logistic", "normal"])
 def test_matching_noise_in_the_laboratory_is_unbiased_under_a_multilinear_loss(name):
     net = problems.known_loss("multilinear", 4, scaled(FAMILY[name], 1.0), seed=0)
-    gradients, exact = samples_of(net, SteConfig(name, stochastic=True, scale=1.0))
+    gradients, exact = samples_of(net, chosen(name, True, scale=1.0))
     assert (deviations(gradients, exact) < 4).all()
 
 
-def test_straight_through_is_autograd_through_the_modules_that_train():
+def test_straight_through_is_autograd_through_the_modules_that_train(monkeypatch):
     """The same noise through bnn_train.binary.ste's modules and torch's autograd."""
     net = moons()
-    for config in (SteConfig("tanh", True), SteConfig("clipped", True, clip=0.5), SteConfig("reinmax", True, scale=0.5)):
+    for config in (chosen("tanh", True), chosen("clipped", True, clip=0.5), chosen("reinmax", True, scale=0.5)):
         theta = problems.start(net, 0).requires_grad_()
-        module = ste.build(config.name, True, **{k: v for k in ("clip", "scale") if (v := getattr(config, k)) is not None})
-        module.estimator = module.estimator._replace(noise=net.noise, noise_scale=lambda **params: 1.0)
+        module = ste.build(config)
+        its = ste.ESTIMATORS[config.name]._replace(noise=net.noise, noise_scale=lambda **params: 1.0)
+        monkeypatch.setitem(ste.ESTIMATORS, config.name, its)
         torch.manual_seed(3)
         x = net.inputs
         for weight, bias in net.layers(theta)[:-1]:
@@ -98,15 +104,16 @@ def test_straight_through_is_autograd_through_the_modules_that_train():
         weight, bias = net.layers(theta)[-1]
         (expected,) = torch.autograd.grad(net.loss(x @ weight.T + bias).mean(), theta)
         torch.manual_seed(3)
+        monkeypatch.undo()
         at = theta.detach()
-        method = estimators.build(config, 0.5, 0.5)
+        method = estimators.build(config, 0.5)
         sample = draw(net, at, 1, method.forward)
         torch.testing.assert_close(parameter_gradients(net, sample, method.deltas(net, at, sample, torch.zeros(())))[0], expected)
 
 
 def test_soft_gumbel_is_the_gradient_of_its_own_relaxed_network():
     net = moons()
-    method = estimators.build(SteConfig("gumbel", True, temperature=0.7, hard=False), 0.5, 0.5)
+    method = estimators.build(chosen("gumbel", True, temperature=0.7, hard=False), 0.5)
     theta = problems.start(net, 0)
     torch.manual_seed(0)
     sample = draw(net, theta, 1, method.forward)
@@ -133,7 +140,7 @@ def test_costs_in_passes():
         "arm": (2.5, 0),
         "disarm": (2.5, 0),
     }
-    assert estimators.build(SteConfig("tanh"), 0, 1).cost(net) == (1, 1)
+    assert estimators.build(chosen("tanh"), 0).cost(net) == (1, 1)
 
 
 def test_every_estimator_of_the_package_can_be_measured():
@@ -141,25 +148,25 @@ def test_every_estimator_of_the_package_can_be_measured():
         for progress in (0.0, 1.0):
             net = moons()
             theta = problems.start(net, 0)
-            method = estimators.build(SteConfig(name, stochastic=True), progress, 0.5)
+            method = estimators.build(chosen(name, True), progress)
             sample = draw(net, theta, 2, method.forward)
             assert parameter_gradients(net, sample, method.deltas(net, theta, sample, torch.zeros(()))).isfinite().all()
             assert method.noise[0] in FAMILY
 
 
 def test_the_networks_scale_is_that_of_noise_derived_estimators_unless_they_name_their_own():
-    assert estimators.build(SteConfig("logistic", True), 0, 0.5).noise == ("logistic", 0.5)
-    assert estimators.build(SteConfig("logistic", True, scale=2.0), 0, 0.5).noise == ("logistic", 2.0)
-    assert estimators.build(SteConfig("tanh", True), 0, 3.0).noise == ("logistic", 0.5)
+    assert estimators.build(chosen("logistic", True), 0).noise == ("logistic", 0.5)
+    assert estimators.build(chosen("logistic", True, scale=2.0), 0).noise == ("logistic", 2.0)
+    assert estimators.build(chosen("tanh", True), 0).noise == ("logistic", 0.5)
 
 
 def test_bad_names_and_options():
     with pytest.raises(ConfigError, match=r"protocol\.estimators\.name=rebar: must be one of exact, reinforce"):
-        estimators.build(SteConfig("rebar"), 0, 1)
-    with pytest.raises(ConfigError, match=r"protocol\.estimators\.clip=1"):
-        estimators.build(SteConfig("arm", clip=1), 0, 1)
-    with pytest.raises(ConfigError, match=r"protocol\.estimators\.clip=1"):
-        estimators.build(SteConfig("tanh", clip=1), 0, 1)
+        estimators.build(chosen("rebar"), 0)
+    with pytest.raises(ConfigError, match=r"protocol\.estimators\.a\.clip=1: arm takes name, stochastic"):
+        chosen("arm", clip=1)
+    with pytest.raises(ConfigError, match=r"protocol\.estimators\.a\.clip=1: tanh takes name, stochastic"):
+        chosen("tanh", clip=1)
 
 
 def test_known_losses_are_what_they_say():

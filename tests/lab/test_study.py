@@ -7,10 +7,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from bnn_train.binary import ste
-from bnn_train.cli import CONFIGS
+from bnn_train.cli.compose import CONFIGS
+from bnn_train.config.lab import LabConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, study
-from bnn_train.lab.config import LabConfig
 
 SMALL = ("protocol.widths=[2,2]", "protocol.points=8", "protocol.epochs=[0,3]", "protocol.samples=150")
 
@@ -79,7 +79,7 @@ def test_another_configuration_in_the_same_folder_is_refused_but_for_what_is_plo
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+protocol.estimators.tanh.clip=1", "protocol.estimators.tanh.clip=1.0: protocol.estimators.tanh=tanh takes no options"),
+        ("+protocol.estimators.tanh.clip=1", "protocol.estimators.tanh.clip=1: tanh takes name, stochastic"),
         ("+protocol.estimators.x={name: rebar}", "protocol.estimators.x.name=rebar: must be one of exact, reinforce"),
         ("protocol.train_with.name=rebar", "protocol.train_with.name=rebar: must be one of exact, reinforce"),
     ],

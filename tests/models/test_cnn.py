@@ -41,6 +41,6 @@ def test_images_too_small_for_the_pools(compose):
     with pytest.raises(ConfigError, match=r"model\.stages=.*these are 8x7: use at most 2 stages or larger images"):
         models.build(compose("model=cnn"), (1, 8, 7), 10)
     with pytest.raises(ConfigError, match="at least one stage"):
-        models.build(compose("model=cnn", "model.stages=[]"), (1, 8, 8), 10)
+        compose("model=cnn", "model.stages=[]")
     with pytest.raises(ConfigError, match=r"model\.kernel_size=9: is larger than the images, 8x8"):
         models.build(compose("model=cnn", "model.kernel_size=9"), (1, 8, 8), 10)

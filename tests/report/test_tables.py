@@ -1,12 +1,12 @@
-from bnn_train.binary.edges import EdgeRow
+from bnn_train.edges.apply import EdgeRow
 from bnn_train.models.layer_table import LayerRow
 from bnn_train.report import tables
 
 ROWS = [
-    LayerRow("conv1", "BinaryConv2d", (4, 8, 8), 800, 1, 32, 0, 51_200, 100),
-    LayerRow("norm1", "BatchNorm2d", (4, 8, 8), 8, 32, 32, 0, 0, 64),
-    LayerRow("linear1", "BinaryLinear", (16,), 8_000, 1, 1, 8_000, 0, 1_000),
-    LayerRow("output", "Linear", (10,), 170, 32, 32, 0, 160, 680),
+    LayerRow("conv1", "BinaryConv2d", (4, 8, 8), 800, 800, 1, 32, 0, 51_200, 100),
+    LayerRow("norm1", "BatchNorm2d", (4, 8, 8), 8, 0, 32, 32, 0, 0, 64),
+    LayerRow("linear1", "BinaryLinear", (16,), 8_000, 8_000, 1, 1, 8_000, 0, 1_000),
+    LayerRow("output", "Linear", (10,), 170, 0, 32, 32, 0, 160, 680),
 ]
 
 
@@ -24,7 +24,7 @@ def test_totals_and_the_float32_size():
 def test_network_table_shows_each_layer_and_the_ratio():
     lines = tables.network_table(ROWS).splitlines()
     (conv,) = (line.split() for line in lines if "conv1" in line)
-    assert conv == ["conv1", "BinaryConv2d", "4x8x8", "800", "1", "32", "0", "51,200", "100", "B"]
+    assert conv == ["conv1", "4x8x8", "800", "1x32", "0", "51,200", "100", "B"]
     assert lines[-1] == "1.8 kB in memory after training; in float32 35.9 kB, 19.5x as much"
 
 
@@ -35,14 +35,30 @@ def test_sizes_and_durations():
 
 def test_result_and_evaluation_tables():
     summary = {"test_accuracy": 0.9876, "val_accuracy": 0.5, "train_accuracy": 1.0, "chosen": "epoch 3, the last", "seconds": 5.0}
+    summary |= {"checkpoint": "checkpoints/result.pt", "limits": {"train": 1000, "test": None}}
     text = tables.result_table({**summary, "images_per_second": 1234.5, "device": "cpu x"}, "outputs/x")
-    for piece in ("98.76%", "50.00%", "epoch 3, the last", "5.0 s, 1,234 training images per second", "outputs/x"):
+    for piece in (
+        "98.76%",
+        "50.00%",
+        "epoch 3, the last",
+        "5.0 s, 1,234 training images per second",
+        "outputs/x",
+        "to 1,000 train images",
+    ):
         assert piece in text
     text = tables.evaluation_table(
-        {"checkpoint": "a.pt", "epoch": 3, "step": 2, "test_accuracy": 0.5, "test_loss": 1.25, "test_images": 1000}
+        {
+            "checkpoint": "a.pt",
+            "kind": "reached",
+            "epoch": 3,
+            "step": 2,
+            "test_accuracy": 0.5,
+            "test_loss": 1.25,
+            "test_images": 1000,
+        }
     )
     assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "50.00%", "1.2500"]
-    assert text.startswith("a.pt, after epoch 3 and 2 steps\n")
+    assert text.startswith("a.pt, what the run had reached, after epoch 3 and 2 steps\n")
 
 
 def test_edges_table():

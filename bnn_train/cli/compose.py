@@ -1,0 +1,104 @@
+"""What the commands share: a composed configuration, errors as one line, exit codes."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bnn_train.cli import hydra_errors, names
+from bnn_train.config import schema
+from bnn_train.config.root import Config
+from bnn_train.errors import ConfigError, Diverged, Interrupted
+
+_PACKAGE = Path(__file__).parent.parent
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
+
+log = logging.getLogger(__name__)
+
+
+def command(function: Callable[[], object], schema: type = Config) -> None:
+    """Runs a whole command: what a user did, or asked for, ends in at most one line and its exit code; a defect in its traceback."""
+    try:
+        function()
+    except (Exception, Interrupted, KeyboardInterrupt) as error:
+        code, line = ending(error, schema)
+        if code is None:
+            raise
+        if line:
+            sys.stderr.write(f"error: {line}\n")
+        sys.exit(code)
+
+
+def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type = Config) -> Any:
+    """Runs one job of Hydra's, whose errors go to its log as well; NaN where it failed and others of its sweep go on."""
+    try:
+        return function()
+    except (Interrupted, KeyboardInterrupt) as stop:
+        sys.exit(ending(stop)[0])  # also ends a sweep
+    except Exception as error:
+        code, line = ending(error, schema)
+        if code is None:
+            log.exception("a defect in bnn-train, please report it")
+        else:
+            log.error("error: %s", line)
+        if not in_sweep:
+            sys.exit(code or 1)
+        # The report at the sweep's end lists it and sets the exit code.
+        (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        return float("nan")
+
+
+def ending(error: BaseException, schema: type = Config) -> tuple[int | None, str]:
+    """(exit code, line for the user) of an error; (None, "") for a defect of the program."""
+    if isinstance(error, ConfigError | Diverged):
+        return error.exit_code, str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return 1, hydra_errors.one_line(error, schema)
+    if isinstance(error, Interrupted):
+        return error.exit_code, ""
+    return (130, "") if isinstance(error, KeyboardInterrupt) else (None, "")
+
+
+def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type = Config) -> None:
+    """Hydra's main with the configuration configs/<name>.yaml."""
+    register()
+    logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
+    command(hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task), schema)
+
+
+def register() -> None:
+    """Makes the schemas and the resolvers that configs/train.yaml and lab.yaml name known to Hydra."""
+    schema.register()
+    OmegaConf.register_new_resolver("lab_dir", lambda *, _root_: names.lab_dir(_root_), replace=True)
+    OmegaConf.register_new_resolver("run_dir", names.run_dir, replace=True)
+    OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: names.sweep_dir(_root_), replace=True)
+    OmegaConf.register_new_resolver("job_dir", lambda *, _root_: names.job_dir(_root_.hydra.overrides.task), replace=True)
+
+
+def compose(overrides: list[str], name: str = "train", folder: Path = CONFIGS) -> DictConfig:
+    """The composed configuration of a command, for what runs without Hydra's main: help, tests, benchmarks."""
+    register()
+    with hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+        return hydra.compose(name, overrides)
+
+
+def typed(overrides: list[str]) -> Config:
+    """The typed configuration that `bnn-train OVERRIDES` would run with."""
+    config = OmegaConf.to_object(compose(overrides))
+    assert isinstance(config, Config)
+    return config
+
+
+def print_version() -> None:
+    sys.stdout.write(f"bnn-train {version('bnn-train')}\n")

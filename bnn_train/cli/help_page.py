@@ -1,0 +1,145 @@
+"""What --help prints: groups, options and commands; with choices such as model=cnn each key of what they give."""
+
+import textwrap
+import types
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from bnn_train.cli import compose
+from bnn_train.config.checks import Group
+from bnn_train.errors import as_typed
+
+WIDTH = 80  # characters, the default of terminals
+USAGE = {
+    "train": """\
+bnn-train: train binary neural networks (weights and activations in {-1,+1})
+from configuration files
+
+Usage: bnn-train [group=option] [key=value] [experiment=name] [-m for a sweep]
+""",
+    "lab": """\
+bnn-lab: measure gradient estimators of stochastic binary networks against the
+exact gradient
+
+Usage: bnn-lab [protocol=name] [key=value] [-m for several studies]
+""",
+}
+COMMANDS = {
+    "train": """\
+bnn-train                                    a binary MLP on digits, in seconds
+bnn-train model=cnn --help                   each key of what this would run
+bnn-train resume=outputs/DATE/TIME           continue a run that was stopped
+bnn-train ste=none weights=real              the real-valued twin
+bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
+bnn-train model=cnn model.head=average data=image_folder data.root=photos \\
+          data.image_size=64                 your own images, a folder a class
+bnn-train experiment=mnist_mlp               a whole recipe
+bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
+bnn-train data.val_size=180                  the best epoch on held-out images
+bnn-train experiment=mnist_cnn dry_run=true  only show what would be done
+bnn-eval outputs/DATE/TIME                   evaluate a saved network
+""",
+    "lab": """\
+bnn-lab                                      every estimator, in about a minute
+bnn-lab protocol=psa --help                  each key of what this would run
+bnn-lab protocol=single_layer                one layer under known losses
+bnn-lab '+protocol.estimators.mine={name: gumbel, stochastic: true}'
+""",
+}
+LAST = """\
+Completion on Tab:   eval "$(bnn-train -sc install=bash)"   (or zsh, fish)
+Hydra's own flags:   bnn-train --hydra-help
+"""
+
+
+def page(name: str, arguments: list[str]) -> str:
+    """Of `bnn-train` (name train) or `bnn-lab` (lab) with these arguments. Raises Hydra's errors for choices that do not compose."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    folders = [compose.CONFIGS, *_own_folders(arguments)]
+    if overrides:
+        search = [f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"] if folders[1:] else []
+        return "\n".join(_keys(compose.compose([*overrides, *search], name)))
+    return "\n".join(
+        [
+            USAGE[name],
+            "== Groups and their options (choose with group=option) ==\n",
+            *_groups(name, folders),
+            "\nWith any of them --help lists each key: type, value, range and meaning.\n",
+            "== Useful commands ==\n",
+            COMMANDS[name],
+            LAST if name == "train" else LAST.splitlines()[1].replace("bnn-train", "bnn-lab") + "\n",
+        ]
+    )
+
+
+def _own_folders(arguments: list[str]) -> list[Path]:
+    """Those that -cd or --config-dir adds."""
+    flags = ("-cd", "--config-dir")
+    apart = [arguments[i + 1] for i, argument in enumerate(arguments[:-1]) if argument in flags]
+    joined = [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*apart, *joined)]
+
+
+def _groups(name: str, folders: list[Path]) -> list[str]:
+    """A paragraph for each group: its name and its options."""
+    found: dict[str, set[str]] = {}
+    for folder in folders:
+        for file in folder.glob("*/*.yaml"):
+            found.setdefault(file.parent.name, set()).add(file.stem)
+    shown = {group for group in found if (group == "protocol") == (name == "lab") and group != "hydra"}
+    indent = " " * 14
+    return [
+        textwrap.fill(f"  {group:<12}" + ", ".join(sorted(found[group])), WIDTH, subsequent_indent=indent)
+        for group in sorted(shown)
+    ]
+
+
+def _keys(composed: DictConfig) -> list[str]:
+    """Two lines for each key: key=value with type, range and unit; meaning."""
+    lines = []
+    for key, node in composed.items_ex(resolve=False):
+        kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+        if isinstance(kind, type) and issubclass(kind, Group):
+            option = node.get("name") or node.get("mode")
+            lines.append(f"\n== {key}{f' ({option})' if option else ''} ==\n")
+            lines += _of(kind, node, f"{key}.")
+    lines.append("\n== of the whole run ==\n")
+    root = OmegaConf.get_type(composed)
+    lines += _of(root, composed, "") if isinstance(root, type) else []
+    return [*lines, ""]
+
+
+def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:
+    hints = get_type_hints(kind)
+    lines = []
+    for each in fields(kind):
+        if not each.metadata.get("meaning") and prefix + each.name != "name" and "meaning" not in each.metadata:
+            continue  # what stands for a group, or is the option's name
+        value = OmegaConf.to_container(node).get(each.name) if OmegaConf.is_dict(node) else None  # type: ignore[union-attr]
+        allowed, unit = each.metadata["allowed"], each.metadata["unit"]
+        if isinstance(allowed, tuple):
+            allowed = "one of " + ", ".join(as_typed(choice) for choice in allowed)
+        what = ", ".join(part for part in (_in_words(hints[each.name]), allowed, unit) if part)
+        text = f"  {prefix}{each.name}={as_typed(value)}"
+        one_line = f"{text}  ({what})"
+        lines += (
+            [one_line]
+            if len(one_line) <= WIDTH
+            else textwrap.wrap(one_line, WIDTH, subsequent_indent=" " * 6, break_long_words=False)
+        )
+        lines += textwrap.wrap(each.metadata["meaning"], WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines
+
+
+def _in_words(kind: Any) -> str:
+    """A type as a person would say it."""
+    if get_origin(kind) is list:
+        (item,) = get_args(kind)
+        return f"list of {_in_words(item)}" if get_origin(item) is not list else f"list of lists of {_in_words(get_args(item)[0])}"
+    if isinstance(kind, types.UnionType):
+        return " or ".join("null" if part is type(None) else _in_words(part) for part in get_args(kind))
+    names = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+    return names.get(kind, "{...}" if get_origin(kind) is dict else "any")

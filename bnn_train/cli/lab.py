@@ -1,0 +1,49 @@
+"""`bnn-lab`: measures gradient estimators against the exact gradient."""
+
+import logging
+import sys
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.config.lab import LabConfig
+from bnn_train.files import for_people
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        compose.command(lambda: sys.stdout.write(help_page.page("lab", arguments)), LabConfig)
+    else:
+        compose.compose_and_call("lab", _job, LabConfig)
+
+
+def _job(composed: DictConfig) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    compose.job(lambda: _study(composed, folder), folder, in_sweep=False, schema=LabConfig)
+
+
+def _study(composed: DictConfig, folder: Path) -> None:
+    """One study: from the composed configuration to its table and plots."""
+    hydra_errors.refuse_unknown(composed, LabConfig)
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, LabConfig)
+    from bnn_train.lab import study  # loads torch, now that the configuration is known to be sound
+    from bnn_train.report import lab as report
+
+    try:
+        found = study.run(config, folder)
+        files = report.write_plots(found, folder)
+    except KeyboardInterrupt:
+        log.info("stopped; what was measured is kept, and the same command goes on")
+        raise
+    log.info("%s\n\n%s\n", report.table(found), report.LEGEND)
+    log.info("%s", f"{found['seconds']:.0f} s; saved in {for_people(folder)}: lab.json, {', '.join(file.name for file in files)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""`bnn-report`: the table of a sweep, at any time."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bnn_train.cli import compose
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bnn-report", description="Rank the settings of a sweep, and write its sweep.csv.")
+    parser.add_argument("path", type=Path, help="the directory of a sweep, as in sweeps/ste+seed")
+    folder = parser.parse_args().path
+    compose.command(lambda: _report(folder))
+
+
+def _report(folder: Path) -> None:
+    from bnn_train.report import sweep
+
+    jobs = sweep.read_jobs(folder)
+    sweep.write_csv(jobs, folder / "sweep.csv")
+    sys.stdout.write(sweep.table(jobs, str(folder)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""`bnn-train`: trains one network, or with -m one for each combination of the swept values."""
+
+import math
+import sys
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from bnn_train import startup
+from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.config.root import Config
+from bnn_train.errors import Busy
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:  # Hydra would answer with its own
+        compose.print_version()
+    elif {"--help", "-h"} & set(arguments):
+        compose.command(lambda: sys.stdout.write(help_page.page("train", arguments)))
+    else:
+        compose.compose_and_call("train", _job)
+
+
+def _job(composed: DictConfig) -> float:
+    """One job: from the composed configuration to the number that a sweeper maximises."""
+    settings = HydraConfig.get()
+    in_sweep = settings.mode == RunMode.MULTIRUN
+    score: float = compose.job(lambda: _run(composed, settings, in_sweep), Path(settings.runtime.output_dir), in_sweep)
+    return score
+
+
+def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool) -> float:
+    hydra_errors.refuse_unknown(composed)
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    startup.prepare()
+    from bnn_train.runs.run import run  # loads torch, now that the configuration is known to be sound
+
+    if in_sweep:
+        _share_threads(settings.launcher.get("n_jobs"))
+    named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
+    try:
+        summary = run(config, _run_dir(settings, config), named)
+    except Busy as error:
+        if not in_sweep:
+            sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's
+            sys.exit(error.exit_code)
+        sys.stderr.write(f"skipped: {error}\n")
+        return math.nan
+    # Test numbers choose nothing: without held-out images there is nothing to maximise.
+    return next((summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary), math.nan)
+
+
+def _run_dir(settings: HydraConf, config: Config) -> Path:
+    """Hydra's output directory; for a dry run, which has a passing one, what was typed."""
+    typed = [
+        override.split("=", 1)[1].strip("'\"") for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")
+    ]
+    return Path(typed[-1] if config.dry_run and typed else settings.runtime.output_dir)
+
+
+def _share_threads(jobs: int | None) -> None:
+    """Divides the cores between the jobs that a launcher runs side by side (joblib counts -1 as all cores)."""
+    if jobs is not None:
+        import torch
+
+        cores = startup.processors()
+        torch.set_num_threads(max(1, cores // (jobs if jobs > 0 else cores)))
+
+
+if __name__ == "__main__":
+    main()

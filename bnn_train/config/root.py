@@ -1,0 +1,122 @@
+"""The whole configuration of a run: its groups, and what must hold between them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+
+from bnn_train.config.checks import Group, check_choice, key
+from bnn_train.config.data import DataConfig
+from bnn_train.config.edges import EdgesConfig
+from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
+from bnn_train.config.optimizer import OPTIMIZERS, OptimizerConfig
+from bnn_train.config.scheduler import SCHEDULERS, SchedulerConfig
+from bnn_train.config.ste import STES, SteConfig
+from bnn_train.config.trainer import EVALS, EvalConfig, LoggerConfig, SweepConfig, TrainerConfig
+from bnn_train.config.weights import WEIGHTS, WeightsConfig
+from bnn_train.errors import ConfigError
+
+# Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
+FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every", "trainer.keep", "dry_run")
+
+# The options that have a dataclass of their own, by group and name; `ste` has more names, of SteConfig's keys.
+OPTIONS: dict[str, Mapping[str, type[Group]]] = {
+    "model": MODELS,
+    "ste": STES,
+    "weights": WEIGHTS,
+    "optimizer": OPTIMIZERS,
+    "scheduler": SCHEDULERS,
+    "eval": EVALS,
+}
+KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
+
+
+@dataclass
+class Config:
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    block: BlockConfig = field(default_factory=BlockConfig)
+    ste: SteConfig = MISSING
+    weights: WeightsConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    scheduler: SchedulerConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    edges: EdgesConfig = field(default_factory=EdgesConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    seed: int = key(0, "of weights, order, augmentation and noise", unit="0 to 2^63 - 1")
+    device: str = key("auto", "auto (a GPU where there is one), cpu, cuda, cuda:N or mps")
+    resume: str | None = key(None, "a run directory (or one of its checkpoints) to continue, in place")
+    init_from: str | None = key(None, "a run directory or checkpoint whose weights a new run starts with")
+    dry_run: bool = key(False, "load the data, print the tables and what would be done, train nothing, leave nothing")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError("seed", self.seed, "must be a whole number of at least 0, below 2^63")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise ConfigError("device", self.device, "must be one of auto, cpu, cuda, cuda:N, mps")
+        if self.resume is not None and self.init_from is not None:
+            raise ConfigError("init_from", self.init_from, f"starts a new run, but resume={self.resume} continues one; choose one")
+        self._check_names()
+        self._check_pairs()
+
+    def _check_names(self) -> None:
+        """An option's name stands for its keys: another name with these keys would be another option's."""
+        for group in OPTIONS:
+            key_of_name = KEY_OF_NAME.get(group, "name")
+            chosen = getattr(self, group)
+            name = getattr(chosen, key_of_name)
+            if type(chosen) is not _kind(group, name):
+                remedy = f"names an option, and comes with its keys: choose it with {group}={name}"
+                raise ConfigError(f"{group}.{key_of_name}", name, remedy)
+
+    def _check_pairs(self) -> None:
+        if isinstance(self.model, MlpConfig) and self.ste.name == "none":
+            for name in ("binarize_input", "binarize_output"):
+                if getattr(self.model, name):
+                    raise ConfigError(f"model.{name}", True, "needs an estimator, but ste=none leaves activations real")
+        if self.optimizer.weights not in (None, self.weights.name) or self.weights.optimizer not in (None, self.optimizer.name):
+            weights, optimizer = self.optimizer.weights or self.weights.name, self.weights.optimizer or self.optimizer.name
+            remedy = f"weights={weights} and optimizer={optimizer} go together; use both, or neither"
+            raise ConfigError("weights", self.weights.name, remedy)
+        if self.model.name.startswith("resnet") and not self.block.shortcut:
+            raise ConfigError("block", self.block.name, f"model={self.model.name} has shortcuts: use block=bireal")
+        if self.edges.complete_after >= self.trainer.epochs:
+            ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)
+            remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained"
+            raise ConfigError("edges.rules.ramp", ramp, remedy)
+        if self.scheduler.warmup > self.trainer.epochs:
+            raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")
+
+
+def typed(tree: Mapping[str, Any]) -> Config:
+    """The typed configuration of a plain tree, such as a checkpoint's. Keys that are newer than the tree get their defaults.
+
+    A null under a key that the option does not take says nothing and is left out. Raises ConfigError for any other such key.
+    """
+    node = OmegaConf.structured(Config)
+    known: dict[str, Any] = {}
+    for group, values in tree.items():
+        if group in OPTIONS:
+            node[group] = OmegaConf.structured(_kind(group, values.get(KEY_OF_NAME.get(group, "name"))))
+        if isinstance(values, dict) and group in node:
+            takes = {each.name for each in fields(OmegaConf.get_type(node[group]))}
+            for name in values:
+                if name not in takes and values[name] is not None:
+                    raise ConfigError(f"{group}.{name}", values[name], "is a key of another version of bnn-train")
+            values = {name: value for name, value in values.items() if name in takes}
+        known[group] = values
+    config = OmegaConf.to_object(OmegaConf.merge(node, known))
+    assert isinstance(config, Config)
+    return config
+
+
+def _kind(group: str, name: Any) -> type[Group]:
+    """The dataclass of an option."""
+    if group == "ste":
+        return STES.get(name, SteConfig)
+    check_choice(f"{group}.{KEY_OF_NAME.get(group, 'name')}", name, OPTIONS[group])
+    return OPTIONS[group][name]

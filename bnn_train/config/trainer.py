@@ -1,0 +1,76 @@
+"""The loop, its evaluation and where its rows go besides the run directory's files."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from bnn_train.config.checks import Group, key
+from bnn_train.errors import ConfigError
+
+
+@dataclass
+class TrainerConfig(Group):
+    group: ClassVar[str] = "trainer"
+
+    epochs: int = key(MISSING, "passes over the training images", "[1, inf)")
+    batch_size: int = key(MISSING, "images per step; an incomplete last batch of an epoch is left out", unit="images")
+    max_steps: int | None = key(
+        None, "the run ends after so many steps, if it has not ended before; null: by epochs alone", "[1, inf)", "steps"
+    )
+    eval_batch_size: int = key(1000, "images per evaluation step", "[1, inf)", "images")
+    label_smoothing: float = key(0.0, "share of each label that is spread over all classes", "[0, 1)")
+    clip_grad_norm: float | None = key(None, "largest 2-norm of all gradients together; null: not clipped", "(0, inf)")
+    precision: str = key("float32", "fast: gradients are rounded where products are then faster", ("float32", "fast"))
+    compile: bool = key(False, "torch.compile the training step; takes a C++ compiler, and its time at the start")
+    checkpoint_every: str | None = key(None, "also save within an epoch: 200 is every 200 steps, 60s every 60 seconds")
+    keep: str = key(
+        "last",
+        "what stays after the end: the result alone, also where to go on from, also the save before",
+        ("result", "last", "all"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.checkpoint_every is not None and not re.fullmatch(r"[1-9]\d*s?", self.checkpoint_every):
+            remedy = "must be a number of steps (200) or of seconds (60s)"
+            raise ConfigError("trainer.checkpoint_every", self.checkpoint_every, remedy)
+        if self.batch_size < 2:
+            remedy = "must be a whole number of at least 2: BatchNorm needs two images"
+            raise ConfigError("trainer.batch_size", self.batch_size, remedy)
+
+
+@dataclass
+class EvalConfig(Group):
+    group: ClassVar[str] = "eval"
+
+    mode: str = "deterministic"
+
+
+@dataclass
+class EnsembleConfig(EvalConfig):
+    mode: str = "ensemble"
+    samples: int = key(10, "drawn from a stochastic network; their mean prediction is reported too", "[1, inf)", "networks")
+
+
+EVALS: dict[str, type[EvalConfig]] = {"deterministic": EvalConfig, "ensemble": EnsembleConfig}
+
+
+@dataclass
+class LoggerConfig(Group):
+    group: ClassVar[str] = "logger"
+
+    tensorboard: bool = key(False, "also write tensorboard/ into the run directory")
+
+
+@dataclass
+class SweepConfig(Group):
+    group: ClassVar[str] = "sweep"
+
+    name: str | None = key(None, "of its directory, sweeps/NAME; null: the experiment's name, or the swept keys")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name is not None and not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ConfigError("sweep.name", self.name, "must be a folder name of letters, digits and . _ + -")

@@ -1,0 +1,84 @@
+"""From the latent weight to what a layer multiplies with.
+
+Some options and some optimizers make sense together only; `optimizer` and, in config/optimizer.py, `weights` say so.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from bnn_train.config.checks import Group, key
+from bnn_train.errors import ConfigError
+
+PREPARE = ("none", "centre", "standardise", "quantile")
+SCALING = ("none", "mean", "power_of_two", "learned")
+
+
+@dataclass
+class WeightsConfig(Group):
+    group: ClassVar[str] = "weights"
+    optimizer: ClassVar[str | None] = None  # the only optimizer that goes with it
+
+    name: str = MISSING
+    clip: float | None = key(None, "latent weights are clipped to [-clip, clip] after each step; null: never", "(0, inf)")
+
+
+@dataclass
+class SignConfig(WeightsConfig):
+    name: str = "sign"
+    clip: float | None = key(1.0, "latent weights are clipped to [-clip, clip] after each step; null: never", "(0, inf)")
+    ste: str | None = key(None, "the sign's estimator; null: that of the activations, and the identity where ste=none")
+    prepare: str = key("none", "what is done to each output's latent weights before their sign", PREPARE)
+    tau: float = key(0.9, "prepare=quantile: share of the weights within the clamp", "(0.5, 1)")
+    scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tau != 0.9 and self.prepare != "quantile":
+            raise ConfigError("weights.tau", self.tau, f"is for weights.prepare=quantile, not for {self.prepare}")
+
+
+@dataclass
+class RealConfig(WeightsConfig):
+    name: str = "real"
+
+
+@dataclass
+class BinaryConfig(WeightsConfig):
+    optimizer: ClassVar[str | None] = "bop"
+
+    name: str = "binary"
+    scaling: str = key("none", "the factor by which each output's sum is multiplied", ("none", "learned"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip is not None:
+            raise ConfigError("weights.clip", self.clip, "weights=binary has no latent weights; leave it null")
+
+
+@dataclass
+class StochasticConfig(WeightsConfig):
+    name: str = "stochastic"
+    noise: str = key("logistic", "distribution F of P(w = +1) = F(latent)", ("uniform", "triangular", "logistic", "normal"))
+    scale: float = key(0.05, "the noise is scale * (its standard form)", "(0, inf)")
+    kl: float = key(0.0, "weight of the divergence from fair coins: latents shrink by 1 / (1 + lr * kl)", "[0, inf)")
+    scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)
+
+
+@dataclass
+class BayesBinnConfig(WeightsConfig):
+    optimizer: ClassVar[str | None] = "bayesbinn"
+
+    name: str = "bayesbinn"
+    init: float = key(10.0, "size of every natural parameter at the start, signs at random", "(0, inf)")
+    scaling: str = key("none", "the factor by which each output's sum is multiplied", ("none", "learned"))
+
+
+WEIGHTS: dict[str, type[WeightsConfig]] = {
+    "sign": SignConfig,
+    "real": RealConfig,
+    "binary": BinaryConfig,
+    "stochastic": StochasticConfig,
+    "bayesbinn": BayesBinnConfig,
+}

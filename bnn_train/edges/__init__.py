@@ -1,0 +1,1 @@
+"""Chosen edges: single weights that are trained alone, frozen, pruned or penalised, as rules say."""

@@ -1,0 +1,41 @@
+"""The lines that a run prints, from plain data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bnn_train.report.tables import duration
+
+Row = dict[str, Any]  # one line of metrics.jsonl
+
+
+def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ...], classes: int) -> str:
+    """sizes: training, held-out and test images."""
+    train, val, test = sizes
+    held_out = f"{val:,} held out, " if val else ""
+    shape = "x".join(str(size) for size in image_shape)
+    return f"{name}: {train:,} training images, {held_out}{test:,} test images, {shape}, {classes} classes"
+
+
+def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int) -> str:
+    """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs."""
+    names = ("train", "val", "val_ensemble", "test", "test_ensemble")
+    accuracies = "  ".join(f"{name.replace('_', ' ')} {row[f'{name}_accuracy']:.2%}" for name in names if f"{name}_accuracy" in row)
+    images, seconds = (sum(column) for column in zip(*times, strict=True))
+    left = max(0, epochs - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
+    speed = times[-1][0] / times[-1][1] if times[-1][1] else 0.0
+    width = len(str(epochs))
+    return (
+        f"epoch {row['epoch']:{width}}/{epochs}  loss {row['train_loss']:.4f}  {accuracies}  "
+        f"lr {row['lr']:.2g}  {speed:,.0f} img/s  left {duration(left)}"
+    )
+
+
+def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps: int | None) -> str:
+    """What a dry run would have done. number: finished steps; steps: in an epoch."""
+    total = epochs * steps if max_steps is None else min(epochs * steps, max_steps)
+    if done or number >= total:
+        return "dry run: the run is finished, nothing would be done"
+    start = f"continue after step {number:,} and " if number else ""
+    return (
+        f"dry run: would {start}train to step {total:,} ({total / steps:g} epochs of {steps:,} steps); nothing was trained or saved"
+    )

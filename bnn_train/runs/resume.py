@@ -1,0 +1,108 @@
+"""Continuing a run: which configuration, and which data, device and weights it may be continued with."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from bnn_train.binary.layers import BinaryLayer
+from bnn_train.config.checks import flat, nested, within
+from bnn_train.config.root import FREE, Config, typed
+from bnn_train.data.splits import Data
+from bnn_train.errors import ConfigError, as_typed
+from bnn_train.runs import checkpoint
+
+EXTENDS = ("trainer.epochs", "trainer.max_steps")  # keys that say how long a run is; a later end continues it
+
+
+def config_of(state: Mapping[str, Any]) -> Config:
+    """The typed configuration of a loaded checkpoint."""
+    config = state["config"]
+    if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
+        config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
+    return typed(config)
+
+
+def settle(state: Mapping[str, Any], asked: Config, named: Collection[str] | None) -> Config:
+    """The configuration to continue with: the stored one, with what `asked` changes of it by right.
+
+    named: the keys or groups that the user typed ("ste", "optimizer.lr"; "experiment" stands for all), None for all. Of these, the
+    FREE ones (config/root.py) are taken over, the device's kind being checked apart; a later end (EXTENDS) continues the run; and any
+    other that differs raises ConfigError.
+    """
+    stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
+    whole = named is None or "experiment" in named
+    new["resume"] = stored["resume"]  # not part of what is run
+    differ = []
+    for key in (key for key in new if whole or within(key, named or ())):
+        if new[key] == stored.get(key):
+            continue
+        if key in EXTENDS:
+            _check_end(key, new[key], state, stored["trainer.batch_size"])
+        elif not within(key, FREE):
+            differ.append(key)
+            continue
+        stored[key] = new[key]
+    if differ:
+        details = ", ".join(f"{key}={as_typed(stored.get(key))}" for key in differ)
+        remedy = f"the run was started with {details}; leave it out to continue, or start a run of its own"
+        raise ConfigError(differ[0], new[differ[0]], remedy)
+    return typed(nested(stored))
+
+
+def _check_end(key: str, end: int | None, state: Mapping[str, Any], batch_size: int) -> None:
+    """Refuses an end that the run has left behind it."""
+    if "trainer" not in state or end is None:
+        return
+    epochs, step = len(state["trainer"]["history"]), state["trainer"]["step"]
+    steps = epochs * (state["data"]["train"] // batch_size) + step
+    done, unit = (epochs, "epochs") if key == "trainer.epochs" else (steps, "steps")
+    if end < done:
+        raise ConfigError(key, end, f"the run has {done} {unit} behind it already")
+
+
+def data_signature(data: Data) -> dict[str, Any]:
+    """What must be the same about the data for a run to go on."""
+    sizes = {"train": len(data.train), "val": len(data.val) if data.val else 0, "test": len(data.test)}
+    return {"classes": data.classes, "image_shape": list(data.image_shape), **sizes}
+
+
+def check_same(state: dict[str, Any], config: Config, data: Data, device_kind: str) -> None:
+    """Raises ConfigError where the data or the kind of device are not those that the run was started with."""
+    if state["device"] != device_kind:
+        raise ConfigError("device", config.device, f"the run was started on {state['device']}, and continues exactly only there")
+    found = data_signature(data)
+    for key, value in state["data"].items():
+        if found[key] != value:
+            remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
+            raise ConfigError("data.root", config.data.root, remedy)
+
+
+def weights_to_start_with(path: Path, model: nn.Module) -> "dict[str, Any]":
+    """{"model": tensors, "kind": weights.name} of a checkpoint or run directory, for a new run. Raises ConfigError where they do not fit."""
+    state = checkpoint.load(checkpoint.find(path, "init_from"), "init_from")
+    saved: dict[str, Tensor] = network_state(state)["model"]
+    own = model.state_dict()
+    for name in [*own, *saved]:
+        if name.endswith("scaling_factor") and name not in saved:
+            continue  # a learned scale starts from the weights
+        shapes = [tuple(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, own)]
+        if shapes[0] != shapes[1]:
+            raise ConfigError("init_from", path, f"does not fit the network: {name} is {shapes[0]} there and {shapes[1]} here")
+    return {"model": saved, "kind": config_of(state).weights.name}
+
+
+def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
+    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural, binary) is made this kind's."""
+    model.load_state_dict(weights["model"])
+    if weights["kind"] != kind:
+        for layer in model.modules():
+            if isinstance(layer, BinaryLayer):
+                layer.binarizer.start(layer.weight)
+
+
+def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """{"model": tensors, "edges": masks} of a checkpoint to go on from, or of a result."""
+    return state["trainer"] if "trainer" in state else state

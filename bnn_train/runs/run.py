@@ -1,0 +1,203 @@
+"""One run: settle the configuration, assemble, fit, write the result. The one place where the parts meet."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bnn_train import device, files
+from bnn_train.config.root import Config
+from bnn_train.data.batches import eval_batches
+from bnn_train.data.splits import Data
+from bnn_train.errors import ConfigError, Interrupted
+from bnn_train.files import for_people
+from bnn_train.models.layer_table import layer_rows
+from bnn_train.report import lines, tables
+from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
+from bnn_train.runs.summary import Summary, is_best, write_result
+from bnn_train.training.trainer import Row, Trainer
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Any]  # of a checkpoint
+
+
+def run(config: Config, run_dir: Path, named: Collection[str] | None = None) -> Summary:
+    """Trains as `config` says, into `run_dir`; returns what summary.json holds.
+
+    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `named` are the keys in which `config` was meant
+    to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary is empty. Raises ConfigError before
+    any training, Diverged and Interrupted during it; checkpoints already written stay.
+    """
+    if config.dry_run:
+        return _dry_run(config, run_dir, named)
+    with directory.locked(run_dir):
+        config, state, summary = _settle(config, run_dir, named)
+        if summary is not None:
+            log.info("%s is finished; trainer.epochs=N with a larger N would extend it", for_people(run_dir))
+            return summary
+        where = device.choose(config.device)
+        assemble.check(config)
+        data = assemble.load_data(config, where)
+        if state is not None:
+            resume.check_same(state, config, data, where.type)
+            directory.mark_continued(run_dir)
+        return _train(config, run_dir, data, where, state)
+
+
+def _settle(config: Config, run_dir: Path, named: Collection[str] | None) -> tuple[Config, State | None, Summary | None]:
+    """(configuration to run with, the state to continue from if any, the summary if nothing is left to do)."""
+    state = _state(config, run_dir)
+    result = run_dir / "checkpoints" / checkpoint.RESULT
+    if state is None and not result.exists():
+        return config, None, None
+    config = resume.settle(state or checkpoint.load(result, "resume"), config, named)
+    summary = directory.read_summary(run_dir)
+    if summary is not None and summary.get("status", "finished") == "finished":
+        asked = (config.trainer.epochs, config.trainer.max_steps)
+        if (summary["epochs"], summary.get("max_steps")) == asked:
+            return config, state, summary
+    if state is None:
+        remedy = "holds a result alone (trainer.keep=result), so the run cannot go on; init_from starts a new one from its weights"
+        raise ConfigError("resume", config.resume or run_dir, remedy)
+    return config, state, None
+
+
+def _state(config: Config, run_dir: Path) -> State | None:
+    """Where the run in `run_dir` is, or None for a new run. Raises ConfigError where `resume` names no run."""
+    file = Path(config.resume or "")
+    if file.suffix == ".pt":
+        named = checkpoint.load(file, "resume")
+        if file.resolve().parent != (run_dir / "checkpoints").resolve():
+            raise ConfigError("resume", file, "is not in the checkpoints/ of a run directory; init_from starts a new run from it")
+        if "trainer" not in named:
+            raise ConfigError("resume", file, "is a result, from which nothing is continued; init_from starts a new run from it")
+        return named
+    state = checkpoint.latest(run_dir / "checkpoints")
+    if state is None and config.resume and not (run_dir / "checkpoints" / checkpoint.RESULT).exists():
+        raise ConfigError("resume", config.resume, "holds no checkpoints/last.pt; give the directory of a run")
+    return state
+
+
+def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None) -> Summary:
+    """The run itself, from its start or from `state` to its end."""
+    model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
+    save = _saver(config, data, where, run_dir / "checkpoints")
+    time_to_save = checkpoint.every(config.trainer.checkpoint_every)
+    with interrupt.deferred() as check_interrupt:
+
+        def after_step(trainer: Trainer) -> None:
+            check_interrupt()
+            if time_to_save():
+                trainer.check_finite()
+                save(trainer, "last.pt")
+
+        trainer = Trainer(config, model, edges, optimizer, data, after_step)
+        layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
+        files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
+        _introduce(trainer, layers, run_dir, new=state is None)
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+            log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
+        outputs = loggers.build(config.logger, run_dir, trainer.history)
+        if state is not None:
+            checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
+        try:
+            last = _fit(trainer, outputs, save, check_interrupt, run_dir)
+        except Interrupted as stop:
+            trainer.check_finite()  # nothing broken may replace what is saved
+            save(trainer, "last.pt")
+            log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
+            log.info("continue with: bnn-train resume=%s", for_people(run_dir))
+            raise
+        summary = write_result(trainer, last, layers, run_dir)
+    directory.tidy(run_dir, config.trainer.keep)
+    if edges.masks:
+        log.info("\n%s", tables.edges_table(edges.rows()))
+    log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    return summary
+
+
+def _fit(
+    trainer: Trainer,
+    outputs: list[Callable[[Row], None]],
+    save: Callable[[Trainer, str], None],
+    check_interrupt: Callable[[], None],
+    run_dir: Path,
+) -> Row:
+    """Trains to the end; saves and reports each epoch. Returns the row of the network that the trainer then holds."""
+    row = trainer.history[-1] if trainer.history else {}
+    clock = time.perf_counter()
+    times: list[tuple[int, float]] = []
+    for row in trainer.fit():
+        if trainer.step == 0 and is_best(trainer, row):
+            save(trainer, "best.pt")  # before last.pt: a crash between the two repeats the epoch, and writes the same again
+        save(trainer, "last.pt")
+        for output in outputs:
+            output(row)
+        times.append(trainer.speed)
+        directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock)
+        clock = time.perf_counter()
+        log.info(
+            "%s", lines.epoch_line(row, times, trainer.config.trainer.epochs, trainer.steps * trainer.config.trainer.batch_size)
+        )
+        check_interrupt()
+    return row
+
+
+def _saver(config: Config, data: Data, where: torch.device, folder: Path) -> Callable[[Trainer, str], None]:
+    """Saves all that a run needs to go on, under a name in checkpoints/."""
+
+    def save(trainer: Trainer, name: str) -> None:
+        everything = {
+            "config": asdict(config),
+            "data": resume.data_signature(data),
+            "device": where.type,
+            "trainer": trainer.state_dict(),
+            "random": checkpoint.random_state(),
+        }
+        checkpoint.save(everything, folder / name, keep=folder / "previous.pt" if name == "last.pt" else None)
+
+    return save
+
+
+def _masks(state: State | None) -> dict[str, Any] | None:
+    return None if state is None else state["trainer"].get("edges", {})
+
+
+def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) -> None:
+    """What is about to be trained, on what, where."""
+    config, data = trainer.config, trainer.data
+    log.info("%s\n", tables.network_table(layers))
+    if trainer.edges.masks and new:
+        log.info("%s\n", tables.edges_table(trainer.edges.rows()))
+    sizes = (len(data.train), len(data.val) if data.val else 0, len(data.test))
+    log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
+    log.info("run directory: %s", for_people(run_dir))
+    if config.trainer.compile:
+        log.info("the first step compiles the network, which takes some seconds")
+
+
+def _dry_run(config: Config, run_dir: Path, named: Collection[str] | None) -> Summary:
+    """All that comes before training, and a line that says what would be done. Leaves the run directory as it was."""
+    target = Path(config.resume) if config.resume else run_dir
+    target = target.parent.parent if target.suffix == ".pt" else target
+    config, state, summary = _settle(config, target, named)
+    where = device.choose(config.device)
+    assemble.check(config)
+    data = assemble.load_data(config, where)
+    if state is not None:
+        resume.check_same(state, config, data, where.type)
+    model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
+    trainer = Trainer(config, model, edges, optimizer, data)
+    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
+    if state is not None:
+        trainer.load_state_dict(state["trainer"])
+    done = "is finished: nothing" if summary is not None else None
+    log.info("%s", lines.plan_line(done, trainer.number, trainer.steps, config.trainer.epochs, config.trainer.max_steps))
+    return {}

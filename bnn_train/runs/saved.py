@@ -1,0 +1,83 @@
+"""A saved network again: rebuilt from its checkpoint alone, and evaluated on its data."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from bnn_train import device, models
+from bnn_train.config.root import Config
+from bnn_train.config.trainer import EnsembleConfig
+from bnn_train.data import datasets
+from bnn_train.edges.apply import prune
+from bnn_train.errors import ConfigError
+from bnn_train.runs import checkpoint
+from bnn_train.runs.resume import config_of, data_signature, network_state
+from bnn_train.training.evaluation import evaluate
+
+
+class Saved(NamedTuple):
+    """A network in evaluation mode, on its device, and where it comes from."""
+
+    config: Config
+    model: nn.Module
+    data: dict[str, Any]  # what data_signature says of the images it was trained with
+    file: Path
+    kind: str  # last, best: of a result; reached: of a checkpoint to go on from
+    epoch: int  # finished ones
+    step: int  # of the next epoch
+
+
+def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved:
+    """The network of a checkpoint, or of a run directory: its result, or where it has none yet, what it has reached.
+
+    Raises ConfigError for a file that is no checkpoint, with `key` as where its path was given.
+    """
+    file = checkpoint.find(path, key)
+    state = checkpoint.load(file, key)
+    config = config_of(state)
+    where = device.choose(device_name or config.device)
+    device.make_reproducible(config.seed, where, config.trainer.precision)
+    network, data = network_state(state), state["data"]
+    model = models.build(config, _shape(data["image_shape"]), len(data["classes"]), where)
+    model.load_state_dict(network["model"])
+    prune(model, network.get("edges", {}))
+    if "result" in state:
+        kind, epoch, step = (state["result"][name] for name in ("kind", "epoch", "step"))
+    else:
+        kind, epoch, step = "reached", len(network["history"]), network["step"]
+    return Saved(config, model.eval(), data, file, kind, epoch, step)
+
+
+def evaluate_saved(
+    path: Path, data_root: str | None = None, device_name: str | None = None, samples: int | None = None
+) -> dict[str, Any]:
+    """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
+
+    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added.
+
+    Raises ConfigError for a file that is no checkpoint, and as loading the data does.
+    """
+    saved = load(path, "path", device_name)
+    config = saved.config
+    if data_root is not None:
+        config.data.root = data_root
+    if samples is not None:
+        config.eval = EnsembleConfig(samples=samples)
+    where = next((parameter.device for parameter in saved.model.parameters()), torch.device("cpu"))
+    data = datasets.load(config.data, where)
+    if any(saved.data[name] != value for name, value in data_signature(data).items()):
+        remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
+        raise ConfigError("data.root", config.data.root, remedy)
+    result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
+    for name, split in (("test", data.test), ("val", data.val)):
+        if split is not None:
+            result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}
+            result[f"{name}_images"] = len(split)
+    return result
+
+
+def _shape(sizes: list[int]) -> models.Shape:
+    channels, height, width = sizes
+    return channels, height, width

@@ -1,0 +1,113 @@
+"""What a run gave: one network, and everything that is said of it, written together at the end.
+
+summary.json, predictions.npz and result.pt are of one network; summary.json comes last and says that the others are whole.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bnn_train import device, files
+from bnn_train.config.root import Config
+from bnn_train.report import tables
+from bnn_train.runs import checkpoint, directory, environment
+from bnn_train.runs.resume import data_signature
+from bnn_train.training.evaluation import class_scores
+from bnn_train.training.trainer import Row, Trainer
+
+Summary = dict[str, Any]  # the content of summary.json
+
+
+def best_epoch(history: list[Row], first: int = 1) -> int:
+    """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals; with an ensemble, by its accuracy.
+
+    Test numbers choose nothing. Epochs before `first`, in which a ramp has not pruned all yet, are not chosen.
+    """
+    candidates = [row for row in history if row["epoch"] >= first]
+    return max(candidates, key=lambda row: (row.get("val_ensemble_accuracy", row["val_accuracy"]), -row["epoch"]))["epoch"]
+
+
+def first_candidate(config: Config) -> int:
+    """The first epoch (from 1) whose network has all the pruning that the rules ask for."""
+    return config.edges.complete_after + 1
+
+
+def is_best(trainer: Trainer, row: Row) -> bool:
+    """Whether the epoch that `row` measures is the best so far on the held-out images."""
+    first = first_candidate(trainer.config)
+    return "val_accuracy" in row and row["epoch"] >= first and best_epoch([*trainer.history, row], first) == row["epoch"]
+
+
+def write_result(trainer: Trainer, last: Row, layers: list[Any], run_dir: Path) -> Summary:
+    """Writes result.pt, predictions.npz and summary.json of a run that has ended with the row `last`; returns the summary.
+
+    The network is that of the best epoch on the held-out images, where there are any, and else the last one. The trainer's model
+    holds it afterwards.
+    """
+    config, data = trainer.config, trainer.data
+    rows = {row["epoch"]: row for row in [*trainer.history, last]}
+    chosen, kind = last, "last"
+    if data.val is not None and last["epoch"] >= first_candidate(config):
+        chosen, kind = rows[best_epoch(list(rows.values()), first_candidate(config))], "best"
+    if chosen is not last:
+        best = checkpoint.load(run_dir / "checkpoints" / "best.pt")["trainer"]
+        trainer.model.load_state_dict(best["model"])
+        trainer.edges.load_state_dict(best["edges"])
+    which = {"kind": kind, **reached(chosen)}
+    summary = _summary(trainer, chosen, which, layers, run_dir)
+    scores = class_scores(trainer.model, data.test, config).numpy()
+    labels = data.test.labels.cpu().numpy()
+
+    def predictions(file: BinaryIO) -> None:
+        np.savez_compressed(file, scores=scores, labels=labels, classes=np.array(data.classes), **which)
+
+    files.write(run_dir / "predictions.npz", predictions)
+    checkpoint.save(
+        {
+            "config": asdict(config),
+            "data": data_signature(data),
+            "device": data.test.labels.device.type,
+            "model": trainer.model.state_dict(),
+            "edges": trainer.edges.state_dict(),
+            "result": which,
+        },
+        run_dir / "checkpoints" / checkpoint.RESULT,
+    )
+    directory.write_summary(summary, run_dir)
+    return summary
+
+
+def reached(row: Row) -> dict[str, int]:
+    """{"epoch": finished epochs, "step": steps of the next} of the network that a row measures."""
+    return {"epoch": row["epoch"] - 1, "step": row["steps"]} if "steps" in row else {"epoch": row["epoch"], "step": 0}
+
+
+def _summary(trainer: Trainer, chosen: Row, which: dict[str, Any], layers: list[Any], run_dir: Path) -> Summary:
+    config, data = trainer.config, trainer.data
+    within = f", after {chosen['steps']} of its {trainer.steps} steps" if "steps" in chosen else ""
+    why = "best on the held-out images" if which["kind"] == "best" else "the last"
+    summary = {
+        "status": "finished",
+        **{key: value for key, value in chosen.items() if key not in ("lr", "epoch", "steps")},
+        **which,
+        "chosen": f"epoch {chosen['epoch']}{within}, {why}",
+        "checkpoint": f"checkpoints/{checkpoint.RESULT}",
+        "epochs": config.trainer.epochs,
+        "max_steps": config.trainer.max_steps,
+        "seed": config.seed,
+        **directory.total_times(run_dir),
+        "images": {"train": len(data.train), "val": len(data.val) if data.val else 0, "test": len(data.test)},
+        "limits": {"train": config.data.train_limit, "test": config.data.test_limit},
+        "network": tables.network_totals(layers),
+        "precision": config.trainer.precision,
+        "compile": config.trainer.compile,
+        "device": device.describe(data.test.labels.device),
+        "versions": environment.versions(),
+        "git_commit": environment.git_commit(Path(sys.modules["bnn_train"].__path__[0]).parent),
+    }
+    if trainer.edges.masks:
+        summary["edges"] = [asdict(row) for row in trainer.edges.rows()]
+    return summary

@@ -1,0 +1,1 @@
+"""The loop: training steps, evaluation after every epoch, the loss, and the checks of what came out. Knows no files."""

@@ -1,0 +1,209 @@
+"""The loop: fit, train an epoch, measure. Knows no files, no signals and no terminal but the progress bar."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm import tqdm
+
+from bnn_train.binary.layers import annealed, constrained_layers
+from bnn_train.config.root import Config
+from bnn_train.data.batches import train_batches
+from bnn_train.data.splits import Data
+from bnn_train.edges.apply import Edges
+from bnn_train.errors import ConfigError
+from bnn_train.optim import optimizers, schedules
+from bnn_train.training import losses
+from bnn_train.training.evaluation import evaluate
+from bnn_train.training.health import check_finite, check_losses
+
+LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
+
+Row = dict[str, Any]  # one line of metrics.jsonl: what one epoch gave
+
+
+class Trainer:
+    """Trains `model` on `data` as `config` says.
+
+    What changes during training is in the model, the optimizer, the masks of the edges, torch's random generators and the few
+    attributes of `state_dict`; batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called with the
+    trainer after every step, with all of that consistent: whoever owns the run may save there, or raise to stop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        edges: Edges,
+        optimizer: Optimizer,
+        data: Data,
+        after_step: "Callable[[Trainer], None]" = lambda trainer: None,
+    ) -> None:
+        self.config, self.model, self.edges, self.optimizer, self.data = config, model, edges, optimizer, data
+        self.after_step = after_step
+        self.loss = losses.build(config.trainer)
+        self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
+        device = data.train.labels.device
+        self.history: list[Row] = []  # one row per finished epoch
+        self.step = 0  # finished steps of the current epoch
+        self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
+        self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
+        self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
+        self._constrained, self._annealed = constrained_layers(model), annealed(model)
+        self._forward = _compiled(model, self._annealed) if config.trainer.compile else model
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs, which is the index of the current one."""
+        return len(self.history)
+
+    @property
+    def number(self) -> int:
+        """The number of finished steps of the whole run."""
+        return self.epoch * self.steps + self.step
+
+    @property
+    def is_finished(self) -> bool:
+        most = self.config.trainer.max_steps
+        return self.epoch >= self.config.trainer.epochs or (most is not None and self.number >= most)
+
+    def fit(self) -> Iterator[Row]:
+        """Trains and measures epoch by epoch, and yields each epoch's row; at last that of an epoch within which the run ends."""
+        while self.step == self.steps or not self.is_finished:
+            if self.step < self.steps:
+                self.train_epoch()
+            if self.step == self.steps:
+                row = self.measure()
+                self.history.append(row)
+                self.step = 0
+                self.losses.zero_()
+                self.correct.zero_()
+                yield row
+        if self.step:
+            yield self.measure()
+
+    def train_epoch(self) -> None:
+        """The steps of the current epoch that are still to do."""
+        config, start, first = self.config, time.perf_counter(), self.step
+        batches = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step)
+        self.model.train()
+        if self.step == 0:
+            self.edges.start_epoch(self.epoch, self.optimizer)
+        restore = optimizers.moves_without_gradient(self.optimizer) or not self.edges.are_within_bounds()
+        with self._bar() as bar:
+            looked = time.monotonic()
+            for inputs, labels in batches:
+                self.train_step(inputs, labels, restore)
+                bar.update(len(labels))
+                ends = self.step == self.steps or self.is_finished
+                if time.monotonic() - looked > LOOK_EVERY or ends:
+                    self._look(bar)
+                    looked = time.monotonic()
+                self.speed = ((self.step - first) * config.trainer.batch_size, time.perf_counter() - start)
+                self.after_step(self)
+                if ends:
+                    break
+
+    def train_step(self, inputs: Tensor, labels: Tensor, restore: bool) -> None:
+        """One step: forward, backward, optimizer, and what keeps latent weights within their bounds.
+
+        restore: whether the step may have moved weights that the edges' rules hold.
+        """
+        config = self.config
+        share = self._lr_share(self.number)
+        for group in self.optimizer.param_groups:
+            group.update({key: value * share for key, value in group["scheduled"].items()})
+        for module in self._annealed:
+            module.progress = (self.epoch + self.step / self.steps) / config.trainer.epochs  # type: ignore[assignment]
+
+        logits = self._forward(inputs)
+        loss = self.loss(inputs, logits, labels)
+        penalty = self.edges.penalty()
+        self.optimizer.zero_grad()
+        (loss if penalty is None else loss + penalty).backward()
+        if config.trainer.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.trainer.clip_grad_norm)
+        self.optimizer.step()
+        for layer in self._constrained:
+            layer.constrain(share * config.optimizer.lr)
+        if restore:
+            self.edges.restore()
+
+        self.losses[self.step] = loss.detach()
+        self.correct += (logits.argmax(dim=1) == labels).sum()
+        self.step += 1
+
+    def measure(self) -> Row:
+        """The row of the current epoch, as far as it is done: running figures of training, and those of every other split."""
+        row: Row = {
+            "epoch": self.epoch + 1,
+            "lr": self.learning_rate(step=0),
+            "train_loss": self.losses[: self.step].double().mean().item(),
+            "train_accuracy": self.correct.item() / (self.step * self.config.trainer.batch_size),
+        }
+        if self.step < self.steps:
+            row["steps"] = self.step
+        penalty = self.edges.penalty()
+        if penalty is not None:
+            row["penalty"] = penalty.item()
+        for name, split in (("val", self.data.val), ("test", self.data.test)):
+            if split is not None:
+                row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
+        self.check_finite()
+        return row
+
+    def learning_rate(self, step: int) -> float:
+        """For a step of the current epoch."""
+        return self.config.optimizer.lr * self._lr_share(self.epoch * self.steps + step)
+
+    def check_finite(self) -> None:
+        check_finite(self.model, self.epoch + 1, self.step)
+
+    def _bar(self) -> tqdm:
+        """A bar over the current epoch's images with the time left; silent where there is no terminal."""
+        size = self.config.trainer.batch_size
+        description = f"epoch {self.epoch + 1}/{self.config.trainer.epochs}"
+        done = self.step * size
+        return tqdm(None, description, self.steps * size, initial=done, unit="img", unit_scale=True, disable=None, leave=False)
+
+    def _look(self, bar: tqdm) -> None:
+        """Shows loss and accuracy so far; raises Diverged where a loss is not finite."""
+        so_far = self.losses[: self.step]
+        check_losses(so_far, self.epoch + 1, self.config.optimizer.lr)
+        if not bar.disable:
+            seen = self.step * self.config.trainer.batch_size
+            bar.set_postfix(loss=f"{so_far.mean().item():.4f}", accuracy=f"{self.correct.item() / seen:.2%}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training has changed, random states apart, as plain types and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "edges": self.edges.state_dict(),
+            "history": self.history,
+            "step": self.step,
+            "losses": self.losses[: self.step].clone(),
+            "correct": self.correct,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        optimizers.match_layout(self.optimizer)
+        self.edges.load_state_dict(state.get("edges", {}))
+        self.history = list(state["history"])
+        self.step = state["step"]
+        self.losses[: self.step] = state["losses"]
+        self.correct.copy_(state["correct"])
+
+
+def _compiled(model: nn.Module, annealed_modules: list[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """The compiled forward of training steps; the model itself stays as it is."""
+    if annealed_modules:
+        remedy = f"ste={annealed_modules[0].name} changes with every step, so it cannot be compiled once; leave one of them out"
+        raise ConfigError("trainer.compile", True, remedy)
+    return torch.compile(model)

@@ -1,0 +1,253 @@
+"""The commands as a user runs them, each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from bnn_train.cli.compose import typed
+from bnn_train.runs.checkpoint import load
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ("model.hidden=[16,16]", "trainer.epochs=2")
+
+
+def only_run(folder):
+    (run_dir,) = (path.parent for path in folder.glob("*/*/*/checkpoints"))
+    return run_dir
+
+
+def test_train_then_evaluate(command, tmp_path):
+    result = command("model=mlp", "ste=clipped", *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "result" in result.stdout
+    assert "\r" not in result.stderr  # no bar where there is no terminal
+    run_dir = only_run(tmp_path)
+    summary = json.loads((run_dir / "summary.json").read_text())
+    log = (run_dir / "train.log").read_text()
+    assert all(piece in log for piece in ("epoch 1/2", "epoch 2/2", "binary MACs", "test accuracy"))
+    assert (run_dir / ".hydra" / "overrides.yaml").read_text().splitlines() == [
+        f"- {o}" for o in ("model=mlp", "ste=clipped", *SMALL)
+    ]
+
+    code = "from bnn_train.cli.evaluate import main; main()"
+    line = [sys.executable, "-c", code, str(run_dir), "--json"]
+    evaluated = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert json.loads(evaluated.stdout)["test_accuracy"] == summary["test_accuracy"]
+    line[-2:] = [str(tmp_path)]
+    refused = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: path={tmp_path}: holds no checkpoints/result.pt or last.pt")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"]])
+def test_torch_is_not_loaded_where_nothing_is_trained(arguments, tmp_path):
+    code = f"""
+import sys
+sys.argv = ["bnn-train", *{arguments!r}]
+from bnn_train.cli.train import main as train
+try:
+    train()
+except SystemExit:
+    pass
+assert "torch" not in sys.modules and "sklearn" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+
+def test_version(command):
+    assert command("--version").stdout == f"bnn-train {version('bnn-train')}\n"
+
+
+def test_help_lists_groups_options_and_commands(command):
+    text = command("--help").stdout
+    assert "  ste         approx_sign, clamped_grad, clipped" in text
+    assert "  experiment  cifar10_cnn" in text
+    assert "protocol" not in text
+    assert "schema" not in text
+    assert 'eval "$(bnn-train -sc install=bash)"' in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert len(text.splitlines()) <= 50
+
+
+def test_help_of_a_choice_lists_each_key_with_value_type_range_unit_and_meaning(command, tmp_path):
+    text = command("model=cnn", "trainer.epochs=7", "--help").stdout
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for piece in (
+        "== model (cnn) ==",
+        "  model.dropout=0.0  (number, [0, 1))\n      probability of zeroing, after the last hidden linear layer",
+        "  model.head=flatten  (text, one of flatten, average)",
+        "  trainer.epochs=7  (whole number, [1, inf))",
+        "  data.crop_padding=0  (whole number, [0, inf), pixels)",
+        "  seed=0  (whole number, 0 to 2^63 - 1)",
+    ):
+        assert piece in text
+    composed = {
+        f"{group}.{key}" for group, values in asdict(typed(["model=cnn"])).items() if isinstance(values, dict) for key in values
+    }
+    assert {key for key in composed if f"{key}=" not in text} == {"model.name", "eval.mode"} | {
+        key for key in composed if key.endswith(".name") and f"{key}=" not in text
+    }
+    (tmp_path / "my" / "model").mkdir(parents=True)
+    (tmp_path / "my" / "model" / "tiny.yaml").write_text("defaults: [mlp, _self_]\nhidden: [5, 6]\n")
+    assert "cnn, mlp, resnet20, tiny" in command("-cd", "my", "--help").stdout
+    assert "model.hidden=[5,6]" in command("-cd", "my", "model=tiny", "--help").stdout
+    assert command("model=tiny", "--help").stderr.startswith("error: model=tiny: must be one of cnn, mlp, resnet20")
+
+
+def test_an_option_of_ones_own_takes_the_keys_of_the_option_that_it_begins_with(command, tmp_path):
+    (tmp_path / "my" / "model").mkdir(parents=True)
+    (tmp_path / "my" / "model" / "tiny.yaml").write_text("defaults: [mlp, _self_]\nhidden: [5, 6]\n")
+    result = command("-cd", "my", "model=tiny", "trainer.epochs=1")
+    assert "linear2" in result.stdout, result.stderr
+    refused = command("-cd", "my", "model=tiny", "model.stages=[[1]]")
+    assert refused.stderr.startswith("error: model.stages: model=mlp takes model.hidden")
+
+
+def test_cfg_job_prints_the_composed_configuration(command):
+    result = command("--cfg", "job", "ste=swish_sign", "trainer.epochs=7")
+    assert "name: swish_sign" in result.stdout
+    assert "epochs: 7" in result.stdout
+
+
+def test_tab_completion(command):
+    line = "bnn-train ste=appr"
+    result = command("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_CWORD="1")
+    assert result.stdout.split() == ["ste=approx_sign"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "message"),
+    [
+        ("ste=foo", 1, "ste=foo: must be one of approx_sign, clamped_grad, clipped,"),
+        ("hydra/launcher=nosuch", 1, "hydra/launcher=nosuch: must be one of basic"),
+        ("stee=tanh", 1, "stee: there is no such key; did you mean ste?"),
+        ("ste.klip=1", 1, "ste.klip: there is no such key; did you mean ste.clip?"),
+        ("lr=0.1", 1, "lr: there is no such key; did you mean optimizer.lr?"),
+        ("+trainer.epoch=9", 2, "trainer.epoch=9: there is no such key; did you mean trainer.epochs?"),
+        ("+modle=cnn", 2, "modle=cnn: there is no such key; did you mean model?"),
+        ("~ste", 1, "ste: needs a value"),
+        ("trainer.epochs=many", 1, "trainer.epochs=many: Value 'many' of type 'str' could not be converted to Integer"),
+        (
+            "model.hidden=512",
+            1,
+            "model.hidden=512: Invalid value assigned: int is not a ListConfig, list or tuple.; a list is written",
+        ),
+        ("model.hidden=[16", 1, "no viable alternative at input '[16'"),
+        ("trainer.epochs=0", 2, "trainer.epochs=0: must be a whole number of at least 1"),
+        ("seed=99999999999999999999", 2, "seed=99999999999999999999: must be a whole number of at least 0, below 2^63"),
+        ("data=image_folder", 2, "data.root=data: is not a folder"),
+        ("resume=nowhere", 2, "resume=nowhere: holds no checkpoints/last.pt"),
+        ("ste.beta=2", 1, "ste.beta: ste=clipped takes ste.stochastic, ste.clip; it is a key of ste=swish_sign"),
+        ("model.stages=[[8]]", 1, "model.stages: model=mlp takes model.hidden, model.dropout, model.binarize_input"),
+        ("trainer.early_stopping=3", 1, "trainer.early_stopping: trainer takes trainer.epochs"),
+        ("block.name=foo", 2, "block.name=foo: must be one of plain, bireal"),
+        (
+            "edges.rules=[{layers: 'hid*', what: freeze}]",
+            2,
+            "edges.rules.layers=hid*: matches no layer; there are linear1",
+        ),
+        ("edges.rules=[{layers: linear1, what: l1}]", 2, "edges.rules.strength=null: what=l1 needs a strength"),
+    ],
+)
+def test_a_mistake_is_one_line(command, argument, code, message):
+    result = command(argument)
+    output = (result.stdout + result.stderr).strip()
+    assert output.startswith(f"error: {message}"), output
+    assert len(output.splitlines()) == 1
+    assert result.returncode == code
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to")
+def test_a_directory_that_cannot_be_written_to(command):
+    for key, flag in (("hydra.run.dir", ()), ("hydra.sweep.dir", ("-m",))):
+        result = command(*flag, f"{key}=/proc/nowhere", *SMALL)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"error: {key}=/proc/nowhere: cannot be written to")
+        assert "Traceback" not in result.stderr
+
+
+def test_divergence_ends_with_one_line(command):
+    result = command("optimizer=sgd", "optimizer.lr=1e30", *SMALL)
+    assert result.returncode == 1
+    assert "error: the loss became nan in epoch 1, step" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_cleanly_with_what_was_done_saved(tmp_path, number, code):
+    line = [sys.executable, "-m", "bnn_train", "model.hidden=[16,16]", "trainer.epochs=100000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for text in process.stdout:
+        if text.startswith("epoch "):
+            break
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert f"{signal.Signals(number).name} in epoch" in output
+    assert "Traceback" not in output + errors
+    run_dir = only_run(tmp_path)
+    state = load(run_dir / "checkpoints" / "last.pt")["trainer"]
+    done = len(state["history"])
+    assert done == len((run_dir / "metrics.jsonl").read_text().splitlines()) >= 1
+
+    assert f"continue with: bnn-train resume={run_dir.relative_to(tmp_path)}" in output
+    before = (run_dir / ".hydra" / "config.yaml").read_bytes()
+    line = [*line[:3], f"resume={run_dir}", f"trainer.epochs={done + 1}"]
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"continuing after epoch {done}, step {state['step']} of 14" in result.stdout
+    assert len((run_dir / "metrics.jsonl").read_text().splitlines()) == done + 1
+    assert (run_dir / ".hydra" / "config.yaml").read_bytes() == before
+    assert only_run(tmp_path) == run_dir
+
+
+def test_a_sweep_runs_every_job_reproducibly(command, tmp_path):
+    """Five estimators in one process; a job run alone has the same metrics as in the sweep."""
+    names = "identity,clipped,tanh,approx_sign,clamped_grad"
+    small = ("model.hidden=[16,16]", "trainer.epochs=2")
+    result = command("-m", f"ste={names}", *small)
+    assert result.returncode == 0, result.stderr
+    jobs = {name: next(tmp_path.glob(f"sweeps/ste/*ste={name},*")) for name in names.split(",")}
+    assert len(jobs) == len(list(tmp_path.glob("sweeps/ste/*/summary.json"))) == 5
+    alone = command("ste=approx_sign", *small, "hydra.run.dir=alone")
+    assert alone.returncode == 0, alone.stderr
+    assert (tmp_path / "alone/metrics.jsonl").read_bytes() == (jobs["approx_sign"] / "metrics.jsonl").read_bytes()
+    metrics = {name: (job / "metrics.jsonl").read_bytes() for name, job in jobs.items()}
+    assert len(set(metrics.values())) == 4
+    assert (
+        metrics["identity"] == metrics["clamped_grad"]
+    )  # no gradient of a mean over a batch reaches 1, so clamped_grad clamps nothing here
+
+
+def test_run_directories_do_not_collide(command, tmp_path):
+    names = {command("--cfg", "hydra", "-p", "hydra.run", "--resolve").stdout.split("/")[-1] for _ in range(2)}
+    assert len(names) == 2
+    assert all(len(name.strip().split("-")[-1]) == 6 for name in names)  # microseconds
+
+
+def test_the_wheel_carries_the_configs_and_runs_from_any_directory(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"bnn_train", f"bnn_train-{wheel.name.split('-')[1]}.dist-info"}
+    packed = {name.removeprefix("bnn_train/") for name in names if name.endswith(".yaml")}
+    assert packed == {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
+    code = "import sys; from bnn_train.cli import compose, train; print(compose.CONFIGS); sys.argv[0] = 'bnn-train'; train.main()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    line = [sys.executable, "-c", code, *SMALL]
+    result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.stdout.startswith(str(tmp_path / "site" / "bnn_train" / "configs"))
+    assert "test accuracy" in result.stdout, result.stderr

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+SMALL = ("protocol.widths=[2]", "protocol.points=8", "protocol.epochs=[2]", "protocol.samples=20")
+
+
+def test_a_study_from_the_command_line(command, tmp_path):
+    result = command(*SMALL, module="bnn_train.cli.lab")
+    assert result.returncode == 0, result.stderr
+    (folder,) = (tmp_path / "lab").iterdir()
+    assert folder.name == "psa,protocol.epochs=[2],protocol.points=8,protocol.samples=20,protocol.widths=[2]"
+    for piece in ("moons, epoch 2: loss", "disarm", "cosine", "passes: forward + backward", "saved in lab/psa,", "bias_std.svg"):
+        assert piece in result.stdout
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(".hydra", "bias_std.png", "bias_std.svg", "config.json", "cosine.png", "cosine.svg", "lab.json", "lab.log", "parts"),
+        *("rmse.png", "rmse.svg", "seconds.json"),
+    ]
+    before = json.loads((folder / "lab.json").read_text())
+    parts = {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+    again = command(*SMALL, "protocol.plotted=[arm]", f"hydra.run.dir='{folder}'", module="bnn_train.cli.lab")
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()} == parts
+    assert json.loads((folder / "lab.json").read_text())["measured"] == before["measured"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of psa, single_layer"),
+        (["protocol.sample=3"], 1, "error: protocol.sample: there is no such key; did you mean protocol.samples?"),
+        (["+protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
+        (["protocol.samples=1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
+        (["protocol.estimators.tanh.clip=1"], 1, "error: protocol.estimators.tanh.clip: there is no such key; to add it, type +"),
+        (["+protocol.estimators.x={stochastic: true}"], 2, "error: protocol.estimators.x.name=null: needs an estimator"),
+        (["~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators; [] shows all"),
+        (["hydra.run.dir=/proc/x"], 2, "error: hydra.run.dir=/proc/x: cannot be written to"),
+        (
+            ["protocol.samples=many"],
+            1,
+            "error: protocol.samples=many: Value 'many' of type 'str' could not be converted to Integer",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(command, arguments, code, message):
+    result = command(*arguments, module="bnn_train.cli.lab")
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    assert result.returncode == code
+    assert len(lines) == 1
+    assert lines[0].startswith(message)
+
+
+def test_help_lists_protocols_and_keys_without_loading_torch(command):
+    result = command("--help", module="bnn_train.cli.lab")
+    assert result.returncode == 0
+    for piece in ("single_layer", "protocol=psa", "protocol    psa, single_layer"):
+        assert piece in result.stdout
+    keys = command("protocol=psa", "--help", module="bnn_train.cli.lab").stdout
+    for piece in ("protocol.samples=20000  (whole number, [2, inf))", "reinforce_baseline", "of each estimator"):
+        assert piece in keys

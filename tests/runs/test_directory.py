@@ -1,0 +1,99 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bnn_train.errors import Busy, ConfigError
+from bnn_train.runs import checkpoint
+from bnn_train.runs.directory import locked
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_one_process_at_a_time(tmp_path):
+    code = f"""
+from pathlib import Path; import time
+from bnn_train.runs.directory import locked
+with locked(Path({str(tmp_path)!r})):
+    print("locked", flush=True); time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(Busy, match="another process is training in this directory"), locked(tmp_path):
+            pass
+        holder.kill()
+    for _ in range(100):  # the system drops the lock of a dead process
+        try:
+            with locked(tmp_path):
+                break
+        except Busy:
+            time.sleep(0.05)
+    else:
+        pytest.fail("a dead process's lock blocks")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*cannot be written to"), locked(tmp_path / "file"):
+        pass
+
+
+def test_a_failure_of_an_earlier_try_is_forgotten(tmp_path):
+    (tmp_path / "failure.txt").write_text("x")
+    with locked(tmp_path):
+        assert not (tmp_path / "failure.txt").exists()
+
+
+def test_a_second_process_leaves_a_running_one_alone(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    line = [sys.executable, "-m", "bnn_train", "model.hidden=[8,8]", "trainer.epochs=100000", "hydra.run.dir=r"]
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as first:
+        for text in first.stdout:
+            if text.startswith("epoch "):
+                break
+        config = (tmp_path / "r" / ".hydra" / "config.yaml").read_bytes()
+        second = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert second.returncode == 2
+        assert "another process is training in this directory" in second.stderr
+        assert (tmp_path / "r" / ".hydra" / "config.yaml").read_bytes() == config
+        assert "another process" not in (tmp_path / "r" / "train.log").read_text()
+        assert first.poll() is None
+        first.terminate()
+        first.stdout.read()
+        assert first.wait(timeout=60) == 143
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path):
+    """A limit on the size of files stands for the disk: the second save, of a larger file, does not fit."""
+    path = tmp_path / "last.pt"
+    code = f"""
+import resource, signal
+from pathlib import Path
+import torch
+from bnn_train.runs import checkpoint
+from bnn_train.errors import ConfigError
+path = Path({str(path)!r})
+checkpoint.save({{"x": torch.zeros(10)}}, path, keep=path.with_name("previous.pt"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+try:
+    checkpoint.save({{"x": torch.zeros(100_000)}}, path, keep=path.with_name("previous.pt"))
+except ConfigError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "last.pt: could not be written ([Errno 27] File too large)" in result.stdout
+    assert checkpoint.load(path)["x"].shape == (10,)
+    assert os.listdir(tmp_path) == ["last.pt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_folder(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints").chmod(0o500)
+    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*cannot be written to"), locked(tmp_path):
+        pass

@@ -1,0 +1,340 @@
+"""A run that was cut anywhere and continued equals one that was not: bit for bit over last.pt and metrics.jsonl."""
+
+import itertools
+import json
+import shutil
+from contextlib import nullcontext
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from bnn_train.binary.ste import sign
+from bnn_train.errors import ConfigError
+from bnn_train.runs import checkpoint, interrupt, resume
+from bnn_train.runs import run as run_module
+from bnn_train.runs.run import run
+from bnn_train.training.trainer import Trainer
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing on the way handles it."""
+
+
+def kill_after(monkeypatch, steps):
+    """The run dies after its `steps`-th step, before anything that follows it."""
+    count = itertools.count(1)
+
+    class Mortal(Trainer):
+        def __init__(self, *args):
+            *others, after_step = args
+
+            def step(trainer):
+                if next(count) == steps:
+                    raise Killed
+                after_step(trainer)
+
+            super().__init__(*others, step)
+
+    monkeypatch.setattr(run_module, "Trainer", Mortal)
+
+
+def differences(a, b, path=""):
+    """Paths at which two checkpoint states are not equal to the last bit."""
+    if isinstance(a, dict):
+        return [d for key in {*a, *b} for d in differences(a.get(key), b.get(key), f"{path}/{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in differences(*pair, f"{path}/{i}")]
+    same = torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
+    return [] if same else [path]
+
+
+def state_of(run_dir):
+    return checkpoint.load(run_dir / "checkpoints" / "last.pt")
+
+
+def split_run_differences(config, folder, monkeypatch, cut, fresh):
+    """Runs whole, and again with a death after `cut` steps; `fresh()` stands for the new process."""
+    run(config, folder / "whole")
+    kill_after(monkeypatch, cut)
+    with pytest.raises(Killed):
+        run(config, folder / "split")
+    monkeypatch.undo()
+    fresh()
+    run(config, folder / "split")
+    metrics = [(folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "split")]
+    return differences(state_of(folder / "whole"), state_of(folder / "split")) + (["metrics"] if metrics[0] != metrics[1] else [])
+
+
+def disturb():
+    torch.manual_seed(999)
+    torch.rand(10)
+
+
+MLP = (
+    "model.hidden=[8,8]",
+    "model.dropout=0.3",
+    "trainer.epochs=3",
+    "trainer.batch_size=200",
+    "data.crop_padding=1",
+)  # 7 steps an epoch
+CNN = (
+    "model=cnn",
+    "model.stages=[[4],[4]]",
+    "model.hidden=[8]",
+    "trainer.epochs=2",
+    "trainer.batch_size=400",
+    "data.flip=true",
+)  # 3
+PARTS = itertools.product(
+    [MLP, CNN],
+    ["adam", "sgd"],
+    ["constant", "step", "multistep", "exponential", "linear", "cosine", "onecycle"],
+)
+CASES = [
+    *[(*m, f"optimizer={o}", f"scheduler={s}", "scheduler.warmup=1", "ste=ede", "ste.stochastic=true") for m, o, s in PARTS],
+    (*MLP, "ste=tanh", "ste.stochastic=true"),
+    (*MLP, "ste=ede", "ste.stochastic=true", "data.val_size=100", "weights.clip=0.1"),
+    (*MLP, "ste=reste", "optimizer=adamw", "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=1", "data.cutout=2"),
+    (*CNN, "optimizer=adam", "ste=approx_sign", "ste.stochastic=true"),
+    (*CNN, "optimizer=sgd", "ste=reste", "data.cutout=3", "data.val_size=100"),
+    (*MLP, "experiment=edges_prune", "edges.rules.0.ramp=[0,2]", "optimizer.weight_decay=0.01"),
+    (*CNN, "experiment=edges_frozen", "edges.rules.0.layers='*'", "optimizer=bayesbinn"),
+    (*MLP, "experiment=edges_l1", "optimizer=sgd"),
+    (*MLP, "trainer.precision=fast", "ste.stochastic=true"),
+    (*CNN, "trainer.precision=fast", "optimizer=sgd", "ste=tanh", "eval=ensemble"),
+    (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
+    (*CNN, "optimizer=bop"),
+    (*MLP, "optimizer=bayesbinn", "ste=reinmax"),
+    (*CNN, "optimizer=bayesbinn", "data.val_size=100", "eval=ensemble"),
+    (*MLP, "weights=stochastic", "weights.noise=uniform", "weights.kl=0.1", "ste=gumbel", "ste.hard=false", "eval=ensemble"),
+]
+
+
+@pytest.mark.parametrize("overrides", CASES, ids=lambda o: o[0].split("=")[1] + " " + " ".join(x for x in o if x not in MLP + CNN))
+def test_cut_within_an_epoch_and_at_its_end(compose, tmp_path, monkeypatch, overrides):
+    """With a checkpoint every 2 steps, dying after an odd one: the last step is done again. And dying at an epoch's first step."""
+    config = compose(*overrides, "trainer.checkpoint_every=2")
+    steps_per_epoch = 7 if overrides[0] == MLP[0] else 3
+    assert split_run_differences(config, tmp_path / "within", monkeypatch, 5, disturb) == []
+    assert split_run_differences(compose(*overrides), tmp_path / "end", monkeypatch, steps_per_epoch + 1, disturb) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+@pytest.mark.parametrize("precision", ["float32", "fast"])
+@pytest.mark.parametrize("overrides", [MLP, CNN], ids=["mlp", "cnn"])
+def test_a_compiled_run_continues_exactly(compose, tmp_path, monkeypatch, overrides, precision):
+    options = ("trainer.compile=true", f"trainer.precision={precision}", "ste=tanh", "ste.stochastic=true")
+    config = compose(*overrides, *options, "trainer.checkpoint_every=2")
+
+    def fresh():
+        disturb()
+        torch._dynamo.reset()  # a new process compiles anew
+
+    torch._dynamo.reset()
+    assert split_run_differences(config, tmp_path, monkeypatch, 5, fresh) == []
+
+
+@pytest.mark.parametrize("overrides", [MLP, CNN])
+@pytest.mark.parametrize("cut", [1, 3, 4, 7, 8])
+def test_cut_anywhere_with_a_checkpoint_at_each_epochs_end(compose, tmp_path, monkeypatch, overrides, cut):
+    config = compose(*overrides, "ste=ede", "ste.stochastic=true", "data.val_size=100")
+    if cut > 6 and overrides is CNN:
+        cut = 6
+    assert split_run_differences(config, tmp_path, monkeypatch, cut, disturb) == []
+
+
+def test_without_the_random_state_the_equality_fails(compose, tmp_path, monkeypatch):
+    """The negative: what the tests above compare does depend on what is restored."""
+    config = compose(*MLP, "trainer.checkpoint_every=2")
+
+    def forget():
+        disturb()
+        monkeypatch.setattr(checkpoint, "set_random_state", lambda state: None)
+
+    assert "metrics" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
+
+
+@pytest.mark.parametrize("key", ["optimizer", "losses", "step", "correct"])
+def test_every_part_of_the_state_is_needed(compose, tmp_path, monkeypatch, key):
+    config = compose(*MLP, "trainer.checkpoint_every=2")
+    original = Trainer.load_state_dict
+
+    def forget():
+        def load(self, state):
+            fresh = self.state_dict()
+            original(self, {**state, key: fresh[key], **({"losses": fresh["losses"]} if key == "step" else {})})
+
+        if key == "losses":
+
+            def load(self, state):
+                original(self, state)
+                self.losses.zero_()
+
+        monkeypatch.setattr(Trainer, "load_state_dict", load)
+
+    assert split_run_differences(config, tmp_path, monkeypatch, 5, forget)
+
+
+@pytest.mark.parametrize(("stop", "epoch", "step"), [(10, 1, 2), (7, 0, 7), (21, 2, 5)])
+def test_a_stop_between_steps_saves_that_step(compose, tmp_path, monkeypatch, stop, epoch, step):
+    """SIGINT, as the handler sees it: the step is finished, saved, and the run continues to the same end."""
+    config = compose(*MLP)
+    run(config, tmp_path / "whole")
+    calls = itertools.count(1)
+
+    def check():
+        if next(calls) == stop:
+            raise interrupt.Interrupted(2)
+
+    monkeypatch.setattr(interrupt, "deferred", lambda: nullcontext(check))
+    with pytest.raises(interrupt.Interrupted):
+        run(config, tmp_path / "split")
+    state = state_of(tmp_path / "split")["trainer"]
+    assert (len(state["history"]), state["step"]) == (epoch, step)
+    monkeypatch.undo()
+    disturb()
+    run(config, tmp_path / "split")
+    assert differences(state_of(tmp_path / "whole"), state_of(tmp_path / "split")) == []
+
+
+def test_rows_beyond_the_checkpoint_are_cut(small, tmp_path):
+    """A crash between the metrics file and the checkpoint, or half a line: every epoch is there once."""
+    run(small("trainer.epochs=3", "trainer.keep=all"), tmp_path)
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+    (tmp_path / "checkpoints" / "previous.pt").rename(tmp_path / "checkpoints" / "last.pt")
+    (tmp_path / "summary.json").unlink()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 4, "lr": 0.0')
+    run(small("trainer.epochs=3"), tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+def test_a_finished_run_is_left_alone_and_can_be_extended(small, tmp_path):
+    first = run(small(), tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run(small(), tmp_path) == first
+    assert files == {path: path.stat().st_mtime_ns for path in files}
+    longer = run(small("trainer.epochs=4"), tmp_path, named={"trainer.epochs"})
+    assert (longer["epoch"], len((tmp_path / "metrics.jsonl").read_text().splitlines())) == (4, 4)
+    with pytest.raises(ConfigError, match=r"trainer\.epochs=3: the run has 4 epochs behind it already"):
+        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+
+
+def test_a_lost_summary_is_written_again(small, tmp_path):
+    summary = run(small(), tmp_path)
+    (tmp_path / "summary.json").unlink()
+    assert run(small(), tmp_path) == summary
+
+
+def test_settle_takes_the_stored_configuration(small):
+    stored = {"config": asdict(small("ste=tanh", "seed=4")), "trainer": {"history": []}}
+    assert resume.settle(stored, small(), named=()) == small("ste=tanh", "seed=4")
+    free = ("data.root=elsewhere", "logger=tensorboard", "device=cpu", "trainer.checkpoint_every=5")
+    assert resume.settle(stored, small(*free), named={f.split("=")[0] for f in free}) == small("ste=tanh", "seed=4", *free)
+    resume.settle(stored, small("ste=tanh"), named={"ste"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named", "message"),
+    [
+        (["seed=1"], {"seed"}, r"seed=1: the run was started with seed=0"),
+        (["ste=tanh"], {"ste"}, r"ste\.name=tanh: the run was started with ste\.name=clipped"),
+        (["optimizer.lr=0.5"], {"optimizer.lr"}, r"optimizer\.lr=0\.5: the run was started with optimizer\.lr=0\.01"),
+        (["experiment=mnist_mlp"], {"experiment"}, r"data\.name=mnist: the run was started with data\.name=digits"),
+        (["seed=1", "model.hidden=[5]"], None, r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0"),
+    ],
+)
+def test_settle_refuses_by_name_what_disagrees(small, compose, overrides, named, message):
+    stored = {"config": asdict(small()), "trainer": {"history": []}}
+    with pytest.raises(ConfigError, match=message):
+        resume.settle(stored, compose("model.hidden=[16,16]", "trainer.epochs=2", *overrides), named)
+
+
+def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):
+    run(small(), tmp_path)
+    state = state_of(tmp_path)
+    checkpoint.save({**state, "device": "cuda"}, tmp_path / "checkpoints" / "last.pt")
+    with pytest.raises(ConfigError, match=r"device=auto: the run was started on cuda"):
+        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+    checkpoint.save({**state, "data": {**state["data"], "train": 1437}}, tmp_path / "checkpoints" / "last.pt")
+    with pytest.raises(ConfigError, match=r"the data have changed since the run was started: train was 1437, is 1438"):
+        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+
+
+def test_a_damaged_checkpoint_is_named_and_the_older_one_offered(small, tmp_path):
+    run(small("trainer.epochs=3", "trainer.keep=all"), tmp_path)
+    whole, last = state_of(tmp_path), tmp_path / "checkpoints" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    previous = tmp_path / "checkpoints" / "previous.pt"
+    with pytest.raises(ConfigError, match=r"resume=.*last\.pt: cannot be read.*is whole: resume=.*previous\.pt"):
+        run(small("trainer.epochs=3"), tmp_path)
+    (tmp_path / "summary.json").unlink()
+    run(small("trainer.epochs=3", "trainer.keep=all", f"resume={previous}"), tmp_path)
+    assert differences(whole, state_of(tmp_path)) == []
+    last.write_bytes(b"")
+    previous.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"last\.pt: cannot be read as a checkpoint: it is cut short, damaged or foreign$"):
+        run(small("trainer.epochs=3"), tmp_path)
+
+
+def test_init_from_latent_weights_starts_bop_from_their_signs(small, tmp_path):
+    run(small(), tmp_path / "latent")
+    run(small("optimizer=bop", "optimizer.threshold=1000", f"init_from={tmp_path / 'latent'}"), tmp_path / "bop")
+    latent, binary = (state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"] for name in ("latent", "bop"))
+    assert torch.equal(binary, sign(latent))  # at that threshold nothing flips
+
+
+def test_init_from_starts_a_new_run_with_saved_weights(small, tmp_path):
+    run(small(), tmp_path / "first")
+    weights = state_of(tmp_path / "first")["trainer"]["model"]
+    seen = []
+
+    class Watched(Trainer):
+        def fit(self):
+            seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+            return super().fit()
+
+    run_module_trainer, run_module.Trainer = run_module.Trainer, Watched
+    try:
+        run(small("seed=9", f"init_from={tmp_path / 'first'}"), tmp_path / "second")
+    finally:
+        run_module.Trainer = run_module_trainer
+    assert all(torch.equal(seen[0][name], tensor) for name, tensor in weights.items())
+    assert len((tmp_path / "second" / "metrics.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(
+        ConfigError, match=r"init_from=.*does not fit the network: linear1\.weight is \(16, 64\) there and \(9, 64\) here"
+    ):
+        run(small("model.hidden=[9,16]", f"init_from={tmp_path / 'first'}"), tmp_path / "third")
+    with pytest.raises(ConfigError, match=r"init_from=.*holds no checkpoints"):
+        run(small(f"init_from={tmp_path}"), tmp_path / "fourth")
+
+
+def test_times_of_a_repeated_epoch_count_once(tmp_path):
+    from bnn_train.runs.directory import add_time, total_times
+
+    add_time(tmp_path, 1, 100, 1.0, 2.0)
+    add_time(tmp_path, 2, 100, 50.0, 60.0)
+    add_time(tmp_path, 2, 40, 1.0, 3.0)
+    assert total_times(tmp_path) == {"seconds": 5.0, "images_per_second": 70.0}
+    with open(tmp_path / "times.jsonl", "a") as file:
+        file.write('{"epoch": 3, "ima')  # a crash within a line
+    add_time(tmp_path, 3, 40, 1.0, 3.0)  # is lost with it
+    add_time(tmp_path, 4, 140, 2.0, 3.0)
+    assert total_times(tmp_path) == {"seconds": 8.0, "images_per_second": 70.0}
+    assert total_times(tmp_path / "none") == {"seconds": 0, "images_per_second": 0.0}
+
+
+def test_a_checkpoint_outside_a_run_directory_is_not_continued(small, tmp_path):
+    run(small(), tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.pt").rename(tmp_path / "copy.pt")
+    with pytest.raises(ConfigError, match=r"resume=.*copy\.pt: is not in the checkpoints/ of a run directory; init_from"):
+        run(small(f"resume={tmp_path / 'copy.pt'}"), tmp_path / "other")
+
+
+def test_metrics_are_the_history_of_the_checkpoint(small, tmp_path):
+    run(small(), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == state_of(tmp_path)["trainer"]["history"]

@@ -1,0 +1,175 @@
+import json
+import logging
+
+import pytest
+import torch
+
+from bnn_train.errors import ConfigError, Diverged
+from bnn_train.runs import checkpoint
+from bnn_train.runs import run as run_module
+from bnn_train.runs.resume import config_of
+from bnn_train.runs.run import run
+from bnn_train.runs.saved import evaluate_saved
+from bnn_train.runs.summary import best_epoch
+from bnn_train.training.trainer import Trainer
+
+
+def rows(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_its_files(small, tmp_path):
+    config = small()
+    summary = run(config, tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {
+        *("metrics.jsonl", "times.jsonl", "network.json", "predictions.npz", "summary.json", ".lock"),
+        *("checkpoints/last.pt", "checkpoints/result.pt"),
+    }
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    history = rows(tmp_path)
+    assert summary["test_accuracy"] == history[-1]["test_accuracy"]
+    assert (summary["epoch"], summary["epochs"], summary["seed"]) == (2, 2, 0)
+    assert summary["chosen"] == "epoch 2, the last"
+    assert summary["seconds"] > 0
+    assert summary["images_per_second"] > 0
+    assert summary["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert summary["device"].startswith(("cpu", "cuda", "mps"))
+    assert summary["network"]["binary_weights"] == 64 * 16 + 16 * 16
+
+    state = checkpoint.load(tmp_path / "checkpoints" / "last.pt")
+    assert config_of(state) == config
+    assert state["trainer"]["history"] == history
+
+
+def test_best_is_chosen_on_the_held_out_images(small, tmp_path):
+    summary = run(small("data.val_size=100", "trainer.epochs=6", "optimizer.lr=0.1"), tmp_path)
+    history = rows(tmp_path)
+    best = max(history, key=lambda row: row["val_accuracy"])
+    assert summary["epoch"] == best["epoch"] == len(checkpoint.load(tmp_path / "checkpoints" / "best.pt")["trainer"]["history"])
+    assert (summary["val_accuracy"], summary["test_accuracy"]) == (best["val_accuracy"], best["test_accuracy"])
+    assert (summary["checkpoint"], summary["kind"]) == ("checkpoints/result.pt", "best")
+
+
+def test_the_first_of_equals_is_the_best_and_test_numbers_choose_nothing():
+    history = [{"epoch": n, "val_accuracy": v, "test_accuracy": t} for n, v, t in [(1, 0.5, 0.9), (2, 0.7, 0.1), (3, 0.7, 0.8)]]
+    assert best_epoch(history) == 2
+
+
+@pytest.mark.parametrize("overrides", [(), ("data.val_size=100", "trainer.epochs=4")])
+def test_evaluating_a_run_repeats_its_numbers_exactly(small, tmp_path, overrides):
+    summary = run(small(*overrides), tmp_path)
+    for path in (tmp_path, tmp_path / summary["checkpoint"]):
+        result = evaluate_saved(path)
+        keys = [key for key in result if key.endswith(("accuracy", "loss"))]
+        assert {key: result[key] for key in keys} == {key: summary[key] for key in keys}
+        assert "test_accuracy" in keys
+
+
+VARIANTS = [
+    ("ste=tanh", "ste.stochastic=true", "model.dropout=0.5"),
+    ("model=cnn", "model.stages=[[4]]", "data.crop_padding=1", "data.flip=true", "data.cutout=2", "optimizer=sgd"),
+]
+
+
+@pytest.mark.parametrize("overrides", VARIANTS)
+def test_the_same_command_gives_the_same_metrics_whatever_ran_before(small, tmp_path, overrides):
+    config = small(*overrides)
+    run(config, tmp_path / "first")
+    torch.manual_seed(123)
+    torch.use_deterministic_algorithms(False)
+    torch.set_default_dtype(torch.float64)
+    try:
+        run(small("seed=5"), tmp_path / "between")
+        torch.rand(17)
+        torch.set_default_dtype(torch.float64)
+        run(config, tmp_path / "second")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    first, second = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in ("first", "second"))
+    assert first == second
+    assert first != (tmp_path / "between" / "metrics.jsonl").read_bytes()
+
+
+def test_a_run_that_diverges_keeps_what_was_saved(small, tmp_path, monkeypatch):
+    class Poisoned(Trainer):
+        def train_epoch(self):
+            if self.epoch == 1:
+                self.model.output.weight.data.fill_(float("nan"))
+            super().train_epoch()
+
+    monkeypatch.setattr(run_module, "Trainer", Poisoned)
+    with pytest.raises(Diverged, match="epoch 2, step 1"):
+        run(small("trainer.epochs=3"), tmp_path)
+    assert len(checkpoint.load(tmp_path / "checkpoints" / "last.pt")["trainer"]["history"]) == len(rows(tmp_path)) == 1
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_refusals_come_before_any_training(small, tmp_path):
+    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1439: is larger than the training set, 1438 images"):
+        run(small("trainer.batch_size=1439"), tmp_path / "a")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match=r"device=cuda: torch finds no CUDA device here"):
+            run(small("device=cuda"), tmp_path / "b")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*cannot be written to"):
+        run(small(), tmp_path / "file")
+
+
+def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    run(small("data.val_size=100"), tmp_path)
+    text = caplog.text
+    assert text.count("img/s  left") == 2
+    for piece in ("binary MACs", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
+        assert piece in text
+
+
+def test_edges_are_in_the_log_the_rows_and_the_summary_and_evaluation_prunes_them(small, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    rules = (
+        "{layers: linear1, edges: magnitude, density: 0.75, largest: false, what: prune, ramp: [0, 1]}",
+        "{layers: linear2, edges: rows, index: [0, 1], what: freeze}",
+        "{layers: output, what: l1, strength: 0.01}",
+    )
+    summary = run(small(f"edges.rules=[{', '.join(rules)}]"), tmp_path)
+    assert caplog.text.count("chosen edges") == 2  # before training and after
+    assert [(row["name"], row["trained"], row["frozen"], row["pruned"], row["penalised"]) for row in summary["edges"]] == [
+        ("linear1", 256, 0, 768, 0),
+        ("linear2", 224, 32, 0, 0),
+        ("output", 160, 0, 0, 160),
+    ]
+    assert all(row["penalty"] > 0 for row in rows(tmp_path))
+    assert evaluate_saved(tmp_path)["test_accuracy"] == summary["test_accuracy"]
+    state = checkpoint.load(tmp_path / "checkpoints" / "last.pt")
+    state["trainer"]["edges"] = {}
+    checkpoint.save(state, tmp_path / "unpruned.pt")
+    assert evaluate_saved(tmp_path / "unpruned.pt")["test_loss"] != summary["test_loss"]
+
+
+def test_a_run_goes_on_without_the_file_of_its_masks(small, tmp_path):
+    mask = torch.rand(16, 16) < 0.5
+    torch.save(mask, tmp_path / "mask.pt")
+    config = small(f"edges.rules=[{{layers: linear2, edges: file, file: {tmp_path / 'mask.pt'}, what: train}}]")
+    run(config, tmp_path / "run")
+    (tmp_path / "mask.pt").unlink()
+    config.trainer.epochs = 3
+    assert run(config, tmp_path / "run", ["trainer.epochs"])["edges"][0]["trained"] == int(mask.sum())
+
+
+def test_tensorboard_gets_every_number(small, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(small("logger=tensorboard"), tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("accuracy/test")] == [1, 2]
+    assert [e.value for e in events.Scalars("loss/train")] == pytest.approx([row["train_loss"] for row in rows(tmp_path)])
+
+
+def test_tensorboard_that_is_not_installed(small, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"logger=tensorboard: is not installed: pip install 'bnn-train\[tensorboard\]'"):
+        run(small("logger=tensorboard"), tmp_path)

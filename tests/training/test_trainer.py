@@ -1,0 +1,307 @@
+import copy
+import itertools
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bnn_train.binary import products
+from bnn_train.binary.layers import sampling
+from bnn_train.binary.ste import Ste, sign
+from bnn_train.data import datasets
+from bnn_train.data.batches import train_batches
+from bnn_train.errors import ConfigError, Diverged
+from bnn_train.runs.assemble import assemble
+from bnn_train.training.evaluation import evaluate
+from bnn_train.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trainer(small):
+    def function(*overrides, after_step=lambda trainer: None):
+        config = small(*overrides)
+        data = datasets.load(config.data, CPU)
+        return Trainer(config, *assemble(config, data, CPU), data, after_step)
+
+    return function
+
+
+def test_an_epoch_is_the_plain_loop(trainer):
+    """The same numbers as forward, backward and step written out, with BatchNorm, clipping and smoothing."""
+    t = trainer(
+        "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=0.5", "weights.clip=0.1", "optimizer=sgd", "scheduler=constant"
+    )
+    config, twin = t.config, trainer().model
+    twin.load_state_dict(t.model.state_dict())
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    losses, correct = [], 0
+    for x, y in train_batches(t.data.train, config.data, 100, config.seed, 0):
+        logits = twin(x)
+        loss = F.cross_entropy(logits, y, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        optimizer.step()
+        for layer in (twin.linear1, twin.linear2):
+            layer.weight.data.clamp_(-0.1, 0.1)
+        losses.append(loss.item())
+        correct += (logits.argmax(1) == y).sum().item()
+    row = next(iter(t.fit()))
+    for name, tensor in t.model.state_dict().items():
+        torch.testing.assert_close(tensor, twin.state_dict()[name], rtol=1e-5, atol=1e-6)
+    assert row["train_loss"] == pytest.approx(sum(losses) / len(losses))
+    assert row["train_accuracy"] == correct / 1400
+
+
+def test_rows_hold_every_split(trainer):
+    rows = list(trainer("data.val_size=100").fit())
+    assert [row["epoch"] for row in rows] == [1, 2]
+    keys = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"]
+    assert list(rows[0]) == keys
+    assert "val_loss" not in next(iter(trainer().fit()))
+
+
+def test_evaluate_is_mean_loss_and_accuracy_whatever_the_batch(trainer):
+    t = trainer()
+    t.model.eval()
+    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
+    logits = t.model(inputs)
+    accuracy = (logits.argmax(1) == t.data.test.labels).float().mean().item()
+    expected = {"loss": F.cross_entropy(logits, t.data.test.labels).item(), "accuracy": accuracy}
+    for size in (1000, 100, 7):
+        t.config.trainer.eval_batch_size = size
+        assert evaluate(t.model, t.data.test, t.config) == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_changes_nothing(trainer):
+    t = trainer("model.dropout=0.5", "ste.stochastic=true", "weights=stochastic", "eval=ensemble")
+    before, random = {k: v.clone() for k, v in t.model.state_dict().items()}, torch.get_rng_state()
+    evaluate(t.model, t.data.test, t.config)
+    assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_ensemble_is_the_mean_of_the_probabilities_that_drawn_networks_predict(trainer):
+    """Written out for 3 samples and one batch; and a network without noise is an ensemble of equals."""
+    t = trainer("ste=logistic", "weights=stochastic", "eval=ensemble", "eval.samples=3", "seed=5")
+    result = evaluate(t.model, t.data.test, t.config)
+    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
+    t.model.eval()
+    torch.manual_seed(5)
+    with sampling(t.model):
+        mean = sum(t.model(inputs).softmax(1) for _ in range(3)) / 3
+    assert result["ensemble_loss"] == pytest.approx(F.nll_loss(mean.log(), t.data.test.labels).item(), rel=1e-5)
+    assert result["ensemble_accuracy"] == pytest.approx((mean.argmax(1) == t.data.test.labels).float().mean().item())
+    assert result["loss"] == pytest.approx(F.cross_entropy(t.model(inputs), t.data.test.labels).item(), rel=1e-5)
+    assert result["loss"] != result["ensemble_loss"]
+    plain = trainer("eval=ensemble")
+    result = evaluate(plain.model, plain.data.test, plain.config)
+    assert (result["ensemble_loss"], result["ensemble_accuracy"]) == (result["loss"], result["accuracy"])
+
+
+def test_the_kind_of_evaluation_does_not_change_training(trainer):
+    states = []
+    for mode in ("deterministic", "ensemble"):
+        t = trainer("ste=logistic", f"eval={mode}")
+        list(t.fit())
+        states.append(t.model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_uniform_bernoulli_weights_keep_to_the_support_and_the_prior_pulls_them_to_the_fair_coin(trainer):
+    t = trainer("weights=stochastic", "weights.noise=uniform", "weights.scale=0.06")
+    list(t.fit())
+    assert t.model.linear1.weight.abs().max().item() == pytest.approx(0.06)
+    pulled = trainer("weights=stochastic", "weights.noise=uniform", "weights.scale=0.06", "weights.kl=5")
+    list(pulled.fit())
+    assert pulled.model.linear1.weight.abs().mean() < 0.8 * t.model.linear1.weight.abs().mean()
+
+
+def test_bop_keeps_binary_weights_binary_flips_some_and_trains_the_rest(trainer):
+    t = trainer("optimizer=bop")
+    before = {name: p.detach().clone() for name, p in t.model.named_parameters()}
+
+    def check(trainer):
+        assert all((layer.weight.abs() == 1).all() for layer in (t.model.linear1, t.model.linear2))
+
+    t.after_step = check
+    list(t.fit())
+    assert all(not torch.equal(p, before[name]) for name, p in t.model.named_parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["bop", "bayesbinn"])
+def test_optimizers_of_binary_weights_learn_the_digits(compose, optimizer):
+    config = compose(f"optimizer={optimizer}", "model.hidden=[256,256]", "trainer.epochs=10")
+    data = datasets.load(config.data, CPU)
+    t = Trainer(config, *assemble(config, data, CPU), data)
+    assert list(t.fit())[-1]["test_accuracy"] >= 0.95
+
+
+def test_latent_weights_stay_within_weights_clip(trainer):
+    t = trainer("weights.clip=0.05")
+    list(t.fit())
+    assert t.model.linear1.weight.abs().max() <= 0.05
+    assert t.model.output.weight.abs().max() > 0.05
+    free = trainer("weights.clip=null", "optimizer.lr=0.2", "ste=identity")
+    list(free.fit())
+    assert free.model.linear1.weight.abs().max() > 1
+
+
+def test_annealed_estimators_get_the_progress_of_training(trainer):
+    seen = []
+    t = trainer("ste=ede", "trainer.batch_size=700", after_step=lambda trainer: seen.append([s.progress for s in stes]))
+    stes = [module for module in t.model.modules() if isinstance(module, Ste)]
+    list(t.fit())
+    assert len(stes) == 3  # one before a layer, and two for weights
+    assert seen == [[0.0] * 3, [0.25] * 3, [0.5] * 3, [0.75] * 3]
+
+
+def test_the_learning_rate_follows_the_schedule(trainer):
+    rates = []
+    t = trainer(
+        "scheduler=linear", "trainer.batch_size=700", after_step=lambda trainer: rates.append(t.optimizer.param_groups[0]["lr"])
+    )
+    rows = list(t.fit())
+    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+    assert [row["lr"] for row in rows] == pytest.approx([0.01, 0.005])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(trainer, bad):
+    def poison(trainer):
+        if (t.epoch, t.step) == (1, 4):
+            t.model.output.bias.data[3] = bad
+
+    t = trainer(after_step=poison)
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) in epoch 2, step 5; lower optimizer\.lr=0\.01"):
+        list(t.fit())
+    assert len(t.history) == 1
+
+
+def test_a_nan_that_a_sign_hides_is_found(trainer):
+    """sign(NaN) is +1, so the loss stays finite: the check of parameters must see it."""
+    assert sign(torch.tensor(float("nan"))).isfinite()
+    t = trainer("weights.clip=null")
+    fit = t.fit()
+    next(fit)
+    t.model.linear2.weight.data[0, 0] = float("nan")
+    with pytest.raises(Diverged, match=r"linear2\.weight holds NaN or infinity"):
+        next(fit)
+
+
+@pytest.mark.parametrize("stop", [1, 9, 14, 20])
+def test_state_dict_continues_bit_for_bit(trainer, stop):
+    """Stopped after any step, in the middle of an epoch or at its end, and loaded into a new trainer."""
+
+    class Stop(Exception):
+        pass
+
+    overrides = ("ste=ede", "ste.stochastic=true", "model.dropout=0.3", "data.crop_padding=1", "data.flip=true")
+    whole = trainer(*overrides)
+    list(whole.fit())
+
+    count = itertools.count(1)
+
+    def maybe_stop(trainer):
+        if next(count) == stop:
+            raise Stop
+
+    first = trainer(*overrides, after_step=maybe_stop)
+    with pytest.raises(Stop):
+        list(first.fit())
+    state, random = first.state_dict(), torch.get_rng_state()
+    second = trainer(*overrides)
+    second.load_state_dict(state)
+    torch.set_rng_state(random)
+    list(second.fit())
+    assert second.history == whole.history
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("overrides", [(), ("model=cnn", "model.stages=[[4,4]]", "model.hidden=[8]", "trainer.epochs=1")])
+def test_int8_products_are_a_matter_of_speed_alone(trainer, overrides, monkeypatch):
+    """An epoch in which forward products are those of floats gives the same network."""
+    quick, plain = trainer(*overrides), trainer(*overrides)
+    rows = [list(quick.fit())]
+    monkeypatch.setattr(products, "int8_is_fast", lambda device_type: False)
+    rows.append(list(plain.fit()))
+    assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
+    for name, tensor in quick.model.state_dict().items():
+        torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_of_fast_is_close_to_one_of_float32(trainer):
+    steps = [trainer(f"trainer.precision={p}", "trainer.batch_size=1400", "optimizer=sgd") for p in ("float32", "fast")]
+    start = {name: tensor.clone() for name, tensor in steps[0].model.state_dict().items()}
+    for t in steps:
+        t.train_epoch()
+    assert steps[1].model.linear2.fast
+    assert not steps[0].model.linear2.fast
+    for name, tensor in steps[0].model.named_parameters():
+        moved, moved_fast = tensor - start[name], dict(steps[1].model.named_parameters())[name] - start[name]
+        assert (moved - moved_fast).norm() < 1e-3 * moved.norm()
+
+
+def test_the_networks_do_not_depend_on_how_they_are_evaluated(trainer):
+    one, other = trainer(), trainer("trainer.eval_batch_size=17", "data.val_size=0", "eval=ensemble")
+    rows = list(one.fit()), list(other.fit())
+    assert all(torch.equal(a, b) for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True))
+    assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.parametrize("precision", ["float32", "fast"])
+@pytest.mark.parametrize("ste", ["clipped", "reinmax"])
+@pytest.mark.filterwarnings("ignore")  # torch.compile's own
+def test_compiled_training_is_the_same_training(trainer, precision, ste):
+    options = (f"trainer.precision={precision}", f"ste={ste}", "optimizer=sgd", "trainer.batch_size=700", "model.dropout=0.1")
+    torch._dynamo.reset()
+    compiled, plain = trainer("trainer.compile=true", *options), trainer(*options)
+    rows = list(compiled.fit())
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert compiled.state_dict()["model"].keys() == plain.state_dict()["model"].keys()
+    plain.load_state_dict(compiled.state_dict())
+    assert evaluate(plain.model, plain.data.test, plain.config)["loss"] == rows[-1]["test_loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile takes a C++ compiler")
+@pytest.mark.filterwarnings("ignore")
+def test_without_draws_a_compiled_step_gives_the_same_numbers(trainer):
+    torch._dynamo.reset()
+    options = ("optimizer=sgd", "trainer.batch_size=1400")
+    compiled, plain = trainer("trainer.compile=true", *options), trainer(*options)
+    for t in (compiled, plain):
+        t.train_epoch()
+    for name, tensor in compiled.model.state_dict().items():
+        torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("ste", ["ede", "reste"])
+def test_what_changes_with_every_step_is_not_compiled(trainer, ste):
+    with pytest.raises(ConfigError, match=f"trainer.compile=true: ste={ste} changes with every step"):
+        trainer("trainer.compile=true", f"ste={ste}")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "bop", "bayesbinn"])
+def test_a_state_saved_in_another_memory_layout_continues_the_same(trainer, optimizer):
+    """Fused steps read raw memory: moments must lie in it as their weights do."""
+    options = ("model=cnn", "model.stages=[[4,4]]", "model.hidden=[8]", f"optimizer={optimizer}", "trainer.batch_size=700")
+    one, other = trainer(*options), trainer(*options)
+    one.train_epoch()
+    state = copy.deepcopy(one.state_dict())
+    for part in state["optimizer"].get("parts", [state["optimizer"]]):
+        for values in part["state"].values():
+            values.update({key: value.contiguous() for key, value in values.items() if isinstance(value, torch.Tensor)})
+    other.load_state_dict(state)
+    for t in (one, other):
+        t.history, t.step = [{}], 0
+        t.train_epoch()
+    for name, tensor in one.model.state_dict().items():
+        assert torch.equal(tensor, other.model.state_dict()[name]), name
