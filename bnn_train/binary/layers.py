@@ -1,7 +1,8 @@
 """Layers that binarize their input and their weight, and multiply. `weight` is the latent weight: state_dict keys are torch's.
 
-Input and weight are binarized inside the layer, so that it knows its factors to be -1 and +1 and can multiply them as bytes. A layer
-works in any nn.Module, alone with its defaults: BinaryLinear(784, 512). Its training loop calls `constrain` after each step.
+Input and weight are binarized inside the layer, so that it knows its factors to be -1 and +1 and can multiply them as bytes. A
+layer works in any nn.Module, alone with its defaults: BinaryLinear(784, 512). Its training loop calls `constrain` after each
+step.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +24,8 @@ CLIPPED = "clipped"  # the estimator of a layer that is given none
 class BinaryLayer(nn.Module):
     """What the binary layers share: y = scale * (e(x) times b(W)) + bias, e an estimator, b a weight binarizer."""
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
+    bias: Tensor | None
     binarizer: Binarizer
     estimator: nn.Module | None  # None: x is multiplied as it is
     connected: Tensor | None  # 1 or 0 for each edge, where edges are pruned
@@ -121,7 +122,7 @@ def _per_output(values: Tensor, y: Tensor) -> Tensor:
     return values if y.ndim == 2 else values.view(-1, 1, 1)
 
 
-class BinaryLinear(BinaryLayer, nn.Linear):
+class BinaryLinear(BinaryLayer, nn.Linear):  # type: ignore[misc]  # torch types a bias that may be None as a Tensor
     """y = e(x) b(W)^T. x: (..., in_features) -> (..., out_features).
 
     binarizer: of the weight; by default its sign, clipped to [-1, 1]. estimator: of the input, a module or a name of binary/ste.py;
@@ -146,11 +147,11 @@ class BinaryLinear(BinaryLayer, nn.Linear):
         return y if x.ndim == 2 else y.view(*x.shape[:-1], -1)
 
 
-class BinaryConv2d(BinaryLayer, nn.Conv2d):
+class BinaryConv2d(BinaryLayer, nn.Conv2d):  # type: ignore[misc]
     """Convolution of e(x) with b(W). x: (N, in_channels, H, W) or (in_channels, H, W).
 
-    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep products binary. Other
-    arguments as in BinaryLinear and in torch.nn.Conv2d, with `padding` in pixels.
+    `pad_value`, 0, 1 or -1, surrounds the input. With 0 a binary input is ternary at the borders; 1 and -1 keep products
+    binary. Other arguments as in BinaryLinear and in torch.nn.Conv2d, with `padding` in pixels.
     """
 
     def __init__(
@@ -191,7 +192,8 @@ def _pair(pixels: tuple[int, ...]) -> tuple[int, int]:
 class _BinaryProduct(torch.autograd.Function):
     """The product of two binarized tensors, times a scale, and the way of the gradient back through both estimators.
 
-    What is kept for it are the signs, a byte each, the sums where a scale needs them, and the real tensors, which others keep anyway.
+    What is kept for it are the signs, a byte each, the sums where a scale needs them, and the real tensors, which others keep
+    anyway.
     """
 
     @staticmethod

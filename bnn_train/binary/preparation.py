@@ -1,8 +1,8 @@
 """What is done to each output's latent weights before their sign, and the factor by which its sum is multiplied afterwards.
 
-Pure functions of a latent or prepared weight, (outputs, inputs) or (output channels, input channels, height, width), and a mask of its
-shape, 1 where an edge is connected and 0 where it is pruned, or None where all are connected. Pruned edges count in no mean, deviation,
-quantile or factor. A filter that is constant, zero or fully pruned gives finite values and gradients.
+Pure functions of a latent or prepared weight, (outputs, inputs) or (output channels, input channels, height, width), and a mask
+of its shape, 1 where an edge is connected and 0 where it is pruned, or None where all are connected. Pruned edges count in no
+mean, deviation, quantile or factor. A filter that is constant, zero or fully pruned gives finite values and gradients.
 """
 
 import math

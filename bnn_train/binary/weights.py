@@ -1,12 +1,13 @@
 """Weight binarizers: from a layer's latent weight to what the layer multiplies with.
 
-A binarizer puts three steps together: `prepared` = prepare(latent, mask), differentiable; its sign with an estimator, which sees the
-prepared weight alone; and scale(prepared, mask), one factor for each output, by which the whole-number product is multiplied. The
-first and the last are functions of binary/preparation.py, chosen by name. It is a module without parameters.
+A binarizer puts three steps together: `prepared` = prepare(latent, mask), differentiable; its sign with an estimator, which
+sees the prepared weight alone; and scale(prepared, mask), one factor for each output, by which the whole-number product is
+multiplied. The first and the last are functions of binary/preparation.py, chosen by name. It is a module without parameters.
 """
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -183,7 +184,7 @@ def sign(activations: SteConfig, *, ste: str | None, **options: float | str | No
     elif activations.name == "none":
         estimator = Ste("identity")
     else:
-        estimator = Ste(activations.name, **{name: value for name, value in activations.params.items() if name != "hard"})
+        estimator = Ste(activations.name, False, **{key: value for key, value in activations.params.items() if key != "hard"})
     return Sign(estimator, **options)  # type: ignore[arg-type]
 
 
@@ -193,7 +194,7 @@ def _alone(kind: type[Binarizer], activations: SteConfig, **options: float | str
 
 
 # From the activations' estimator and the option's keys, as keywords, to a binarizer.
-BINARIZERS = {
+BINARIZERS: dict[str, Callable[..., Binarizer]] = {
     "sign": sign,
     "stochastic": functools.partial(_alone, Stochastic),
     "bayesbinn": functools.partial(_alone, BayesBinn),

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def command(function: Callable[[], object], schema: type = Config) -> None:
-    """Runs a whole command: what a user did, or asked for, ends in at most one line and its exit code; a defect in its traceback."""
+    """Runs a whole command: what a user did or asked for ends in at most a line and its exit code, a defect in its traceback."""
     try:
         function()
     except (Exception, Interrupted, KeyboardInterrupt) as error:

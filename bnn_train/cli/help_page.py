@@ -56,7 +56,7 @@ Hydra's own flags:   bnn-train --hydra-help
 
 
 def page(name: str, arguments: list[str]) -> str:
-    """Of `bnn-train` (name train) or `bnn-lab` (lab) with these arguments. Raises Hydra's errors for choices that do not compose."""
+    """Of `bnn-train` (name train) or `bnn-lab` (lab) with these arguments. Raises Hydra's errors where choices do not compose."""
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     folders = [compose.CONFIGS, *_own_folders(arguments)]
     if overrides:
@@ -100,7 +100,7 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
 def _keys(composed: DictConfig) -> list[str]:
     """Two lines for each key: key=value with type, range and unit; meaning."""
     lines = []
-    for key, node in composed.items_ex(resolve=False):
+    for key, node in ((str(key), node) for key, node in composed.items_ex(resolve=False)):
         kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
         if isinstance(kind, type) and issubclass(kind, Group):
             option = node.get("name") or node.get("mode")

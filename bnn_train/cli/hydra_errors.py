@@ -74,9 +74,9 @@ def refuse_unknown(composed: DictConfig, schema: type = Config) -> None:
     """Raises ConfigError for a key that +key=value has added: it would be ignored."""
     for key, node, kind in _typed_nodes(composed):
         names = {each.name for each in fields(kind)}
-        for name in node:
+        for name in map(str, node):
             if name not in names:
-                full = f"{key}.{name}" if key else str(name)
+                full = f"{key}.{name}" if key else name
                 raise ConfigError(full, OmegaConf.to_container(node)[name], f"there is no such key{_meant(full, schema)}")  # type: ignore[index,call-overload]
 
 
@@ -84,9 +84,9 @@ def _typed_nodes(node: DictConfig, key: str = "") -> Iterator[tuple[str, DictCon
     kind = OmegaConf.get_type(node)
     if isinstance(kind, type) and is_dataclass(kind):
         yield key, node, kind
-    for name, child in node.items_ex(resolve=False):
+    for name, child in ((str(name), child) for name, child in node.items_ex(resolve=False)):
         if isinstance(child, DictConfig) and not OmegaConf.is_missing(node, name):
-            yield from _typed_nodes(child, f"{key}.{name}" if key else str(name))
+            yield from _typed_nodes(child, f"{key}.{name}" if key else name)
 
 
 def known_keys(schema: type) -> list[str]:

@@ -17,7 +17,7 @@ Allowed = str | tuple[Any, ...]  # an interval, as in "[0, 1)" or "(0, inf)", or
 
 
 def key(default: Any = MISSING, meaning: str = "", allowed: Allowed = "", unit: str = "") -> Any:
-    """A field of a typed configuration. `allowed` holds for the value, or for every number of a list; null is always let through."""
+    """A field of a typed configuration. `allowed` is for the value, or for every number of a list; a null passes."""
     metadata = {"meaning": meaning, "allowed": allowed, "unit": unit}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)

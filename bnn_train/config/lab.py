@@ -25,8 +25,8 @@ class ProtocolConfig(Group):
     noise: str = key(MISSING, "of the network", ("uniform", "triangular", "logistic", "normal"))
     scale: float = key(1.0, "of that noise, and of noise-derived estimators that name no scale of their own", "(0, inf)")
     own_noise: bool = key(False, "an estimator is measured in the network with the noise that it follows from")
-    # {name: ...}: an estimator with its options as in configs/ste, or a name of lab/estimators.py. Each becomes a SteConfig below; not
-    # typed as one, since which keys it has depends on its name.
+    # {name: ...}: an estimator with its options as in configs/ste, or a name of lab/estimators.py. Each becomes a SteConfig
+    # below; not typed as one, since which keys it has depends on its name.
     train_with: Any = key(MISSING, "moons: the estimator that trains")
     lr: float = key(0.01, "of the training, by Adam, all data at once, one sample each", "(0, inf)")
     epochs: list[int] = key(MISSING, "when to measure, rising", "[0, inf)")

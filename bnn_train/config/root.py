@@ -103,7 +103,9 @@ def typed(tree: Mapping[str, Any]) -> Config:
         if group in OPTIONS:
             node[group] = OmegaConf.structured(_kind(group, values.get(KEY_OF_NAME.get(group, "name"))))
         if isinstance(values, dict) and group in node:
-            takes = {each.name for each in fields(OmegaConf.get_type(node[group]))}
+            kind = OmegaConf.get_type(node[group])
+            assert kind is not None
+            takes = {each.name for each in fields(kind)}
             for name in values:
                 if name not in takes and values[name] is not None:
                     raise ConfigError(f"{group}.{name}", values[name], "is a key of another version of bnn-train")

@@ -35,7 +35,7 @@ REGISTRY: dict[str, Reader] = {
 
 
 def peek(config: DataConfig) -> Peeked | None:
-    """The images' shape and the number of classes without decoding them, where they can be told. Raises ConfigError as `load` does."""
+    """The images' shape and the number of classes, where they can be told without decoding. Raises ConfigError as `load` does."""
     check_choice("data.name", config.name, REGISTRY)
     peeked = REGISTRY[config.name].peek(config)
     if peeked is not None:
@@ -44,7 +44,7 @@ def peek(config: DataConfig) -> Peeked | None:
 
 
 def load(config: DataConfig, device: torch.device) -> Data:
-    """Reads, checks, splits, limits and moves to the device what `config` names. Raises ConfigError with the file or key at fault."""
+    """Reads, checks, splits, limits and moves to the device what `config` names. Raises ConfigError with what is at fault."""
     check_choice("data.name", config.name, REGISTRY)
     arrays = REGISTRY[config.name].read(config)
     channels, height, width = arrays.train.images.shape[1:]

@@ -76,7 +76,7 @@ def split_off(split: Split, indices: Tensor) -> tuple[Split, Split]:
 
 
 def limited(split: Split, count: int | None) -> Split:
-    """The first `count` images of a shuffle that is the same in every run, in their old order; all where count is None or larger."""
+    """The first `count` images of a shuffle that is the same in every run, in their order; all where count is None or larger."""
     if count is None or count >= len(split):
         return split
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(SPLIT_SEED))[:count].sort().values

@@ -30,7 +30,8 @@ def layer_rows(model: nn.Module, image: Tensor) -> list[LayerRow]:
     """A row for each module of `model` with parameters of its own, in the order of the forward pass.
 
     A module that is called twice has one row, with the MACs of both calls; one that is not called (its parameters may be used
-    elsewhere) has a row without MACs at the end. A tensor that two modules share counts in the first. image: (1, C, H, W), normalised.
+    elsewhere) has a row without MACs at the end. A tensor that two modules share counts in the first. image: (1, C, H, W),
+    normalised.
     """
     names = {module: name for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))}
     rows: dict[nn.Module, LayerRow] = {}

@@ -1,11 +1,12 @@
 """Checkpoints: one file of plain types and tensors, written so that a crash at any instant leaves a whole file.
 
-A run goes on from two: last.pt and, from one save earlier, previous.pt. Both names always point at whole files: a new one is written
-beside them, fsynced and renamed over last.pt, after previous.pt has become a second name of the old one. result.pt is what a run
-gave: a network alone, from which nothing is continued.
+A run goes on from two: last.pt and, from one save earlier, previous.pt. Both names always point at whole files: a new one is
+written beside them, fsynced and renamed over last.pt, after previous.pt has become a second name of the old one. result.pt is
+what a run gave: a network alone, from which nothing is continued.
 """
 
 import itertools
+import json
 import random
 import time
 from collections.abc import Callable
@@ -53,10 +54,17 @@ def find(path: Path, key: str) -> Path:
     """The file of the network that a run directory gave, or has reached; or the checkpoint that `path` itself is."""
     if not path.is_dir():
         return path
-    for name in (RESULT, "last.pt", "previous.pt"):
+    for name in (RESULT, *_result_of_format_1(path), "last.pt", "previous.pt"):
         if (path / "checkpoints" / name).is_file():
             return path / "checkpoints" / name
     raise ConfigError(key, path, f"holds no checkpoints/{RESULT} or last.pt; give a run directory or a checkpoint")
+
+
+def _result_of_format_1(run_dir: Path) -> list[str]:
+    """The checkpoint that a run without result.pt names in its summary."""
+    file = run_dir / "summary.json"
+    named = json.loads(file.read_text(encoding="utf-8")).get("checkpoint", "") if file.exists() else ""
+    return [Path(named).name] if named else []
 
 
 def latest(folder: Path) -> dict[str, Any] | None:

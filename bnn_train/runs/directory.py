@@ -48,7 +48,7 @@ def write_summary(summary: dict[str, Any], run_dir: Path) -> None:
 
 
 def mark_continued(run_dir: Path) -> None:
-    """Says in a summary that the run goes on: until its next end, the figures are those of the network in result.pt, not of the run."""
+    """Says in a summary that the run goes on: until its next end the figures are those of result.pt, not of the run."""
     summary = read_summary(run_dir)
     if summary is not None and summary.get("status", "finished") == "finished":
         write_summary({**summary, "status": "continued"}, run_dir)

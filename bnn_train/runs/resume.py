@@ -29,8 +29,8 @@ def settle(state: Mapping[str, Any], asked: Config, named: Collection[str] | Non
     """The configuration to continue with: the stored one, with what `asked` changes of it by right.
 
     named: the keys or groups that the user typed ("ste", "optimizer.lr"; "experiment" stands for all), None for all. Of these, the
-    FREE ones (config/root.py) are taken over, the device's kind being checked apart; a later end (EXTENDS) continues the run; and any
-    other that differs raises ConfigError.
+    FREE ones (config/root.py) are taken over, the device's kind being checked apart; a later end (EXTENDS) continues the run;
+    and any other that differs raises ConfigError.
     """
     stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
     whole = named is None or "experiment" in named
@@ -80,8 +80,8 @@ def check_same(state: dict[str, Any], config: Config, data: Data, device_kind: s
             raise ConfigError("data.root", config.data.root, remedy)
 
 
-def weights_to_start_with(path: Path, model: nn.Module) -> "dict[str, Any]":
-    """{"model": tensors, "kind": weights.name} of a checkpoint or run directory, for a new run. Raises ConfigError where they do not fit."""
+def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
+    """{"model": tensors, "kind": weights.name} of a saved network, for a new run. Raises ConfigError where it does not fit."""
     state = checkpoint.load(checkpoint.find(path, "init_from"), "init_from")
     saved: dict[str, Tensor] = network_state(state)["model"]
     own = model.state_dict()
@@ -95,7 +95,7 @@ def weights_to_start_with(path: Path, model: nn.Module) -> "dict[str, Any]":
 
 
 def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
-    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural, binary) is made this kind's."""
+    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's."""
     model.load_state_dict(weights["model"])
     if weights["kind"] != kind:
         for layer in model.modules():
@@ -105,4 +105,5 @@ def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """{"model": tensors, "edges": masks} of a checkpoint to go on from, or of a result."""
-    return state["trainer"] if "trainer" in state else state
+    found: Mapping[str, Any] = state.get("trainer", state)
+    return found

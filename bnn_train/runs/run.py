@@ -30,9 +30,9 @@ State = dict[str, Any]  # of a checkpoint
 def run(config: Config, run_dir: Path, named: Collection[str] | None = None) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
-    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `named` are the keys in which `config` was meant
-    to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary is empty. Raises ConfigError before
-    any training, Diverged and Interrupted during it; checkpoints already written stay.
+    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `named` are the keys in which `config`
+    was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary is empty. Raises
+    ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
     """
     if config.dry_run:
         return _dry_run(config, run_dir, named)

@@ -56,13 +56,13 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], run_dir: Path) 
         best = checkpoint.load(run_dir / "checkpoints" / "best.pt")["trainer"]
         trainer.model.load_state_dict(best["model"])
         trainer.edges.load_state_dict(best["edges"])
-    which = {"kind": kind, **reached(chosen)}
+    which: dict[str, Any] = {"kind": kind, **reached(chosen)}
     summary = _summary(trainer, chosen, which, layers, run_dir)
     scores = class_scores(trainer.model, data.test, config).numpy()
     labels = data.test.labels.cpu().numpy()
 
     def predictions(file: BinaryIO) -> None:
-        np.savez_compressed(file, scores=scores, labels=labels, classes=np.array(data.classes), **which)
+        np.savez_compressed(file, allow_pickle=False, scores=scores, labels=labels, classes=np.array(data.classes), **which)
 
     files.write(run_dir / "predictions.npz", predictions)
     checkpoint.save(

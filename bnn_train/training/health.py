@@ -18,8 +18,8 @@ def check_losses(losses: Tensor, epoch: int, lr: float) -> None:
 def check_finite(model: nn.Module, epoch: int, step: int) -> None:
     """Raises Diverged where a parameter or buffer is NaN or infinite, in that epoch (from 1) after that step.
 
-    A sign hides a NaN in its input, so the loss alone does not tell. But every latent weight is a parameter, and every pre-activation
-    leaves its mean and variance in a BatchNorm's buffers.
+    A sign hides a NaN in its input, so the loss alone does not tell. But every latent weight is a parameter, and every
+    pre-activation leaves its mean and variance in a BatchNorm's buffers.
     """
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():

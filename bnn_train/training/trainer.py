@@ -29,8 +29,8 @@ class Trainer:
     """Trains `model` on `data` as `config` says.
 
     What changes during training is in the model, the optimizer, the masks of the edges, torch's random generators and the few
-    attributes of `state_dict`; batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called with the
-    trainer after every step, with all of that consistent: whoever owns the run may save there, or raise to stop.
+    attributes of `state_dict`; batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called
+    with the trainer after every step, with all of that consistent: whoever owns the run may save there, or raise to stop.
     """
 
     def __init__(

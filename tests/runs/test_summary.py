@@ -1,0 +1,199 @@
+"""One network, one set of figures: summary, evaluation, predictions and report of a run agree, whatever happened to it."""
+
+import csv
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bnn_train.errors import ConfigError, Interrupted
+from bnn_train.report import sweep
+from bnn_train.runs import checkpoint, interrupt
+from bnn_train.runs.run import run
+from bnn_train.runs.saved import evaluate_saved, load
+from bnn_train.runs.summary import best_epoch
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def check_one_network(folder):
+    """The figures of summary.json are those of result.pt, of predictions.npz and of the table of runs."""
+    summary = json.loads((folder / "summary.json").read_text())
+    state = checkpoint.load(folder / "checkpoints" / "result.pt")
+    with np.load(folder / "predictions.npz") as predictions:
+        which = {key: predictions[key].item() for key in ("kind", "epoch", "step")}
+        accuracy = (predictions["scores"].argmax(axis=1) == predictions["labels"]).mean()
+        log_p = torch.log_softmax(torch.from_numpy(predictions["scores"]), dim=1)
+        loss = torch.nn.functional.nll_loss(log_p, torch.from_numpy(predictions["labels"])).item()
+    assert which == state["result"] == {key: summary[key] for key in which}
+    assert accuracy == pytest.approx(summary["test_accuracy"])
+    assert loss == pytest.approx(summary["test_loss"], rel=1e-5)
+    found = evaluate_saved(folder)
+    assert (found["kind"], found["epoch"], found["step"]) == (summary["kind"], summary["epoch"], summary["step"])
+    assert {key: found[key] for key in found if key.endswith(("accuracy", "loss"))} == {
+        key: value for key, value in summary.items() if key.endswith(("accuracy", "loss")) and not key.startswith("train")
+    }
+    model = load(folder).model
+    for row in summary.get("edges", []):
+        layer = model.get_submodule(row["name"])
+        gone = (layer.connected == 0).sum() if getattr(layer, "connected", None) is not None else (layer.weight == 0).sum()
+        assert gone == row["pruned"]
+    return summary
+
+
+def stop_after(monkeypatch, steps):
+    """SIGTERM after so many steps."""
+    left = [steps]
+
+    def check():
+        left[0] -= 1
+        if left[0] == 0:
+            raise Interrupted(15)
+
+    class Deferred:
+        def __enter__(self):
+            return check
+
+        def __exit__(self, *args):
+            return False
+
+    monkeypatch.setattr(interrupt, "deferred", Deferred)
+
+
+def test_a_finished_run_and_a_selected_one(small, tmp_path):
+    run(small(), tmp_path / "last")
+    assert check_one_network(tmp_path / "last")["kind"] == "last"
+    run(small("data.val_size=100", "trainer.epochs=6", "optimizer.lr=0.1", "eval=ensemble", "ste=tanh"), tmp_path / "best")
+    assert check_one_network(tmp_path / "best")["kind"] == "best"
+
+
+def test_stopped_within_an_epoch_then_ended_before_it(small, tmp_path, monkeypatch):
+    """No epoch's network is there any more: the result is that of the steps that were done, and says so."""
+    stop_after(monkeypatch, 14 + 5 + 1)  # a check a step, and one at the epoch's end
+    with pytest.raises(Interrupted):
+        run(small("trainer.epochs=9"), tmp_path)
+    monkeypatch.undo()
+    found = evaluate_saved(tmp_path)
+    assert (found["kind"], found["epoch"], found["step"]) == ("reached", 1, 5)
+    run(small("trainer.epochs=1"), tmp_path, named={"trainer.epochs"})
+    summary = check_one_network(tmp_path)
+    assert (summary["epoch"], summary["step"]) == (1, 5)
+    assert summary["chosen"] == "epoch 2, after 5 of its 14 steps, the last"
+    assert found["test_accuracy"] == summary["test_accuracy"]
+
+
+def test_extended_then_stopped(small, tmp_path, monkeypatch):
+    """summary.json stays that of result.pt, and the run is not called finished until it is."""
+    folder = tmp_path / "job"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text("- seed=0\n")
+    first = run(small(), folder)
+    assert sweep.read_jobs(tmp_path)[0].status == "finished"
+    stop_after(monkeypatch, 20)
+    with pytest.raises(Interrupted):
+        run(small("trainer.epochs=5"), folder, named={"trainer.epochs"})
+    monkeypatch.undo()
+    assert check_one_network(folder) == {**first, "status": "continued"}
+    assert sweep.read_jobs(tmp_path)[0].status == "unfinished"
+    summary = run(small("trainer.epochs=5"), folder, named={"trainer.epochs"})
+    assert (summary["status"], summary["epoch"]) == ("finished", 5)
+    check_one_network(folder)
+    assert sweep.read_jobs(tmp_path)[0].status == "finished"
+
+
+def test_a_crash_between_the_result_and_its_summary(small, tmp_path):
+    whole = run(small("data.val_size=100"), tmp_path)
+    for lost in ("summary.json", "predictions.npz", "checkpoints/result.pt"):
+        (tmp_path / "summary.json").unlink(missing_ok=True)
+        (tmp_path / lost).unlink(missing_ok=True)
+        again = run(small("data.val_size=100"), tmp_path)
+        assert {key: again[key] for key in again if key != "seconds"} == {key: whole[key] for key in whole if key != "seconds"}
+        check_one_network(tmp_path)
+
+
+def test_selection_waits_for_the_ramp(small, tmp_path):
+    """The most accurate epoch is one before pruning; the network that was asked for has all of it."""
+    ramp = "{layers: 'linear*', edges: magnitude, largest: false, density: 0.95, what: prune, ramp: [1, 4]}"
+    overrides = (f"edges.rules=[{ramp}]", "data.val_size=180", "trainer.epochs=7", "optimizer.lr=0.001")
+    summary = run(small(*overrides), tmp_path)
+    assert check_one_network(tmp_path)["epoch"] > 4
+    assert [row["pruned"] / row["edges"] for row in summary["edges"]] == pytest.approx([0.95, 0.95], abs=0.01)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert best_epoch(rows) <= 4  # without the wait it would be one of these
+
+
+def test_a_copied_directory_is_the_same_run(small, tmp_path):
+    run(small("data.val_size=100"), tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert check_one_network(tmp_path / "there") == check_one_network(tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [("result", []), ("last", ["best.pt", "last.pt"]), ("all", ["best.pt", "last.pt", "previous.pt"])]
+)
+def test_what_stays_after_the_end(small, tmp_path, keep, left):
+    config = small("data.val_size=100", f"trainer.keep={keep}")
+    summary = run(config, tmp_path)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == [*left, "result.pt"]
+    check_one_network(tmp_path)
+    assert run(config, tmp_path) == summary
+    longer = small("data.val_size=100", "trainer.epochs=3", f"trainer.keep={keep}")
+    if left:
+        run(longer, tmp_path, named={"trainer.epochs"})
+        check_one_network(tmp_path)
+    else:
+        with pytest.raises(ConfigError, match=r"holds a result alone \(trainer\.keep=result\), so the run cannot go on"):
+            run(longer, tmp_path, named={"trainer.epochs"})
+        run(small(f"init_from={tmp_path}"), tmp_path / "new")
+    with pytest.raises(ConfigError, match="is a result, from which nothing is continued"):
+        run(small(f"resume={tmp_path / 'checkpoints' / 'result.pt'}"), tmp_path)
+
+
+def test_the_result_can_be_read_as_plain_tables(small, tmp_path):
+    run(small("data.train_limit=200", "data.test_limit=50"), tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["limits"] == {"train": 200, "test": 50}
+    assert summary["images"] == {"train": 200, "val": 0, "test": 50}
+    layers = json.loads((tmp_path / "network.json").read_text())
+    assert [layer["name"] for layer in layers] == ["linear1", "norm_linear1", "linear2", "norm_linear2", "output"]
+    assert sum(layer["parameters"] for layer in layers) == summary["network"]["parameters"]
+    with np.load(tmp_path / "predictions.npz") as predictions:
+        assert predictions["scores"].shape == (50, 10)
+        assert predictions["classes"].tolist() == [str(digit) for digit in range(10)]
+
+
+@pytest.mark.parametrize("network", ["last.pt", "best.pt"])
+def test_a_run_of_the_version_before_is_evaluated_and_continued(small, tmp_path, network):
+    """A small run that it left: its figures are repeated (within what another processor rounds differently)."""
+    folder = tmp_path / "old"
+    shutil.copytree(FIXTURES / "format1", folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    found = evaluate_saved(folder if network == "best.pt" else folder / "checkpoints" / network)
+    assert found["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-4)
+    assert run(small("trainer.epochs=2"), folder, named=()) == summary
+    config = small("trainer.epochs=3", "model.hidden=[8,8]")
+    continued = run(config, folder, named={"trainer.epochs"})
+    assert continued["epochs"] == 3
+    check_one_network(folder)
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
+    torch.save({"format": 99}, tmp_path / "x.pt")
+    with pytest.raises(ConfigError, match=r"has format 99, but this version reads \(1, 2\): use a newer bnn-train"):
+        checkpoint.load(tmp_path / "x.pt")
+
+
+def test_the_table_of_a_sweep_has_the_same_figures(small, tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"seed={seed}" / ".hydra").mkdir(parents=True)
+        (tmp_path / f"seed={seed}" / ".hydra" / "overrides.yaml").write_text(f"- seed={seed}\n")
+        run(small(f"seed={seed}"), tmp_path / f"seed={seed}")
+    sweep.write_csv(sweep.read_jobs(tmp_path), tmp_path / "sweep.csv")
+    with open(tmp_path / "sweep.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            assert float(row["test_accuracy"]) == evaluate_saved(tmp_path / row["job"])["test_accuracy"]

@@ -1,0 +1,68 @@
+"""The storeys of the house: a module imports only what stands below its own, and inside its own folder."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "bnn_train"
+# From the bottom to the top; what shares a storey does not import each other.
+STOREYS = (
+    {"errors", "startup"},
+    {"files", "device"},
+    {"config", "report"},
+    {"binary", "data"},
+    {"models", "edges", "optim"},
+    {"training"},
+    {"runs"},
+    {"lab"},
+    {"cli"},
+    {"__main__"},
+)
+LEVEL = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
+NO_TORCH = ("errors", "startup", "files", "config", "cli", "report")  # at import: they load before it is known to be needed
+
+
+def room_of(path):
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path):
+    """(module, whether it is imported when the file is, line) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    at_once = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            for name in node.names:
+                yield f"{node.module}.{name.name}", id(node) in at_once, node.lineno
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, id(node) in at_once, node.lineno
+
+
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def test_every_room_stands_on_a_storey():
+    assert {room_of(path) for path in FILES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    room = room_of(path)
+    for module, _, line in imports(path):
+        parts = module.split(".")
+        if parts[0] == "bnn_train" and parts[1] != room:
+            assert LEVEL[parts[1]] < LEVEL[room], f"{path}:{line}: {room} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if room_of(path) in NO_TORCH], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_what_is_loaded_before_the_configuration_is_checked_loads_no_torch(path):
+    for module, at_once, line in imports(path):
+        heavy = module.split(".")[0] in ("torch", "torchvision", "numpy", "matplotlib") and path.name != "lab.py"
+        inside = module.split(".")[0] == "bnn_train" and module.split(".")[1] not in NO_TORCH
+        assert not (at_once and (heavy or inside)), f"{path}:{line}: {module}"
