@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.data.splits import Split, held_out, split_off
+from bnn_train.data.splits import Split, held_out, limited, split_off
 from bnn_train.errors import ConfigError
 
 
@@ -38,3 +38,15 @@ def test_split_off_parts_without_loss():
 def test_more_than_there_is(size):
     with pytest.raises(ConfigError, match=f"data.val_size={size}: must be smaller than the 4 training images"):
         held_out("data.val_size", torch.zeros(4, dtype=torch.long), size)
+
+
+def test_a_limit_takes_the_first_of_a_shuffle_that_is_the_same_in_every_run():
+    split = Split(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), torch.arange(50) % 5)
+    some, more = limited(split, 10), limited(split, 20)
+    assert torch.equal(some.images, limited(split, 10).images)
+    assert len(some) == 10
+    chosen = set(some.images.flatten().tolist())
+    assert chosen < set(more.images.flatten().tolist())
+    assert chosen != set(range(10))
+    assert torch.equal(some.images.flatten().long() % 5, some.labels)
+    assert limited(split, None) is limited(split, 50) is limited(split, 60) is split

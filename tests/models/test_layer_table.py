@@ -1,7 +1,11 @@
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from bnn_train import models
+from bnn_train.binary.layers import BinaryLinear
 from bnn_train.models.layer_table import layer_rows
+from bnn_train.report.tables import network_totals
 
 
 def test_every_number_of_a_small_cnn(compose):
@@ -36,3 +40,38 @@ def test_measuring_leaves_the_networks_state_alone(compose):
     layer_rows(model, torch.rand(1, 1, 8, 8, generator=torch.Generator()))
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+class Odd(nn.Module):
+    """A layer called twice, a parameter of the module's own, one used past its layer's forward, a tensor shared by two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.ModuleDict({"twice": BinaryLinear(6, 6)})
+        self.gain = nn.Parameter(torch.ones(6))
+        self.uncalled = nn.Linear(6, 3, bias=False)
+        self.tied = nn.Linear(6, 3, bias=False)
+        self.tied.weight = self.uncalled.weight
+
+    def forward(self, x):
+        x = self.body["twice"](self.body["twice"](x.flatten(1))) * self.gain
+        return F.linear(x, self.uncalled.weight) + self.tied(x)
+
+
+def test_anybodys_module_is_counted_once_and_whole():
+    model = Odd()
+    rows = {row.name: row for row in layer_rows(model, torch.randn(1, 1, 2, 3))}
+    assert list(rows) == ["body.twice", "tied", "", "uncalled"]
+    assert sum(row.parameters for row in rows.values()) == sum(p.numel() for p in model.parameters()) == 36 + 6 + 18
+    assert (rows["body.twice"].parameters, rows["body.twice"].binary_macs) == (36, 2 * 36)
+    assert (rows["tied"].parameters, rows["tied"].real_macs) == (18, 18)
+    assert (rows["uncalled"].parameters, rows["uncalled"].real_macs, rows["uncalled"].output_shape) == (0, 0, ())
+    assert (rows[""].kind, rows[""].parameters) == ("Odd", 6)
+
+
+def test_a_learned_scale_is_counted(compose):
+    model = models.build(compose("weights.scaling=learned", "model.hidden=[8,8]"), (1, 2, 2), 3)
+    row = next(row for row in layer_rows(model, torch.rand(1, 1, 2, 2)) if row.name == "linear2")
+    assert (row.parameters, row.binary_weights, row.bytes) == (72, 64, 8 + 32)
+    totals = network_totals([row])
+    assert totals["float32_bytes"] == 4 * 72

@@ -66,3 +66,25 @@ def test_edges_table():
     lines = [line.split() for line in tables.edges_table(rows).splitlines()]
     assert ["linear1", "1,000", "600", "300", "100", "10.0%", "200", "25.0%"] in lines
     assert ["output", "10", "10", "0", "0", "0.0%", "0"] in lines
+
+
+def test_the_tables_fit_into_80_columns_with_nested_names():
+    """The longest names and numbers of resnet20, and larger ones."""
+    long = [
+        LayerRow("stage2.block1.shortcut.conv", "Conv2d", (32, 16, 16), 512, 0, 32, 32, 0, 131_072, 2048),
+        LayerRow("stage3.block2.conv", "BinaryConv2d", (64, 8, 8), 36_864, 36_864, 1, 1, 2_359_296, 0, 4608),
+    ]
+    text = tables.network_table(long)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for piece in ("stage2.block1.shortcut.conv", "stage3.block2.conv", "2,359,296", "1x1"):
+        assert piece in text
+    long = [
+        LayerRow("features.[odd].conv", "BinaryConv2d", (512, 112, 112), 12_359_296, 12_359_296, 1, 1, 0, 462_422_016, 4608),
+    ]
+    text = tables.network_table(long)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for piece in ("features.[odd]", "12,359,296", "462,422,016"):
+        assert piece in text
+    text = tables.edges_table([EdgeRow("stage2.block1.shortcut.conv", 12_359_296, 12_000_000, 300, 100, 200, 50)])
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "12,359,296" in text

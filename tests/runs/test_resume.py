@@ -86,6 +86,7 @@ CNN = (
     "trainer.batch_size=400",
     "data.flip=true",
 )  # 3
+RESNET = ("model=resnet20", "trainer.epochs=2", "trainer.batch_size=400", "data.train_limit=1300")  # 3
 PARTS = itertools.product(
     [MLP, CNN],
     ["adam", "sgd"],
@@ -103,6 +104,10 @@ CASES = [
     (*MLP, "experiment=edges_l1", "optimizer=sgd"),
     (*MLP, "trainer.precision=fast", "ste.stochastic=true"),
     (*CNN, "trainer.precision=fast", "optimizer=sgd", "ste=tanh", "eval=ensemble"),
+    (*MLP, "weights.prepare=standardise", "weights.scaling=power_of_two"),
+    (*CNN, "weights.prepare=quantile", "weights.scaling=learned", "trainer.precision=fast"),
+    (*CNN, "weights.prepare=centre", "weights.scaling=mean", "experiment=edges_prune", "edges.rules.0.ramp=[0,1]", "block=bireal"),
+    (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
     (*MLP, "optimizer=bayesbinn", "ste=reinmax"),
@@ -310,6 +315,42 @@ def test_init_from_starts_a_new_run_with_saved_weights(small, tmp_path):
         run(small("model.hidden=[9,16]", f"init_from={tmp_path / 'first'}"), tmp_path / "third")
     with pytest.raises(ConfigError, match=r"init_from=.*holds no checkpoints"):
         run(small(f"init_from={tmp_path}"), tmp_path / "fourth")
+
+
+@pytest.mark.parametrize("cut", [3, 6, 9])
+@pytest.mark.parametrize("most", [7, 10, 21])
+def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, most, cut):
+    """Also within an epoch; cut and continued it is the same, and so is a shorter one that is made longer."""
+    config = compose(*MLP, "trainer.checkpoint_every=2", f"trainer.max_steps={most}", "data.val_size=100", "ste.stochastic=true")
+    assert split_run_differences(config, tmp_path, monkeypatch, min(cut, most - 1), disturb) == []
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    steps = 6  # of an epoch of 1,338 images
+    assert len(rows) == -(-min(most, 18) // steps)
+    assert rows[-1].get("steps", steps) == (min(most, 18) - 1) % steps + 1
+
+    run(compose(*MLP, "data.val_size=100", "ste.stochastic=true", "trainer.max_steps=4"), tmp_path / "longer")
+    run(compose(*MLP, f"trainer.max_steps={most}"), tmp_path / "longer", named={"trainer.max_steps"})
+    assert (tmp_path / "longer" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    found = [state_of(tmp_path / name)["trainer"] for name in ("longer", "whole")]
+    assert differences(*found) == []
+    with pytest.raises(ConfigError, match=r"trainer\.max_steps=3: the run has \d+ steps behind it already"):
+        run(compose(*MLP, "trainer.max_steps=3"), tmp_path / "longer", named={"trainer.max_steps"})
+
+
+def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tmp_path):
+    run(small(), tmp_path / "latent")
+    latent = state_of(tmp_path / "latent")["trainer"]["model"]["linear1.weight"]
+    start = (f"init_from={tmp_path / 'latent'}", "trainer.max_steps=1")
+    run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", *start), tmp_path / "bayes")
+    natural = state_of(tmp_path / "bayes")["trainer"]["model"]["linear1.weight"]
+    assert torch.equal(sign(natural), sign(latent))
+    assert natural.abs().min() > 9.9
+    run(small("weights.scaling=learned", "optimizer.lr=1e-12", *start), tmp_path / "scaled")
+    scaled = state_of(tmp_path / "scaled")["trainer"]["model"]["linear1.scaling_factor"]
+    torch.testing.assert_close(scaled, latent.abs().mean(dim=1))
+    run(
+        small("optimizer=bayesbinn", f"init_from={tmp_path / 'bayes'}", "trainer.max_steps=1"), tmp_path / "again"
+    )  # stays as it is
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):
