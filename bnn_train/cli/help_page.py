@@ -120,7 +120,7 @@ def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:
             continue  # what stands for a group, or is the option's name
         value = OmegaConf.to_container(node).get(each.name) if OmegaConf.is_dict(node) else None  # type: ignore[union-attr]
         allowed, unit = each.metadata["allowed"], each.metadata["unit"]
-        if isinstance(allowed, tuple):
+        if not isinstance(allowed, str):
             allowed = "one of " + ", ".join(as_typed(choice) for choice in allowed)
         what = ", ".join(part for part in (_in_words(hints[each.name]), allowed, unit) if part)
         text = f"  {prefix}{each.name}={as_typed(value)}"

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from bnn_train.errors import ConfigError, as_typed
 
-Allowed = str | tuple[Any, ...]  # an interval, as in "[0, 1)" or "(0, inf)", or the values that there are
+Allowed = str | Collection[Any]  # an interval, as in "[0, 1)" or "(0, inf)", or the values that there are
 
 
 def key(default: Any = MISSING, meaning: str = "", allowed: Allowed = "", unit: str = "") -> Any:
@@ -47,7 +47,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def check_allowed(name: str, value: Any, allowed: Allowed, whole: Any = None) -> None:
     """Refuses a value outside `allowed`; `whole` is the list that it stands in, to be shown in its place."""
-    if isinstance(allowed, tuple):
+    if not isinstance(allowed, str):
         check_choice(name, value, allowed)
     elif allowed:
         low, high = (float(end) for end in allowed[1:-1].split(","))

@@ -11,8 +11,8 @@ from omegaconf import MISSING
 from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
 
-PREPARE = ("none", "centre", "standardise", "quantile")
-SCALING = ("none", "mean", "power_of_two", "learned")
+PREPARE = ["none", "centre", "standardise", "quantile"]
+SCALING = ["none", "mean", "power_of_two", "learned"]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 _WIDTH = 80  # characters, the default of terminals; the log file and the terminal get the same text
+LONGEST_NAME = 18  # characters of a layer's name on a line
 
 
 def network_table(rows: Sequence[Any]) -> str:
@@ -18,16 +19,16 @@ def network_table(rows: Sequence[Any]) -> str:
 
     bits: of a weight x of an input, such as 1x32.
     """
-    table = Table(title="network", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", overflow="fold")
-    for name in ("output", "parameters", "bits", "binary MACs", "real MACs", "memory"):
+    table = Table(title="network", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("\nlayer", overflow="fold")
+    for name in ("\noutput", "\nparameters", "\nbits", "binary\nMACs", "real\nMACs", "\nmemory"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         macs = row.binary_macs + row.real_macs > 0
         bits = f"{row.weight_bits}x{row.input_bits}" if macs else ""
         counts = (f"{row.binary_macs:,}", f"{row.real_macs:,}") if macs else ("", "")
         shape = "x".join(str(size) for size in row.output_shape)
-        table.add_row(escape(row.name or row.kind), shape, f"{row.parameters:,}", bits, *counts, size(row.bytes))
+        table.add_row(escape(_folded(row.name or row.kind)), shape, f"{row.parameters:,}", bits, *counts, size(row.bytes))
     totals = network_totals(rows)
     table.add_section()
     counts = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
@@ -35,6 +36,16 @@ def network_table(rows: Sequence[Any]) -> str:
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
     return f"{text(table)}\n{sizes}"
+
+
+def _folded(name: str) -> str:
+    """A long dotted name on several lines, broken at its dots."""
+    lines = [""]
+    for part in name.split("."):
+        if lines[-1] and len(lines[-1]) + len(part) > LONGEST_NAME:
+            lines.append("")
+        lines[-1] += f"{part}."
+    return "\n".join(lines).removesuffix(".")
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:

@@ -178,7 +178,8 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
         log.info("%s\n", tables.edges_table(trainer.edges.rows()))
     sizes = (len(data.train), len(data.val) if data.val else 0, len(data.test))
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
-    log.info("run directory: %s", for_people(run_dir))
+    if not config.dry_run:
+        log.info("run directory: %s", for_people(run_dir))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")
 

@@ -1,5 +1,7 @@
 import itertools
 import math
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,55 +12,11 @@ from bnn_train.binary import ste
 from bnn_train.config.ste import SteConfig
 from bnn_train.errors import ConfigError
 
+CLOSED_FORMS = runpy.run_path(str(Path(__file__).with_name("closed_forms.py")))["CLOSED_FORMS"]
 # 0 and -0.0, each estimator's boundary, a step to both sides of it, and far out.
 EPS = 1e-9
 BOUNDARIES = (0.1, 0.5, 1.0, 1.5)
 POINTS = [0.0, -0.0, 1e-3, 1e4, *(s * (b + d) for b in BOUNDARIES for d in (-EPS, 0, EPS) for s in (1, -1)), -1e-3, -1e4, 2.5, -3.0]
-
-
-def reste_factor(x: float, o: float) -> float:
-    if abs(x) > 1.5:
-        return 0.0
-    return 0.1 ** (1 / o) / 0.1 if abs(x) <= 0.1 else abs(x) ** ((1 - o) / o) / o
-
-
-def swish_sign_factor(x: float, beta: float) -> float:
-    y = min(beta * abs(x), 700)  # cosh overflows above; the factor is 0 there to the last bit
-    return beta * (2 - y * math.tanh(y / 2)) / (1 + math.cosh(y))
-
-
-def sigmoid(x: float) -> float:
-    return math.exp(-abs(x) if x < 0 else 0) / (1 + math.exp(-abs(x)))
-
-
-# (name, parameters, progress, the surrogate factor in plain arithmetic)
-CLOSED_FORMS = [
-    ("identity", {}, 0, lambda x: 1),
-    ("clamped_grad", {}, 0, lambda x: 1),
-    ("clipped", {}, 0, lambda x: 1 if abs(x) <= 1 else 0),
-    ("clipped", {"clip": 0.5}, 0, lambda x: 1 if abs(x) <= 0.5 else 0),
-    ("tanh", {}, 0, lambda x: 1 - math.tanh(x) ** 2),
-    ("approx_sign", {}, 0, lambda x: max(0, 2 - 2 * abs(x))),
-    ("gaussian", {}, 0, lambda x: 2 * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
-    ("swish_sign", {}, 0, lambda x: swish_sign_factor(x, 5)),
-    ("swish_sign", {"beta": 2}, 0, lambda x: swish_sign_factor(x, 2)),
-    ("ede", {}, 0.0, lambda x: 10 * 0.1 * (1 - math.tanh(0.1 * x) ** 2)),
-    ("ede", {}, 0.5, lambda x: 1 - math.tanh(x) ** 2),
-    ("ede", {}, 1.0, lambda x: 10 * (1 - math.tanh(10 * x) ** 2)),
-    ("uniform", {}, 0, lambda x: 1 if abs(x) <= 1 else 0),
-    ("uniform", {"scale": 0.5}, 0, lambda x: 2 if abs(x) <= 0.5 else 0),
-    ("triangular", {"scale": 1.5}, 0, lambda x: 2 * max(0, 1 - abs(x / 1.5)) / 1.5),
-    ("logistic", {}, 0, lambda x: 2 * sigmoid(x) * sigmoid(-x)),
-    ("logistic", {"scale": 2}, 0, lambda x: sigmoid(x / 2) * sigmoid(-x / 2)),
-    ("normal", {"scale": 0.5}, 0, lambda x: 4 * math.exp(-2 * x * x) / math.sqrt(2 * math.pi)),
-    ("reinmax", {}, 0, lambda x: sigmoid(-abs(x))),  # without noise +1 is drawn where x >= 0
-    ("reinmax", {"scale": 0.5}, 0, lambda x: 2 * sigmoid(-2 * abs(x))),
-    ("gumbel", {}, 0, lambda x: (1 - math.tanh(x / 2) ** 2) / 2),
-    ("gumbel", {"temperature": 0.1}, 0, lambda x: 5 * (1 - math.tanh(5 * x) ** 2)),
-    ("hard_st", {}, 0, lambda x: 1 if abs(x) <= 1 else 0),
-    ("reste", {}, 0.0, lambda x: reste_factor(x, 1)),
-    ("reste", {}, 1.0, lambda x: reste_factor(x, 3)),
-]
 
 
 def test_every_estimator_has_a_closed_form_here():

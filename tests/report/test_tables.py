@@ -76,7 +76,7 @@ def test_the_tables_fit_into_80_columns_with_nested_names():
     ]
     text = tables.network_table(long)
     assert max(len(line) for line in text.splitlines()) <= 80
-    for piece in ("stage2.block1.shortcut.conv", "stage3.block2.conv", "2,359,296", "1x1"):
+    for piece in ("\nshortcut.conv", "stage3.block2.conv", "2,359,296", "1x1"):
         assert piece in text
     long = [
         LayerRow("features.[odd].conv", "BinaryConv2d", (512, 112, 112), 12_359_296, 12_359_296, 1, 1, 0, 462_422_016, 4608),
