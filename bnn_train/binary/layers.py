@@ -92,25 +92,28 @@ class BinaryLayer(nn.Module):
 
         real: of (input, weight, bias), without a scale.
         """
-        prepared = self.binarizer.prepared(self.weight, self.connected)
-        of_a = self.estimator.binarization(a) if isinstance(self.estimator, Ste) else None
-        of_w = self.binarizer.binarization(prepared)
-        scale = self.scaling_factor if self.scaling_factor is not None else self.binarizer.scale(prepared, self.connected)
-        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and _is_int8(a, self.weight):
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, self.connected, geometry, self.fast)
-            return y if self.bias is None else y + _per_output(self.bias, y)
+        # Looked up once: a module's parts cost a microsecond each, a small layer's step some hundred.
+        binarizer, estimator, weight, bias = self.binarizer, self.estimator, self.weight, self.bias
+        connected, learned = self.connected, self.scaling_factor
+        prepared = binarizer.prepared(weight, connected)
+        of_a = estimator.binarization(a) if isinstance(estimator, Ste) else None
+        of_w = binarizer.binarization(prepared)
+        scale = binarizer.scale(prepared, connected) if learned is None else learned
+        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and _is_int8(a, weight):
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast)
+            return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
             a = binarize(a, of_a)
-        elif self.estimator is not None:
-            a = self.estimator(a)
-        weight = prepared if of_w is None else binarize(prepared, of_w)
-        if self.connected is not None:
-            weight = weight * self.connected
+        elif estimator is not None:
+            a = estimator(a)
+        w = prepared if of_w is None else binarize(prepared, of_w)
+        if connected is not None:
+            w = w * connected
         if scale is None:
-            return real(a, weight, self.bias)
-        y = real(a, weight, None)
+            return real(a, w, bias)
+        y = real(a, w, None)
         y = y * _per_output(scale, y)
-        return y if self.bias is None else y + _per_output(self.bias, y)
+        return y if bias is None else y + _per_output(bias, y)
 
 
 def _is_int8(a: Tensor, weight: Tensor) -> bool:

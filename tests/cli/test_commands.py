@@ -47,7 +47,9 @@ def test_train_then_evaluate(command, tmp_path):
     assert refused.stderr.startswith(f"error: path={tmp_path}: holds no checkpoints/result.pt or last.pt")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["model=cnn", "--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"], ["model.stages=[[8]]"]]
+)
 def test_torch_is_not_loaded_where_nothing_is_trained(arguments, tmp_path):
     code = f"""
 import sys

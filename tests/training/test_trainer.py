@@ -8,26 +8,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from bnn_train.binary import products
-from bnn_train.binary.layers import sampling
-from bnn_train.binary.ste import Ste, sign
+from bnn_train.binary.ste import Ste
 from bnn_train.data import datasets
 from bnn_train.data.batches import train_batches
-from bnn_train.errors import ConfigError, Diverged
+from bnn_train.errors import ConfigError
 from bnn_train.runs.assemble import assemble
 from bnn_train.training.evaluation import evaluate
 from bnn_train.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def trainer(small):
-    def function(*overrides, after_step=lambda trainer: None):
-        config = small(*overrides)
-        data = datasets.load(config.data, CPU)
-        return Trainer(config, *assemble(config, data, CPU), data, after_step)
-
-    return function
 
 
 def test_an_epoch_is_the_plain_loop(trainer):
@@ -63,53 +52,6 @@ def test_rows_hold_every_split(trainer):
     keys = ["epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy"]
     assert list(rows[0]) == keys
     assert "val_loss" not in next(iter(trainer().fit()))
-
-
-def test_evaluate_is_mean_loss_and_accuracy_whatever_the_batch(trainer):
-    t = trainer()
-    t.model.eval()
-    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
-    logits = t.model(inputs)
-    accuracy = (logits.argmax(1) == t.data.test.labels).float().mean().item()
-    expected = {"loss": F.cross_entropy(logits, t.data.test.labels).item(), "accuracy": accuracy}
-    for size in (1000, 100, 7):
-        t.config.trainer.eval_batch_size = size
-        assert evaluate(t.model, t.data.test, t.config) == pytest.approx(expected, rel=1e-5)
-
-
-def test_evaluation_changes_nothing(trainer):
-    t = trainer("model.dropout=0.5", "ste.stochastic=true", "weights=stochastic", "eval=ensemble")
-    before, random = {k: v.clone() for k, v in t.model.state_dict().items()}, torch.get_rng_state()
-    evaluate(t.model, t.data.test, t.config)
-    assert all(torch.equal(v, before[k]) for k, v in t.model.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random)
-
-
-def test_the_ensemble_is_the_mean_of_the_probabilities_that_drawn_networks_predict(trainer):
-    """Written out for 3 samples and one batch; and a network without noise is an ensemble of equals."""
-    t = trainer("ste=logistic", "weights=stochastic", "eval=ensemble", "eval.samples=3", "seed=5")
-    result = evaluate(t.model, t.data.test, t.config)
-    inputs = (t.data.test.images.float() / 255 - 0.5) / 0.5
-    t.model.eval()
-    torch.manual_seed(5)
-    with sampling(t.model):
-        mean = sum(t.model(inputs).softmax(1) for _ in range(3)) / 3
-    assert result["ensemble_loss"] == pytest.approx(F.nll_loss(mean.log(), t.data.test.labels).item(), rel=1e-5)
-    assert result["ensemble_accuracy"] == pytest.approx((mean.argmax(1) == t.data.test.labels).float().mean().item())
-    assert result["loss"] == pytest.approx(F.cross_entropy(t.model(inputs), t.data.test.labels).item(), rel=1e-5)
-    assert result["loss"] != result["ensemble_loss"]
-    plain = trainer("eval=ensemble")
-    result = evaluate(plain.model, plain.data.test, plain.config)
-    assert (result["ensemble_loss"], result["ensemble_accuracy"]) == (result["loss"], result["accuracy"])
-
-
-def test_the_kind_of_evaluation_does_not_change_training(trainer):
-    states = []
-    for mode in ("deterministic", "ensemble"):
-        t = trainer("ste=logistic", f"eval={mode}")
-        list(t.fit())
-        states.append(t.model.state_dict())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_uniform_bernoulli_weights_keep_to_the_support_and_the_prior_pulls_them_to_the_fair_coin(trainer):
@@ -170,29 +112,6 @@ def test_the_learning_rate_follows_the_schedule(trainer):
     assert [row["lr"] for row in rows] == pytest.approx([0.01, 0.005])
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(trainer, bad):
-    def poison(trainer):
-        if (t.epoch, t.step) == (1, 4):
-            t.model.output.bias.data[3] = bad
-
-    t = trainer(after_step=poison)
-    with pytest.raises(Diverged, match=r"the loss became (nan|inf) in epoch 2, step 5; lower optimizer\.lr=0\.01"):
-        list(t.fit())
-    assert len(t.history) == 1
-
-
-def test_a_nan_that_a_sign_hides_is_found(trainer):
-    """sign(NaN) is +1, so the loss stays finite: the check of parameters must see it."""
-    assert sign(torch.tensor(float("nan"))).isfinite()
-    t = trainer("weights.clip=null")
-    fit = t.fit()
-    next(fit)
-    t.model.linear2.weight.data[0, 0] = float("nan")
-    with pytest.raises(Diverged, match=r"linear2\.weight holds NaN or infinity"):
-        next(fit)
-
-
 @pytest.mark.parametrize("stop", [1, 9, 14, 20])
 def test_state_dict_continues_bit_for_bit(trainer, stop):
     """Stopped after any step, in the middle of an epoch or at its end, and loaded into a new trainer."""
@@ -245,13 +164,6 @@ def test_one_step_of_fast_is_close_to_one_of_float32(trainer):
     for name, tensor in steps[0].model.named_parameters():
         moved, moved_fast = tensor - start[name], dict(steps[1].model.named_parameters())[name] - start[name]
         assert (moved - moved_fast).norm() < 1e-3 * moved.norm()
-
-
-def test_the_networks_do_not_depend_on_how_they_are_evaluated(trainer):
-    one, other = trainer(), trainer("trainer.eval_batch_size=17", "data.val_size=0", "eval=ensemble")
-    rows = list(one.fit()), list(other.fit())
-    assert all(torch.equal(a, b) for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True))
-    assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
 
 
 @pytest.mark.slow
