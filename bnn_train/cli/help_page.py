@@ -34,8 +34,8 @@ bnn-train model=cnn --help                   each key of what this would run
 bnn-train resume=outputs/DATE/TIME           continue a run that was stopped
 bnn-train ste=none weights=real              the real-valued twin
 bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
-bnn-train model=cnn model.head=average data=image_folder data.root=photos \\
-          data.image_size=64                 your own images, a folder a class
+bnn-train model=cnn data=image_folder data.root=photos data.image_size=64
+                                             your own images, a folder a class
 bnn-train experiment=mnist_mlp               a whole recipe
 bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
 bnn-train data.val_size=180                  the best epoch on held-out images
@@ -46,7 +46,14 @@ bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-lab                                      every estimator, in about a minute
 bnn-lab protocol=psa --help                  each key of what this would run
 bnn-lab protocol=single_layer                one layer under known losses
-bnn-lab '+protocol.estimators.mine={name: gumbel, stochastic: true}'
+bnn-lab protocol.train_with.name=tanh        trained with straight-through
+bnn-lab protocol.epochs=[10] protocol.samples=1000
+bnn-lab protocol.estimators.gumbel.temperature=0.5
+bnn-lab '+protocol.estimators.mine={name: clipped, clip: 0.5}'
+                                             one more estimator
+bnn-lab '~protocol.estimators.arm' protocol.plotted=[tanh,disarm]
+                                             one fewer, and which to plot
+bnn-lab -m seed=0,1,2                        three studies
 """,
 }
 LAST = """\

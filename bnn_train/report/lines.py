@@ -1,5 +1,7 @@
 """The lines that a run prints, from plain data."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,3 +41,12 @@ def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps:
     return (
         f"dry run: would {start}train to step {total:,} ({total / steps:g} epochs of {steps:,} steps); nothing was trained or saved"
     )
+
+
+def resume_argument(run_dir: object) -> str:
+    """resume=RUN_DIR as it must be typed: quoted for Hydra where the path has signs of its grammar, and then for the shell."""
+    path = str(run_dir)
+    if re.fullmatch(r"[\w./+-]+", path):
+        return f"resume={path}"
+    escaped = path.replace("\\", "\\\\").replace("'", "\\'")
+    return shlex.quote(f"resume='{escaped}'")

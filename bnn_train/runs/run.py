@@ -113,7 +113,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
             log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
-            log.info("continue with: bnn-train resume=%s", for_people(run_dir))
+            log.info("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
         summary = write_result(trainer, last, layers, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
