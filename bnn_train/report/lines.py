@@ -46,7 +46,7 @@ def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps:
 def resume_argument(run_dir: object) -> str:
     """resume=RUN_DIR as it must be typed: quoted for Hydra where the path has signs of its grammar, and then for the shell."""
     path = str(run_dir)
-    if re.fullmatch(r"[\w./+-]+", path):
+    if re.fullmatch(r"(/|[A-Za-z]\w*/)[\w./+-]+|[A-Za-z]\w?", path, re.ASCII):  # a word alone may be a number or true
         return f"resume={path}"
     escaped = path.replace("\\", "\\\\").replace("'", "\\'")
     return shlex.quote(f"resume='{escaped}'")
