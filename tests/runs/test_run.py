@@ -121,7 +121,7 @@ def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
     run(small("data.val_size=100"), tmp_path)
     text = caplog.text
     assert text.count("img/s  left") == 2
-    for piece in ("binary MACs", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
+    for piece in ("x as much", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
         assert piece in text
 
 
@@ -173,3 +173,21 @@ def test_tensorboard_that_is_not_installed(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ConfigError, match=r"logger=tensorboard: is not installed: pip install 'bnn-train\[tensorboard\]'"):
         run(small("logger=tensorboard"), tmp_path)
+
+
+def test_a_dry_run_shows_what_would_be_done(small, tmp_path, caplog):
+    """Also of a run that would be continued, or has nothing left to do; mistakes are found as ever."""
+    caplog.set_level(logging.INFO)
+    assert run(small("dry_run=true"), tmp_path / "none") == {}
+    assert not (tmp_path / "none").exists()
+    for piece in ("x as much", "digits: 1,438 training images", "dry run: would train to step 28 (2 epochs of 14 steps)"):
+        assert piece in caplog.text
+    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1439"):
+        run(small("dry_run=true", "trainer.batch_size=1439"), tmp_path / "none")
+    run(small(), tmp_path / "r")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
+    run(small("dry_run=true", f"resume={tmp_path / 'r'}"), tmp_path / "none", named={"resume"})
+    assert "the run is finished, nothing would be done" in caplog.text
+    run(small("dry_run=true", "trainer.epochs=5"), tmp_path / "r", named={"trainer.epochs"})
+    assert "would continue after step 28 and train to step 70" in caplog.text
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
