@@ -53,4 +53,5 @@ def test_every_option_takes_at_most_four_steps_and_works(tmp_path):
     ]
     tested = subprocess.run(tests, cwd=tmp_path, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout
-    assert tested.stdout.count(".") > 3
+    (passed,) = re.findall(r"(\d+) passed", tested.stdout)
+    assert int(passed) > 1

@@ -50,8 +50,8 @@ def resolve(rules: list[RuleConfig], layers: Layers) -> dict[str, Masks]:
 
 
 def matching(rule: RuleConfig, layers: Layers) -> list[str]:
-    """The layers that the rule's pattern names."""
-    names = [name for name in layers if fnmatchcase(name, rule.layers)]
+    """The layers that the rule's pattern names, by their whole name or its last part: a layer in a block keeps its name."""
+    names = [name for name in layers if fnmatchcase(name, rule.layers) or fnmatchcase(name.rpartition(".")[2], rule.layers)]
     if not names:
         raise ConfigError("edges.rules.layers", rule.layers, f"matches no layer; there are {', '.join(layers)}")
     return names

@@ -18,12 +18,15 @@ def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ..
     return f"{name}: {train:,} training images, {held_out}{test:,} test images, {shape}, {classes} classes"
 
 
-def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int) -> str:
-    """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs."""
+def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int, end: float | None = None) -> str:
+    """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs.
+
+    end: the epochs after which the run ends, where it ends by steps before its last epoch.
+    """
     names = ("train", "val", "val_ensemble", "test", "test_ensemble")
     accuracies = "  ".join(f"{name.replace('_', ' ')} {row[f'{name}_accuracy']:.2%}" for name in names if f"{name}_accuracy" in row)
     images, seconds = (sum(column) for column in zip(*times, strict=True))
-    left = max(0, epochs - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
+    left = max(0, (epochs if end is None else min(end, epochs)) - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
     speed = times[-1][0] / times[-1][1] if times[-1][1] else 0.0
     width = len(str(epochs))
     return (
@@ -38,9 +41,7 @@ def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps:
     if done or number >= total:
         return "dry run: the run is finished, nothing would be done"
     start = f"continue after step {number:,} and " if number else ""
-    return (
-        f"dry run: would {start}train to step {total:,} ({total / steps:g} epochs of {steps:,} steps); nothing was trained or saved"
-    )
+    return f"dry run: would {start}train to step {total:,} ({total / steps:.4g} x {steps:,} steps an epoch); nothing was trained or saved"
 
 
 def resume_argument(run_dir: object) -> str:

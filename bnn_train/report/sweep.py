@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 
 from bnn_train.errors import ConfigError
+from bnn_train.report.lines import resume_argument
 from bnn_train.report.tables import duration, text
 
 WIDTH = 120  # characters
@@ -26,7 +27,7 @@ class Job:
     status: str
     overrides: dict[str, str]
     summary: dict[str, Any] = field(default_factory=dict)  # summary.json, of a finished job
-    failure: str = ""  # the last line of failure.txt, of a failed one
+    failure: str = ""  # the last line of failure.txt; or how one that was extended by itself is continued
 
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
@@ -47,6 +48,7 @@ def _read_job(folder: Path, overrides_file: Path) -> Job:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         if summary.get("status", "finished") == "finished":  # else the run goes on, and its last end is not its result
             return Job(folder.name, "finished", overrides, summary)
+        return Job(folder.name, "unfinished", overrides, failure=f"extended; bnn-train {resume_argument(folder)}")
     return Job(folder.name, "unfinished", overrides)
 
 
@@ -115,7 +117,8 @@ def table(jobs: list[Job], title: str) -> str:
             *(f"  {j.name}: {j.failure}" for j in failed),
         ]
     if unfinished:
-        lines += ["", f"{len(unfinished)} not finished (run the same command again):", *(f"  {job.name}" for job in unfinished)]
+        lines += ["", f"{len(unfinished)} not finished (run the same command again, or what stands beside the job):"]
+        lines += [f"  {job.name}" + (f": {job.failure}" if job.failure else "") for job in unfinished]
     return "\n".join(lines)
 
 

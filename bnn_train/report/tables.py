@@ -58,14 +58,14 @@ def network_totals(rows: Sequence[Any]) -> dict[str, int]:
 
 def edges_table(rows: Sequence[Any]) -> str:
     """How many edges of each layer (binary.edges.EdgeRow) are trained, frozen, pruned, penalised, and which share is pruned."""
-    table = Table(title="chosen edges", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", overflow="fold")
-    for name in ("edges", "trained", "frozen", "pruned", "sparsity", "penalised", "below 0.001"):
+    table = Table(title="chosen edges", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("\nlayer", overflow="fold")
+    for name in ("\nedges", "\ntrained", "\nfrozen", "\npruned", "\nsparsity", "\npenalised", "below\n0.001"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         near = f"{row.near_zero / row.penalised:.1%}" if row.penalised else ""
         counts = (f"{row.edges:,}", f"{row.trained:,}", f"{row.frozen:,}", f"{row.pruned:,}", f"{row.pruned / row.edges:.1%}")
-        table.add_row(escape(row.name), *counts, f"{row.penalised:,}", near)
+        table.add_row(escape(_folded(row.name)), *counts, f"{row.penalised:,}", near)
     return text(table)
 
 

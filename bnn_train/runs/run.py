@@ -143,9 +143,9 @@ def _fit(
         times.append(trainer.speed)
         directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock)
         clock = time.perf_counter()
-        log.info(
-            "%s", lines.epoch_line(row, times, trainer.config.trainer.epochs, trainer.steps * trainer.config.trainer.batch_size)
-        )
+        config = trainer.config.trainer
+        end = None if config.max_steps is None else config.max_steps / trainer.steps
+        log.info("%s", lines.epoch_line(row, times, config.epochs, trainer.steps * config.batch_size, end))
         check_interrupt()
     return row
 

@@ -47,3 +47,35 @@ CLOSED_FORMS: list[tuple[str, dict, float, Callable[[float], float]]] = [
     ("reste", {}, 0.0, lambda x: reste_factor(x, 1)),
     ("reste", {}, 1.0, lambda x: reste_factor(x, 3)),
 ]
+
+
+def normal(x: float) -> float:
+    return (1 + math.erf(x / math.sqrt(2))) / 2
+
+
+def uniform(x: float) -> float:
+    return min(max((x + 1) / 2, 0), 1)
+
+
+def triangular(x: float) -> float:
+    return max(0, 1 + x) ** 2 / 2 if x < 0 else 1 - max(0, 1 - x) ** 2 / 2
+
+
+# (name, parameters, P(x = +1) of the stochastic forward half-way through training)
+PROBABILITIES: list[tuple[str, dict, Callable[[float], float]]] = [
+    *((name, {}, uniform) for name in ("identity", "clamped_grad", "clipped", "reste", "uniform")),
+    ("clipped", {"clip": 0.5}, lambda a: uniform(a / 0.5)),
+    ("uniform", {"scale": 2}, lambda a: uniform(a / 2)),
+    ("tanh", {}, lambda a: sigmoid(2 * a)),
+    ("ede", {}, lambda a: sigmoid(2 * a)),  # t is 1 half-way
+    ("approx_sign", {}, triangular),
+    ("triangular", {}, triangular),
+    ("triangular", {"scale": 0.5}, lambda a: triangular(a / 0.5)),
+    ("gaussian", {}, normal),
+    ("normal", {"scale": 2}, lambda a: normal(a / 2)),
+    ("swish_sign", {}, lambda a: sigmoid(5 * a)),
+    ("swish_sign", {"beta": 2}, lambda a: sigmoid(2 * a)),
+    *((name, {}, sigmoid) for name in ("logistic", "reinmax", "gumbel", "hard_st")),
+    *((name, {"scale": 0.5}, lambda a: sigmoid(2 * a)) for name in ("logistic", "reinmax", "gumbel")),
+    ("hard_st", {"clip": 0.5}, sigmoid),
+]

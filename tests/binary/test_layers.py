@@ -25,11 +25,6 @@ def conv(*sizes, **options):
     return BinaryConv2d(*sizes, **{"estimator": None, **options})
 
 
-@pytest.fixture
-def without_int8(monkeypatch):
-    monkeypatch.setattr(layers.products, "int8_is_fast", lambda device_type: False)
-
-
 def test_linear_arithmetic_by_hand():
     """y = sign(x) sign(W)^T, dL/dW = g^T sign(x) and dL/dx = g sign(W), each inside the window [-1, 1] of the clipped estimator."""
     layer = linear(2, 2)
@@ -346,6 +341,7 @@ def test_a_linear_layer_takes_what_torchs_takes():
     assert torch.equal(conv(images[0]), conv(images)[0])
 
 
+@needs_int8
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 7), (7, 1), (5, 3)])
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_products_of_every_size_are_those_of_floats(sizes, count, monkeypatch):

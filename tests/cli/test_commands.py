@@ -48,15 +48,20 @@ def test_train_then_evaluate(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["model=cnn", "--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"], ["model.stages=[[8]]"]]
+    ("name", "arguments"),
+    [
+        *[("train", a) for a in (["--help"], ["model=cnn", "--help"], ["trainer.epochs=-1"], ["--cfg", "job"], ["ste=foo"])],
+        ("train", ["model.stages=[[8]]"]),
+        *[("lab", a) for a in (["--help"], ["protocol=psa", "--help"], ["protocol.samples=1"])],
+    ],
 )
-def test_torch_is_not_loaded_where_nothing_is_trained(arguments, tmp_path):
+def test_torch_is_not_loaded_where_nothing_is_trained(name, arguments, tmp_path):
     code = f"""
 import sys
-sys.argv = ["bnn-train", *{arguments!r}]
-from bnn_train.cli.train import main as train
+sys.argv = ["bnn-{name}", *{arguments!r}]
+from bnn_train.cli.{name} import main
 try:
-    train()
+    main()
 except SystemExit:
     pass
 assert "torch" not in sys.modules and "sklearn" not in sys.modules

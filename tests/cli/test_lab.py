@@ -50,7 +50,7 @@ def test_a_mistake_is_one_line(command, arguments, code, message):
     assert lines[0].startswith(message)
 
 
-def test_help_lists_protocols_and_keys_without_loading_torch(command):
+def test_help_lists_protocols_and_keys(command):
     result = command("--help", module="bnn_train.cli.lab")
     assert result.returncode == 0
     for piece in ("single_layer", "protocol=psa", "protocol    psa, single_layer"):

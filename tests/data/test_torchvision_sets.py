@@ -56,7 +56,7 @@ def test_mnist_is_unpacked_and_read(mnist):
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"])
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:40] + bytes([b[40] ^ 1]) + b[41:] if len(b) > 40 else b[:-2]])
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
 def test_a_damaged_file_is_named(mnist, name, damage):
     load_mnist(mnist)
     path = mnist / "MNIST" / "raw" / name

@@ -46,6 +46,12 @@ def test_wildcards_name_layers():
     assert list(masks({"layers": "linear[2]", "what": "freeze"})) == ["linear2"]
 
 
+def test_a_layer_within_a_block_is_named_by_its_last_part_or_the_whole():
+    among = {"linear1": nn.Linear(2, 2), "block_linear2.linear2": nn.Linear(2, 2), "output": nn.Linear(2, 2)}
+    for pattern, names in (("linear*", 2), ("linear2", 1), ("block_linear2.linear2", 1), ("block*", 1), ("*", 3)):
+        assert len(masks({"layers": pattern, "what": "freeze"}, among=among)) == names
+
+
 def test_rules_about_a_layer_add_up(mask_file):
     one, other = mask_file([[1, 0], [0, 0]]), mask_file([[0, 0], [0, 1]])
     trained = [{"layers": "linear1", "what": "train", "edges": "file", "file": file} for file in (one, other)]

@@ -25,10 +25,11 @@ def test_epoch_line():
     row = {"epoch": 3, "train_loss": 0.5, "train_accuracy": 0.9, "test_accuracy": 0.8, "lr": 0.01}
     line = lines.epoch_line(row, [(1000, 2.0), (1000, 4.0)], 5, 1000)
     assert line == "epoch 3/5  loss 0.5000  train 90.00%  test 80.00%  lr 0.01  250 img/s  left 6.0 s"
+    assert lines.epoch_line(row, [(1000, 2.0)], 50, 1000, end=3.5).endswith("left 1.0 s")
     assert "0 img/s" in lines.epoch_line(row, [(0, 0.0)], 3, 1000)  # nothing was left to train
 
 
 def test_plan_line():
-    assert "would train to step 100 (2 epochs of 50 steps)" in lines.plan_line(None, 0, 50, 2, None)
-    assert "would continue after step 60 and train to step 75 (1.5 epochs" in lines.plan_line(None, 60, 50, 2, 75)
+    assert "would train to step 100 (2 x 50 steps an epoch)" in lines.plan_line(None, 0, 50, 2, None)
+    assert "would continue after step 60 and train to step 75 (1.5 x" in lines.plan_line(None, 60, 50, 2, 75)
     assert "nothing would be done" in lines.plan_line(None, 75, 50, 2, 75)

@@ -142,12 +142,9 @@ def test_a_compiled_run_continues_exactly(compose, tmp_path, monkeypatch, overri
     assert split_run_differences(config, tmp_path, monkeypatch, 5, fresh) == []
 
 
-@pytest.mark.parametrize("overrides", [MLP, CNN])
-@pytest.mark.parametrize("cut", [1, 3, 4, 7, 8])
+@pytest.mark.parametrize(("overrides", "cut"), [*((MLP, cut) for cut in (1, 3, 4, 7, 8)), *((CNN, cut) for cut in (1, 3, 4, 6))])
 def test_cut_anywhere_with_a_checkpoint_at_each_epochs_end(compose, tmp_path, monkeypatch, overrides, cut):
     config = compose(*overrides, "ste=ede", "ste.stochastic=true", "data.val_size=100")
-    if cut > 6 and overrides is CNN:
-        cut = 6
     assert split_run_differences(config, tmp_path, monkeypatch, cut, disturb) == []
 
 
@@ -317,12 +314,11 @@ def test_init_from_starts_a_new_run_with_saved_weights(small, tmp_path):
         run(small(f"init_from={tmp_path}"), tmp_path / "fourth")
 
 
-@pytest.mark.parametrize("cut", [3, 6, 9])
-@pytest.mark.parametrize("most", [7, 10, 21])
+@pytest.mark.parametrize(("most", "cut"), [(7, 3), (7, 6), (10, 3), (10, 6), (10, 9), (21, 3), (21, 9)])
 def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, most, cut):
     """Also within an epoch; cut and continued it is the same, and so is a shorter one that is made longer."""
     config = compose(*MLP, "trainer.checkpoint_every=2", f"trainer.max_steps={most}", "data.val_size=100", "ste.stochastic=true")
-    assert split_run_differences(config, tmp_path, monkeypatch, min(cut, most - 1), disturb) == []
+    assert split_run_differences(config, tmp_path, monkeypatch, cut, disturb) == []
     rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     steps = 6  # of an epoch of 1,338 images
     assert len(rows) == -(-min(most, 18) // steps)
@@ -348,9 +344,14 @@ def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tm
     run(small("weights.scaling=learned", "optimizer.lr=1e-12", *start), tmp_path / "scaled")
     scaled = state_of(tmp_path / "scaled")["trainer"]["model"]["linear1.scaling_factor"]
     torch.testing.assert_close(scaled, latent.abs().mean(dim=1))
-    run(
-        small("optimizer=bayesbinn", f"init_from={tmp_path / 'bayes'}", "trainer.max_steps=1"), tmp_path / "again"
-    )  # stays as it is
+
+    def weight(name):
+        return state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"]
+
+    run(small("optimizer=bayesbinn", "optimizer.natural_lr=0.01"), tmp_path / "moved")
+    assert (weight("moved").abs() - 10).abs().max() > 0.1
+    run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", f"init_from={tmp_path / 'moved'}", start[1]), tmp_path / "again")
+    torch.testing.assert_close(weight("again"), weight("moved"), rtol=1e-3, atol=0.05)  # the same kind stays as it is
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):
@@ -373,9 +374,3 @@ def test_a_checkpoint_outside_a_run_directory_is_not_continued(small, tmp_path):
     (tmp_path / "run" / "checkpoints" / "last.pt").rename(tmp_path / "copy.pt")
     with pytest.raises(ConfigError, match=r"resume=.*copy\.pt: is not in the checkpoints/ of a run directory; init_from"):
         run(small(f"resume={tmp_path / 'copy.pt'}"), tmp_path / "other")
-
-
-def test_metrics_are_the_history_of_the_checkpoint(small, tmp_path):
-    run(small(), tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert rows == state_of(tmp_path)["trainer"]["history"]

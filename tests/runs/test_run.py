@@ -43,9 +43,12 @@ def test_a_run_leaves_its_files(small, tmp_path):
 
 
 def test_best_is_chosen_on_the_held_out_images(small, tmp_path):
-    summary = run(small("data.val_size=100", "trainer.epochs=6", "optimizer.lr=0.1"), tmp_path)
+    summary = run(
+        small("data.val_size=100", "trainer.epochs=8", "scheduler=exponential", "scheduler.gamma=4"), tmp_path
+    )  # gets worse
     history = rows(tmp_path)
     best = max(history, key=lambda row: row["val_accuracy"])
+    assert best is not history[-1]
     assert summary["epoch"] == best["epoch"] == len(checkpoint.load(tmp_path / "checkpoints" / "best.pt")["trainer"]["history"])
     assert (summary["val_accuracy"], summary["test_accuracy"]) == (best["val_accuracy"], best["test_accuracy"])
     assert (summary["checkpoint"], summary["kind"]) == ("checkpoints/result.pt", "best")
@@ -164,7 +167,10 @@ def test_tensorboard_gets_every_number(small, tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("accuracy/test")] == [1, 2]
-    assert [e.value for e in events.Scalars("loss/train")] == pytest.approx([row["train_loss"] for row in rows(tmp_path)])
+    history = rows(tmp_path)
+    found = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    tags = {key: "/".join(reversed(key.split("_", 1))) for key in history[0] if key != "epoch"}
+    assert found == {tag: pytest.approx([row[key] for row in history]) for key, tag in tags.items()}
 
 
 def test_tensorboard_that_is_not_installed(small, tmp_path, monkeypatch):
@@ -180,7 +186,7 @@ def test_a_dry_run_shows_what_would_be_done(small, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     assert run(small("dry_run=true"), tmp_path / "none") == {}
     assert not (tmp_path / "none").exists()
-    for piece in ("x as much", "digits: 1,438 training images", "dry run: would train to step 28 (2 epochs of 14 steps)"):
+    for piece in ("x as much", "digits: 1,438 training images", "dry run: would train to step 28 (2 x 14 steps an epoch)"):
         assert piece in caplog.text
     with pytest.raises(ConfigError, match=r"trainer\.batch_size=1439"):
         run(small("dry_run=true", "trainer.batch_size=1439"), tmp_path / "none")

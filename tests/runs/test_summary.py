@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from bnn_train.errors import ConfigError, Interrupted
-from bnn_train.report import sweep
+from bnn_train.report import lines, sweep
 from bnn_train.runs import checkpoint, interrupt
 from bnn_train.runs.run import run
 from bnn_train.runs.saved import evaluate_saved, load
 from bnn_train.runs.summary import best_epoch
 
+GETS_WORSE = ("scheduler=exponential", "scheduler.gamma=4")  # the learning rate rises until nothing is left of the network
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
@@ -67,8 +68,10 @@ def stop_after(monkeypatch, steps):
 def test_a_finished_run_and_a_selected_one(small, tmp_path):
     run(small(), tmp_path / "last")
     assert check_one_network(tmp_path / "last")["kind"] == "last"
-    run(small("data.val_size=100", "trainer.epochs=6", "optimizer.lr=0.1", "eval=ensemble", "ste=tanh"), tmp_path / "best")
-    assert check_one_network(tmp_path / "best")["kind"] == "best"
+    for name, more in (("best", []), ("ensemble", ["eval=ensemble", "ste=logistic"])):
+        run(small("data.val_size=100", "trainer.epochs=8", *GETS_WORSE, *more), tmp_path / name)
+        summary = check_one_network(tmp_path / name)
+        assert (summary["kind"], summary["epoch"] < summary["epochs"]) == ("best", True)  # not what the run ended with
 
 
 def test_stopped_within_an_epoch_then_ended_before_it(small, tmp_path, monkeypatch):
@@ -99,6 +102,7 @@ def test_extended_then_stopped(small, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert check_one_network(folder) == {**first, "status": "continued"}
     assert sweep.read_jobs(tmp_path)[0].status == "unfinished"
+    assert f"job: extended; bnn-train {lines.resume_argument(folder)}" in sweep.table(sweep.read_jobs(tmp_path), "x")
     summary = run(small("trainer.epochs=5"), folder, named={"trainer.epochs"})
     assert (summary["status"], summary["epoch"]) == ("finished", 5)
     check_one_network(folder)
@@ -126,10 +130,14 @@ def test_selection_waits_for_the_ramp(small, tmp_path):
     assert best_epoch(rows) <= 4  # without the wait it would be one of these
 
 
-def test_a_copied_directory_is_the_same_run(small, tmp_path):
+def test_a_renamed_directory_is_the_same_run(small, tmp_path):
     run(small("data.val_size=100"), tmp_path / "here")
-    shutil.copytree(tmp_path / "here", tmp_path / "there")
-    assert check_one_network(tmp_path / "there") == check_one_network(tmp_path / "here")
+    summary = check_one_network(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert check_one_network(tmp_path / "there") == summary
+    assert run(small("data.val_size=100", "trainer.epochs=3"), tmp_path / "there", named={"trainer.epochs"})["epochs"] == 3
+    check_one_network(tmp_path / "there")
+    assert not (tmp_path / "here").exists()
 
 
 @pytest.mark.parametrize(
