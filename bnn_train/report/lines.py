@@ -41,7 +41,8 @@ def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps:
     if done or number >= total:
         return "dry run: the run is finished, nothing would be done"
     start = f"continue after step {number:,} and " if number else ""
-    return f"dry run: would {start}train to step {total:,} ({total / steps:.4g} x {steps:,} steps an epoch); nothing was trained or saved"
+    end = f"{total:,} ({total / steps:.4g} x {steps:,} steps an epoch)"
+    return f"dry run: would {start}train to step {end}; nothing was trained or saved"
 
 
 def resume_argument(run_dir: object) -> str:
