@@ -120,23 +120,19 @@ def _keys(composed: DictConfig) -> list[str]:
 
 
 def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:
-    hints = get_type_hints(kind)
+    hints, values = get_type_hints(kind), OmegaConf.to_container(node)
+    assert isinstance(values, dict)
     lines = []
     for each in fields(kind):
-        if not each.metadata.get("meaning") and prefix + each.name != "name" and "meaning" not in each.metadata:
+        if not each.metadata.get("meaning"):
             continue  # what stands for a group, or is the option's name
-        value = OmegaConf.to_container(node).get(each.name) if OmegaConf.is_dict(node) else None  # type: ignore[union-attr]
         allowed, unit = each.metadata["allowed"], each.metadata["unit"]
         if not isinstance(allowed, str):
             allowed = "one of " + ", ".join(as_typed(choice) for choice in allowed)
         what = ", ".join(part for part in (_in_words(hints[each.name]), allowed, unit) if part)
-        text = f"  {prefix}{each.name}={as_typed(value)}"
-        one_line = f"{text}  ({what})"
-        lines += (
-            [one_line]
-            if len(one_line) <= WIDTH
-            else textwrap.wrap(one_line, WIDTH, subsequent_indent=" " * 6, break_long_words=False)
-        )
+        line = f"  {prefix}{each.name}={as_typed(values.get(each.name))}  ({what})"
+        fits = len(line) <= WIDTH  # wrapping would also make one space of two
+        lines += [line] if fits else textwrap.wrap(line, WIDTH, subsequent_indent=" " * 6, break_long_words=False)
         lines += textwrap.wrap(each.metadata["meaning"], WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines
 

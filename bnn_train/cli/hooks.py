@@ -32,9 +32,9 @@ class Hooks(Callback):
         given = list(config.hydra.overrides.hydra)
         name = names.default_name(list(config.hydra.overrides.task))
         if config.get("dry_run") is True:
-            _for_all_jobs(config, [f"hydra.sweep.dir='{_passing_folder()}'", "hydra.output_subdir=null"])
+            _for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
         elif name is not None and not any(override.startswith("hydra.sweep.dir=") for override in given):
-            _for_all_jobs(config, [f"hydra.sweep.dir='sweeps/{name}'"])
+            _for_all_jobs(config, f"sweeps/{name}")
         check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
         self.start = time.time()
 
@@ -58,14 +58,11 @@ class LabHooks(Callback):
         check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
 
 
-def _for_all_jobs(config: DictConfig, overrides: list[str]) -> None:
-    """Adds Hydra's own overrides to a sweep: every job agrees on them, wherever a launcher runs it."""
+def _for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
+    """Sets a sweep's directory, and Hydra's own overrides: every job agrees on them, wherever a launcher runs it."""
     with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.overrides.hydra.extend(overrides)
-        for override in overrides:
-            key, _, value = override.partition("=")
-            if key == "hydra.sweep.dir":
-                config.hydra.sweep.dir = value.strip("'")
+        config.hydra.overrides.hydra.extend([f"hydra.sweep.dir='{sweep_dir}'", *overrides])
+        config.hydra.sweep.dir = sweep_dir
 
 
 def _passing_folder() -> str:
@@ -76,7 +73,7 @@ def _passing_folder() -> str:
 
 
 def check_writable(key: str, folder: Path) -> None:
-    """Makes the folder. Raises ConfigError where it cannot be written to."""
+    """Makes the folder. Ends the program where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -12,6 +12,7 @@ from bnn_train.errors import ConfigError
 @dataclass
 class ModelConfig(Group):
     group: ClassVar[str] = "model"
+    has_shortcuts: ClassVar[bool] = False  # whether it is built of blocks with a shortcut alone
 
     name: str = MISSING
 
@@ -56,6 +57,8 @@ class CnnConfig(MlpConfig):
 
 @dataclass
 class ResNetConfig(ModelConfig):
+    has_shortcuts: ClassVar[bool] = True
+
     name: str = "resnet20"
     downsample: str = key(
         "conv", "the shortcut where a stage begins: pool and a real 1x1 convolution, or pool alone", ("conv", "pool")

@@ -82,7 +82,7 @@ class Config:
             weights, optimizer = self.optimizer.weights or self.weights.name, self.weights.optimizer or self.optimizer.name
             remedy = f"weights={weights} and optimizer={optimizer} go together; use both, or neither"
             raise ConfigError("weights", self.weights.name, remedy)
-        if self.model.name.startswith("resnet") and not self.block.shortcut:
+        if self.model.has_shortcuts and not self.block.shortcut:
             raise ConfigError("block", self.block.name, f"model={self.model.name} has shortcuts: use block=bireal")
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)

@@ -35,10 +35,10 @@ def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images
     )
 
 
-def plan_line(done: str | None, number: int, steps: int, epochs: int, max_steps: int | None) -> str:
+def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> str:
     """What a dry run would have done. number: finished steps; steps: in an epoch."""
     total = epochs * steps if max_steps is None else min(epochs * steps, max_steps)
-    if done or number >= total:
+    if number >= total:
         return "dry run: the run is finished, nothing would be done"
     start = f"continue after step {number:,} and " if number else ""
     end = f"{total:,} ({total / steps:.4g} x {steps:,} steps an epoch)"

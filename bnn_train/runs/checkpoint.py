@@ -54,17 +54,22 @@ def find(path: Path, key: str) -> Path:
     """The file of the network that a run directory gave, or has reached; or the checkpoint that `path` itself is."""
     if not path.is_dir():
         return path
-    for name in (RESULT, *_result_of_format_1(path), "last.pt", "previous.pt"):
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
+    folder = path / "checkpoints"
+    if (folder / RESULT).is_file():
+        return folder / RESULT
+    for name in (_result_of_format_1(path), "last.pt", "previous.pt"):
+        if name and (folder / name).is_file():
+            return folder / name
     raise ConfigError(key, path, f"holds no checkpoints/{RESULT} or last.pt; give a run directory or a checkpoint")
 
 
-def _result_of_format_1(run_dir: Path) -> list[str]:
-    """The checkpoint that a run without result.pt names in its summary."""
-    file = run_dir / "summary.json"
-    named = json.loads(file.read_text(encoding="utf-8")).get("checkpoint", "") if file.exists() else ""
-    return [Path(named).name] if named else []
+def _result_of_format_1(run_dir: Path) -> str:
+    """The checkpoint that a finished run without result.pt names in its summary; "" where it has gone on since, or has none."""
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return "" if "status" in summary else Path(summary.get("checkpoint", "")).name
 
 
 def latest(folder: Path) -> dict[str, Any] | None:

@@ -189,6 +189,9 @@ def _dry_run(config: Config, run_dir: Path, named: Collection[str] | None) -> Su
     target = Path(config.resume) if config.resume else run_dir
     target = target.parent.parent if target.suffix == ".pt" else target
     config, state, summary = _settle(config, target, named)
+    if summary is not None and state is None:
+        log.info("%s", lines.plan_line(1, 1, 1, None))  # a result alone, of which nothing is left to do
+        return {}
     where = device.choose(config.device)
     assemble.check(config)
     data = assemble.load_data(config, where)
@@ -199,6 +202,5 @@ def _dry_run(config: Config, run_dir: Path, named: Collection[str] | None) -> Su
     _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
-    done = "is finished: nothing" if summary is not None else None
-    log.info("%s", lines.plan_line(done, trainer.number, trainer.steps, config.trainer.epochs, config.trainer.max_steps))
+    log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, config.trainer.max_steps))
     return {}

@@ -3,7 +3,6 @@
 summary.json, predictions.npz and result.pt are of one network; summary.json comes last and says that the others are whole.
 """
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,6 +53,7 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], run_dir: Path) 
         chosen, kind = rows[best_epoch(list(rows.values()), first_candidate(config))], "best"
     if chosen is not last:
         best = checkpoint.load(run_dir / "checkpoints" / "best.pt")["trainer"]
+        assert len(best["history"]) == chosen["epoch"]  # its figures are those of the network that is written
         trainer.model.load_state_dict(best["model"])
         trainer.edges.load_state_dict(best["edges"])
     which: dict[str, Any] = {"kind": kind, **reached(chosen)}
@@ -106,7 +106,7 @@ def _summary(trainer: Trainer, chosen: Row, which: dict[str, Any], layers: list[
         "compile": config.trainer.compile,
         "device": device.describe(data.test.labels.device),
         "versions": environment.versions(),
-        "git_commit": environment.git_commit(Path(sys.modules["bnn_train"].__path__[0]).parent),
+        "git_commit": environment.git_commit(Path(__file__).parent.parent.parent),
     }
     if trainer.edges.masks:
         summary["edges"] = [asdict(row) for row in trainer.edges.rows()]

@@ -30,6 +30,6 @@ def test_epoch_line():
 
 
 def test_plan_line():
-    assert "would train to step 100 (2 x 50 steps an epoch)" in lines.plan_line(None, 0, 50, 2, None)
-    assert "would continue after step 60 and train to step 75 (1.5 x" in lines.plan_line(None, 60, 50, 2, 75)
-    assert "nothing would be done" in lines.plan_line(None, 75, 50, 2, 75)
+    assert "would train to step 100 (2 x 50 steps an epoch)" in lines.plan_line(0, 50, 2, None)
+    assert "would continue after step 60 and train to step 75 (1.5 x" in lines.plan_line(60, 50, 2, 75)
+    assert "nothing would be done" in lines.plan_line(75, 50, 2, 75)

@@ -190,6 +190,18 @@ def test_a_run_of_the_version_before_is_evaluated_and_continued(small, tmp_path,
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_what_is_read_of_a_directory_whose_summary_does_not_count(small, tmp_path):
+    """A damaged one beside a result; one of the version before, of a run that has gone on since."""
+    summary = run(small(), tmp_path / "new")
+    (tmp_path / "new" / "summary.json").write_text('{"status": "fin')
+    assert evaluate_saved(tmp_path / "new")["test_accuracy"] == summary["test_accuracy"]
+    shutil.copytree(FIXTURES / "format1", tmp_path / "old")
+    assert checkpoint.find(tmp_path / "old", "path").name == "best.pt"
+    file = tmp_path / "old" / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "status": "continued"}))
+    assert checkpoint.find(tmp_path / "old", "path").name == "last.pt"
+
+
 def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
     torch.save({"format": 99}, tmp_path / "x.pt")
     with pytest.raises(ConfigError, match=r"has format 99, but this version reads \(1, 2\): use a newer bnn-train"):
