@@ -55,7 +55,8 @@ def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "f
     torch.backends.cudnn.benchmark = False
     # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same flag as use_deterministic_algorithms(True, warn_only=True), which imports torch's compiler for it: over a second.
+    torch.set_deterministic_debug_mode("warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds programs that read such memory; costs 7% of a step
     random.seed(seed)  # nothing here draws from it, but its state is part of a checkpoint
     torch.manual_seed(seed)
