@@ -10,12 +10,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.cli import compose, help_page, hydra_errors, side_by_side
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy
+from bnn_train.report import lines
 
 
 def main() -> None:
+    startup.open_streams()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
@@ -38,13 +40,16 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool) -> float:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     startup.prepare()
-    from bnn_train.runs.run import run  # loads torch, now that the configuration is known to be sound
+    if not in_sweep and sys.stdout.isatty():  # for whoever waits
+        sys.stdout.write(f"{lines.first_line(config)}\n")
+        sys.stdout.flush()
+    from bnn_train.runs.run import run  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
-    named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
     try:
-        summary = run(config, _run_dir(settings, config), named)
+        with side_by_side.at_work():
+            summary = run(config, _run_dir(settings, config), list(settings.overrides.task))
     except Busy as error:
         if not in_sweep:
             sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,40 +27,44 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]  # of a checkpoint
 
 
-def run(config: Config, run_dir: Path, named: Collection[str] | None = None) -> Summary:
+def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
-    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `named` are the keys in which `config`
-    was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary is empty. Raises
-    ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
+    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `overrides` are what was typed, and say in
+    which keys `config` was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary
+    is empty. Raises ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
     """
     if config.dry_run:
-        return _dry_run(config, run_dir, named)
+        return _dry_run(config, run_dir, overrides)
     with directory.locked(run_dir):
-        config, state, summary = _settle(config, run_dir, named)
+        config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
             log.info("%s is finished; trainer.epochs=N with a larger N would extend it", for_people(run_dir))
             return summary
         where = device.choose(config.device)
-        assemble.check(config)
+        assemble.check(config, where)
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
             directory.mark_continued(run_dir)
-        return _train(config, run_dir, data, where, state)
+            overrides = state.get("overrides", overrides)
+        return _train(config, run_dir, data, where, state, list(overrides or ()))
 
 
-def _settle(config: Config, run_dir: Path, named: Collection[str] | None) -> tuple[Config, State | None, Summary | None]:
+def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> tuple[Config, State | None, Summary | None]:
     """(configuration to run with, the state to continue from if any, the summary if nothing is left to do)."""
     state = _state(config, run_dir)
     result = run_dir / "checkpoints" / checkpoint.RESULT
     if state is None and not result.exists():
         return config, None, None
-    config = resume.settle(state or checkpoint.load(result, "resume"), config, named)
+    saved = state or checkpoint.load(result, "resume")
+    config = resume.settle(saved, config, overrides)
     summary = directory.read_summary(run_dir)
     if summary is not None and summary.get("status", "finished") == "finished":
         asked = (config.trainer.epochs, config.trainer.max_steps)
         if (summary["epochs"], summary.get("max_steps")) == asked:
+            if config.data.root != resume.config_of(saved).data.root:  # a result is one's own only with the same images
+                resume.check_data(saved, config, assemble.load_data(config, device.CPU))
             return config, state, summary
     if state is None:
         remedy = "holds a result alone (trainer.keep=result), so the run cannot go on; init_from starts a new one from its weights"
@@ -70,7 +74,7 @@ def _settle(config: Config, run_dir: Path, named: Collection[str] | None) -> tup
 
 def _state(config: Config, run_dir: Path) -> State | None:
     """Where the run in `run_dir` is, or None for a new run. Raises ConfigError where `resume` names no run."""
-    file = Path(config.resume or "")
+    file = Path(config.resume or "").expanduser()
     if file.suffix == ".pt":
         named = checkpoint.load(file, "resume")
         if file.resolve().parent != (run_dir / "checkpoints").resolve():
@@ -84,10 +88,11 @@ def _state(config: Config, run_dir: Path) -> State | None:
     return state
 
 
-def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None) -> Summary:
+def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None, overrides: list[str]) -> Summary:
     """The run itself, from its start or from `state` to its end."""
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
-    save = _saver(config, data, where, run_dir / "checkpoints")
+    about = {"config": asdict(config), "overrides": overrides, "data": resume.data_signature(data), "device": where.type}
+    save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
 
@@ -115,7 +120,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
             log.info("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
-        summary = write_result(trainer, last, layers, run_dir)
+        summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
@@ -150,17 +155,11 @@ def _fit(
     return row
 
 
-def _saver(config: Config, data: Data, where: torch.device, folder: Path) -> Callable[[Trainer, str], None]:
-    """Saves all that a run needs to go on, under a name in checkpoints/."""
+def _saver(about: dict[str, Any], folder: Path) -> Callable[[Trainer, str], None]:
+    """Saves all that a run needs to go on, under a name in checkpoints/. about: what does not change while it trains."""
 
     def save(trainer: Trainer, name: str) -> None:
-        everything = {
-            "config": asdict(config),
-            "data": resume.data_signature(data),
-            "device": where.type,
-            "trainer": trainer.state_dict(),
-            "random": checkpoint.random_state(),
-        }
+        everything = {**about, "trainer": trainer.state_dict(), "random": checkpoint.random_state()}
         checkpoint.save(everything, folder / name, keep=folder / "previous.pt" if name == "last.pt" else None)
 
     return save
@@ -184,16 +183,16 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
         log.info("the first step compiles the network, which takes some seconds")
 
 
-def _dry_run(config: Config, run_dir: Path, named: Collection[str] | None) -> Summary:
+def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> Summary:
     """All that comes before training, and a line that says what would be done. Leaves the run directory as it was."""
-    target = Path(config.resume) if config.resume else run_dir
+    target = Path(config.resume).expanduser() if config.resume else run_dir
     target = target.parent.parent if target.suffix == ".pt" else target
-    config, state, summary = _settle(config, target, named)
+    config, state, summary = _settle(config, target, overrides)
     if summary is not None and state is None:
         log.info("%s", lines.plan_line(1, 1, 1, None))  # a result alone, of which nothing is left to do
         return {}
     where = device.choose(config.device)
-    assemble.check(config)
+    assemble.check(config, where)
     data = assemble.load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)
