@@ -39,8 +39,11 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         sys.exit(code)
 
 
-def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type = Config) -> Any:
-    """Runs one job of Hydra's, whose errors go to its log as well; NaN where it failed and others of its sweep go on."""
+def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: bool = False, schema: type = Config) -> Any:
+    """Runs one job of Hydra's, whose errors go to its log as well.
+
+    Where it failed and others of its sweep go on: NaN, or in a search the error itself, which is how Hydra tells the sweeper.
+    """
     try:
         return function()
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -55,6 +58,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type
             sys.exit(code or 1)
         # The report at the sweep's end lists it and sets the exit code.
         (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        if in_search:
+            raise
         return float("nan")
 
 

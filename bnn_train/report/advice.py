@@ -7,6 +7,7 @@ from typing import Any
 Row = dict[str, Any]  # one line of metrics.jsonl
 
 ENOUGH_STEPS = 1000  # below it a network that has learned little may just not have been trained
+_BY_HEART = 0.3  # of accuracy: so much better on its training images, a network knows these and not what they show
 _FALLING = 0.98  # a loss below this share of the epoch's before is still falling
 
 
@@ -33,6 +34,11 @@ def advice(
         epochs = math.ceil(ENOUGH_STEPS * max(1, summary["epoch"]) / max(1, steps))
         state = ", with the loss still falling" if falling else ""
         found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")
+    elif useless and summary["train_accuracy"] > accuracy + _BY_HEART:
+        found.append(
+            f"it knows its training images, {summary['train_accuracy']:.2%}, and nothing of others: that takes more images, "
+            "or more of data.flip, data.crop_padding and data.cutout"
+        )
     elif useless and flipped != 0:
         found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
     return found

@@ -38,7 +38,7 @@ def test_the_last_of_single_values_wins_as_in_a_run():
 def search(*given, val_size=100, name="digits", swept=(), **sweeper):
     settings = {"direction": "minimize", "max_failure_rate": 0.0, "params": None, **sweeper}
     config = OmegaConf.create({"data": {"val_size": val_size, "name": name}, "hydra": {"sweeper": settings}})
-    assert searches.is_search(config)
+    assert searches.is_search(config.hydra.sweeper)
     searches.settle(config, list(given), list(swept))
     return config.hydra.sweeper
 
@@ -64,4 +64,4 @@ def test_a_search_takes_held_out_images():
 
 
 def test_the_plain_sweeper_is_no_search():
-    assert not searches.is_search(OmegaConf.create({"hydra": {"sweeper": {"max_batch_size": None}}}))
+    assert not searches.is_search(OmegaConf.create({"max_batch_size": None}))

@@ -3,8 +3,8 @@ import pytest
 from bnn_train.report.advice import advice
 
 
-def notes(accuracy=0.9, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, flipped=7):
-    summary = {"test_accuracy": accuracy, "images": {"test": images}, "epoch": len(losses)}
+def notes(accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, flipped=7):
+    summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": len(losses)}
     return advice(summary, [{"train_loss": loss} for loss in losses], steps, largest_class, flipped, lr=1e-9)
 
 
@@ -40,5 +40,9 @@ def test_nothing_has_flipped():
 
 
 def test_a_run_that_ended_within_its_first_epoch():
-    summary = {"test_accuracy": 0.1, "images": {"test": 10}, "epoch": 0}
+    summary = {"test_accuracy": 0.1, "train_accuracy": 0.1, "images": {"test": 10}, "epoch": 0}
     assert "trainer.epochs=200 would be" in advice(summary, [{"train_loss": 1.0}], 5, 0.1, 3, 0.01)[1]
+
+
+def test_learned_by_heart():
+    assert notes(accuracy=0.5, train_accuracy=0.96)[1].startswith("it knows its training images, 96.00%, and nothing of others")
