@@ -7,7 +7,7 @@ import torch
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data.splits import Arrays, Data, Split
-from bnn_train.data.words import counted, listed
+from bnn_train.data.words import listed
 from bnn_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -20,11 +20,13 @@ def check(config: DataConfig, arrays: Arrays) -> None:
     for name, split in _splits(arrays):
         words = _WORDS[name]
         if not len(split):
-            key, value = ("data.test_fraction", config.test_fraction) if name == "test" else ("data.root", config.root)
-            raise ConfigError(key, value, f"leaves no {words} image of the data set")
+            if name == "test":
+                remedy = f"takes none of {len(arrays.train):,} images for the test set; choose a larger share"
+                raise ConfigError("data.test_fraction", config.test_fraction, remedy)
+            raise ConfigError("data.root", config.root, f"the data set has no {words} image")
         if len(split.images) != len(split.labels):
-            numbers = f"{counted(len(split.images), f'{words} image')} and {counted(len(split.labels), 'label')}"
-            raise ConfigError("data.root", config.root, f"holds {numbers}; each image needs one")
+            remedy = f"holds {len(split.images):,} {words} images and {len(split.labels):,} labels; each image needs one"
+            raise ConfigError("data.root", config.root, remedy)
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(arrays.classes):
             remedy = (

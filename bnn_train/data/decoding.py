@@ -74,8 +74,12 @@ def _results(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator
             return
         except BrokenProcessPool:
             reason = "a process was ended by the system, most likely for want of memory"
-        except (OSError, ImportError, NotImplementedError, RuntimeError) as error:  # no semaphores, no processes, no threads
+        except (OSError, ImportError, NotImplementedError) as error:  # /dev/shm that cannot be written, no semaphores, a limit
             reason = f"the system allows no processes for it ({error})"
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            reason = "the system allows no more threads"
         log.warning("decoding %s in one process, which takes longer: %s", counted(len(files) - done, "image"), reason)
     yield from map(function, files[done:])
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data.image_files import folders_in, is_hidden, listing, suffixes
+from bnn_train.data.root import root_of
 from bnn_train.data.words import listed, readable
 from bnn_train.errors import ConfigError
 
@@ -55,13 +56,13 @@ def layout(config: DataConfig) -> Layout:
 
 
 def _root(config: DataConfig) -> Path:
+    root = root_of(config)
     try:
-        root = Path(config.root).expanduser()
         is_folder = root.is_dir()
-    except (OSError, RuntimeError) as error:  # a folder above it that may not be entered; ~name of nobody
-        raise ConfigError("data.root", config.root, f"cannot be read ({str(error).lower()})") from None
+    except OSError as error:  # a folder above it may not be entered
+        raise ConfigError("data.root", config.root, f"cannot be read ({(error.strerror or str(error)).lower()})") from None
     if not is_folder:
-        remedy = f"is not a folder (looked at {root.absolute()}); it must hold one folder per class"
+        remedy = f"is not a folder (looked at {readable(root.absolute())}); it must hold one folder per class"
         raise ConfigError("data.root", config.root, remedy)
     return root
 
@@ -95,7 +96,7 @@ def classes(folder: Path, config: DataConfig) -> list[Path]:
     found = folders_in(folder, config)
     if len(found) < 2:
         words = f"only the class {readable(found[0].name)}" if found else "no class folder"
-        inner = folders_in(found[0], config) if found and folder == Path(config.root).expanduser() else []
+        inner = folders_in(found[0], config) if found and folder == root_of(config) else []
         hint = f"; {_names(inner)} lie one deeper: data.root={readable(found[0])} would read them" if len(inner) > 1 else ""
         remedy = f"{readable(folder.absolute())} holds {words}; it must hold a folder for each of two or more{hint}"
         raise ConfigError("data.root", config.root, remedy)
@@ -103,9 +104,9 @@ def classes(folder: Path, config: DataConfig) -> list[Path]:
 
 
 def note_on_depth(folders: list[Path], config: DataConfig) -> list[str]:
-    """A line where the class folders look like a level above the classes: none holds an image, all hold the same sub-folders."""
+    """A line where class folders without an image of their own all hold the same sub-folders: these may be the classes."""
     inner = [{path.name for path in folders_in(folder, config)} for folder in folders]
-    if len(inner[0]) < 2 or any(names != inner[0] for names in inner) or any(_holds_images(folder, config) for folder in folders):
+    if len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     deeper = listed([f"{name}/" for name in sorted(inner[0])])
     return [f"the classes are {_names(folders)}, though each holds the same folders {deeper}: the classes may lie one deeper"]

@@ -27,7 +27,7 @@ SPECIAL, LOOSE = "entry that is no file", "image outside the class folders"
 
 
 class Found(NamedTuple):
-    """The images of a class, sorted, and what else its folder holds, by reason."""
+    """The images of a class, sorted by their paths, and what else its folder holds, by reason."""
 
     files: list[Path]
     left_out: Mapping[str, list[Path]]
@@ -37,12 +37,12 @@ def images_in(folder: Path, config: DataConfig) -> Found:
     """The image files of the folder and its sub-folders. Raises ConfigError that names a folder which cannot be read."""
     found = Found([], defaultdict(list))
     _walk(folder, config, found, {os.path.realpath(folder)})
-    found.files.sort()
     return found
 
 
 def _walk(folder: Path, config: DataConfig, found: Found, seen: set[str]) -> None:
     """seen: the real paths of the folders read so far, so that links in a circle come to an end."""
+    here = os.path.join(os.path.realpath(folder), "")
     for path in listing(folder, config):
         name = path.name.lower()
         if is_hidden(path):
@@ -54,7 +54,7 @@ def _walk(folder: Path, config: DataConfig, found: Found, seen: set[str]) -> Non
             found.left_out[NOWHERE].append(path)
         elif stat.S_ISDIR(mode):
             real = os.path.realpath(path)
-            if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(real, "")):
+            if here.startswith(os.path.join(real, "")):
                 found.left_out[ABOVE].append(path)
             elif real in seen:
                 found.left_out[TWICE].append(path)
@@ -82,7 +82,7 @@ def _mode(path: Path, config: DataConfig) -> int | None:
 def listing(folder: Path, config: DataConfig) -> list[Path]:
     """What a folder holds, sorted. Raises ConfigError where it cannot be read."""
     try:
-        return sorted(folder.iterdir())
+        return [folder / name for name in sorted(os.listdir(folder))]
     except OSError as error:
         raise _forbidden(folder, config, (error.strerror or str(error)).lower()) from None
 

@@ -17,6 +17,7 @@ from bnn_train.data.cache import cached
 from bnn_train.data.decode import Unreadable, decode
 from bnn_train.data.decoding import decode_all
 from bnn_train.data.image_files import Found, images_in, left_out_line, loose_in
+from bnn_train.data.root import root_of
 from bnn_train.data.splits import Arrays, Split, hold_out
 from bnn_train.data.words import listed, readable
 from bnn_train.errors import ConfigError
@@ -47,7 +48,7 @@ def image_folder(config: DataConfig) -> Arrays:
         log.info("%s: %s", config.name, line)
 
     classes = [readable(name) for name in parts["train"].classes]
-    root, splits = Path(config.root).expanduser(), {}
+    root, splits = root_of(config), {}
     pieces = images.split([len(part.files) for part in parts.values()])
     for (name, part), piece in zip(parts.items(), pieces, strict=True):
         names = [readable(path.relative_to(root)) for path in part.files]
@@ -76,8 +77,6 @@ def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
 
 def _part(folder: Path, config: DataConfig) -> Part:
     classes = folders.classes(folder, config)
-    for line in folders.note_on_depth(classes, config):
-        log.warning("%s: %s", config.name, line)
     left_out = defaultdict(list, loose_in(folder, config))
     files: list[Path] = []
     labels: list[int] = []
@@ -87,6 +86,9 @@ def _part(folder: Path, config: DataConfig) -> Part:
         labels.extend([number] * len(members))
         for reason, paths in others.items():
             left_out[reason].extend(paths)
+    if not {path.parent for path in files} & set(classes):
+        for line in folders.note_on_depth(classes, config):
+            log.warning("%s: %s", config.name, line)
     return Part([path.name for path in classes], files, labels, left_out)
 
 
@@ -122,4 +124,4 @@ def _left_out(config: DataConfig, parts: Iterable[Part]) -> list[str]:
     for part in parts:
         for reason, paths in part.left_out.items():
             together[reason].extend(paths)
-    return [left_out_line(together, Path(config.root).expanduser())] if any(together.values()) else []
+    return [left_out_line(together, root_of(config))] if any(together.values()) else []
