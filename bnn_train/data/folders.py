@@ -75,7 +75,7 @@ def _split(config: DataConfig, roles: dict[str, list[Path]], others: list[Path])
     assert train is not None
     notes = []
     if others:
-        notes.append(f"left out: {_names(others)} beside {_names([paths[0] for paths in roles.values()])}")
+        notes.append(f"left out: {_names(others)} beside {_names([path for path in (train, val, test) if path is not None])}")
     if test is None and val is not None:
         notes.append(f"no test/ beside {_names([train, val])}: the test images are those of {val.name}/")
         val, test = None, val
