@@ -82,7 +82,7 @@ def _read(file: Path) -> Decoded | None:
             if first != _first_line(zlib.crc32(content, zlib.crc32(second))):
                 raise ValueError
             return images, header["notes"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         log.warning("the cache file %s is damaged or cannot be read: decoding the images again", readable(file))
