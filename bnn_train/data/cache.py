@@ -85,7 +85,7 @@ def _read(file: Path) -> Decoded | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        log.warning("the cache file %s is damaged or cannot be read: decoding the images again", readable(file))
+        log.warning("image_folder: the cache file %s is damaged or cannot be read: decoding the images again", readable(file))
         return None
 
 
@@ -132,7 +132,8 @@ def _write(file: Path, images: torch.Tensor, notes: list[str]) -> None:
 
 def _say_not_kept(folder: Path, error: OSError) -> None:
     log.warning(
-        "decoded images cannot be kept in %s (%s): the next run decodes them again; data.cache_dir=FOLDER puts them elsewhere",
+        "image_folder: decoded images cannot be kept in %s (%s), so the next run decodes them again; "
+        "data.cache_dir=FOLDER puts them elsewhere",
         readable(folder),
         _reason(error),
     )

@@ -57,7 +57,8 @@ def load(config: DataConfig, device: torch.device) -> Data:
         _check_shape(config, (channels, height, width))
         train, val = arrays.train, arrays.val
         if config.val_size:
-            assert val is None, "a reader with held-out images refuses data.val_size"
+            if val is not None:
+                raise ConfigError("data.val_size", config.val_size, "the data set has held-out images of its own; leave it at 0")
             train, val = hold_out("data.val_size", config.val_size, train, config.val_size, arrays.classes)
         train, test = limited(train, config.train_limit), limited(arrays.test, config.test_limit)
         data = Data(train, val, test, arrays.classes)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data import depth
@@ -47,7 +47,7 @@ def _pixels(path: Path, config: DataConfig, scales: depth.Scales | None) -> np.n
                 width, height = (config.image_size,) * 2 if config.image_size is not None else upright.size
                 return depth.Deep((1 if config.grayscale else 3, height, width), bits, *depth.ends(upright))
             upright = depth.to_bytes(upright, scales[bits])
-        opaque = _over_background(upright).convert("L" if config.grayscale else "RGB")
+        opaque = _over_background(_from_lab(upright)).convert("L" if config.grayscale else "RGB")
     if config.image_size is not None and opaque.size != (config.image_size, config.image_size):
         opaque = ImageOps.fit(opaque, (config.image_size, config.image_size))
     pixels = np.asarray(opaque)
@@ -60,6 +60,16 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # as above: PIL raises whatever comes its way
         return image
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    """CIELAB, the one mode that `convert` does not know, as RGB; any other as it is."""
+    if image.mode != "LAB":
+        return image
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    assert converted is not None
+    return converted
 
 
 def _over_background(image: Image.Image) -> Image.Image:

@@ -30,6 +30,8 @@ def decode_all(files: Sequence[Path], config: DataConfig) -> tuple[torch.Tensor,
 
     Files are decoded once; images of more than 8 bits a second time, when the scale of them all is known.
     """
+    if config.image_size is not None:
+        memory.check(len(files), (1 if config.grayscale else 3, config.image_size, config.image_size), config)
     images: torch.Tensor | None = None
     first = files[0]
     deep: dict[int, depth.Deep] = {}
@@ -80,7 +82,8 @@ def _results(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator
             if "start new thread" not in str(error):
                 raise
             reason = "the system allows no more threads"
-        log.warning("decoding %s in one process, which takes longer: %s", counted(len(files) - done, "image"), reason)
+        left = counted(len(files) - done, "image")
+        log.warning("image_folder: decoding %s in one process, which takes longer: %s", left, reason)
     yield from map(function, files[done:])
 
 

@@ -94,16 +94,18 @@ def _forbidden(path: Path, config: DataConfig, reason: str) -> ConfigError:
 
 def folders_in(folder: Path, config: DataConfig) -> list[Path]:
     """The folders that are not hidden, sorted. Raises ConfigError as `listing` does."""
-    return [path for path in listing(folder, config) if os.path.isdir(path) and not is_hidden(path)]
+    visible = [path for path in listing(folder, config) if not is_hidden(path)]
+    return [path for path in visible if stat.S_ISDIR(_mode(path, config) or 0)]
 
 
 def loose_in(folder: Path, config: DataConfig) -> Mapping[str, list[Path]]:
     """What lies beside the class folders and looks as if it were meant to be read, by reason."""
     left_out: dict[str, list[Path]] = {LOOSE: [], NOWHERE: []}
     for path in listing(folder, config):
-        if not os.path.exists(path):
+        mode = _mode(path, config)
+        if mode is None:
             left_out[NOWHERE].append(path)
-        elif path.suffix.lower() in suffixes() and not is_hidden(path) and not os.path.isdir(path):
+        elif stat.S_ISREG(mode) and path.suffix.lower() in suffixes() and not is_hidden(path):
             left_out[LOOSE].append(path)
     return left_out
 

@@ -1,7 +1,8 @@
 """All images stay in memory: what they need is refused by name where there is less."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,21 +15,27 @@ from bnn_train.errors import ConfigError
 _TORCH_SAYS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def room(count: int, shape: tuple[int, int, int], config: DataConfig) -> torch.Tensor:
+def room(count: int, shape: Sequence[int], config: DataConfig) -> torch.Tensor:
     """An empty uint8 (count, *shape). Raises ConfigError where the machine cannot hold it."""
+    check(count, shape, config)
+    try:
+        return torch.empty((count, *shape), dtype=torch.uint8)
+    except (RuntimeError, MemoryError):  # torch has no type of its own for it
+        raise _too_much(count, shape, "more than the system gives", config) from None
+
+
+def check(count: int, shape: Sequence[int], config: DataConfig) -> None:
+    """Refuses more than all of the machine's memory: Linux would grant it, and end the process later."""
+    there_is = total()
+    if there_is is not None and count * math.prod(shape) > there_is:
+        raise _too_much(count, shape, f"and there are {in_bytes(there_is)}", config)
+
+
+def _too_much(count: int, shape: Sequence[int], limit: str, config: DataConfig) -> ConfigError:
     channels, height, width = shape
-    needed, there_is = count * channels * height * width, total()
-    if there_is is None or needed <= there_is:
-        try:
-            return torch.empty((count, *shape), dtype=torch.uint8)
-        except (RuntimeError, MemoryError):  # torch has no type of its own for it
-            pass
-    whole = f" of the {in_bytes(there_is)} that there are" if there_is is not None else ""
-    remedy = (
-        f"{counted(count, 'image')} of {width}x{height}, {counted(channels, 'channel')}, need {in_bytes(needed)} of memory{whole}; "
-        f"{_smaller(config)}"
-    )
-    raise ConfigError("data.image_size", config.image_size, remedy)
+    images = f"{counted(count, 'image')} of {width}x{height}, {counted(channels, 'channel')}"
+    remedy = f"{images}, need {in_bytes(count * math.prod(shape))} of memory, {limit}; {_smaller(config)}"
+    return ConfigError("data.image_size", config.image_size, remedy)
 
 
 @contextmanager

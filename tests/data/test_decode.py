@@ -91,6 +91,11 @@ def test_one_transparent_colour(saved, mode, key, ink):
     assert decode(path, GREY).tolist() == [[[BACKGROUND, 255 if mode == "1" else 100]]]
 
 
+def test_a_lab_image(saved):
+    path = saved(Image.new("LAB", (2, 1), (255, 128, 128)), "x.tif")  # the lightest, without colour
+    assert decode(path, GREY).tolist() == [[[255, 255]]]
+
+
 def test_an_animation_shows_its_first_frame(saved):
     frames = [Image.new("L", (3, 2), value) for value in (10, 200)]
     for name in ("x.gif", "x.png", "x.tif"):

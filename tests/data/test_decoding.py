@@ -61,7 +61,7 @@ def test_where_processes_fail_this_one_goes_on(files, config, monkeypatch, said,
     monkeypatch.setattr(decoding, "_in_processes", failing)
     assert torch.equal(decode_all(files, config())[0], expected)
     (line,) = said()
-    assert line.startswith(f"decoding {20 - done} images in one process, which takes longer: ")
+    assert line.startswith(f"image_folder: decoding {20 - done} images in one process, which takes longer: ")
     assert reason in line
 
 
@@ -104,6 +104,12 @@ def test_images_of_different_sizes(files, config, paint):
     with pytest.raises(ConfigError, match=message):
         decode_all(files, config())
     assert decode_all(files, config(image_size=8))[0].shape == (20, 3, 8, 8)
+
+
+def test_a_size_that_no_machine_can_hold_is_refused_before_decoding(files, config, monkeypatch):
+    monkeypatch.setattr(decoding, "decode", None)
+    with pytest.raises(ConfigError, match=r"data\.image_size=9999999: 20 images of 9999999x9999999, 3 channels, need"):
+        decode_all(files, config(image_size=9999999))
 
 
 def save(path: Path, values: float, dtype: type) -> Path:
