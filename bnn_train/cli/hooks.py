@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from bnn_train.cli import names
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
+from bnn_train.report import terminal
 
 
 class Hooks(Callback):
@@ -42,9 +43,8 @@ class Hooks(Callback):
         if config.get("dry_run") is True:
             return
         folder = Path(config.hydra.sweep.dir)
-        jobs = report.read_jobs(folder)
-        report.write_csv(jobs, folder / "sweep.csv")
-        sys.stdout.write(f"\n{report.table(jobs, str(folder))}\n")
+        terminal.write("\n")
+        jobs, _ = report.show(folder)
         failures = (folder / job.name / "failure.txt" for job in jobs if job.status == "failed")
         if any(failure.stat().st_mtime >= self.start - 1 for failure in failures):  # not one that an earlier command left
             sys.exit(1)  # the exit code of a sweep in which a job failed
@@ -90,5 +90,5 @@ def check_free_of(file: str, what: str, folder: Path) -> None:
 
 def _end(refusal: ConfigError) -> None:
     """Ends the program with one line; Hydra only warns of an exception in a callback, and goes on."""
-    sys.stderr.write(f"error: {refusal}\n")
+    terminal.write(f"error: {refusal}\n", "stderr")
     sys.exit(refusal.exit_code)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from bnn_train.cli import compose, help_page, hydra_errors
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
+from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
-        compose.command(lambda: sys.stdout.write(help_page.page("lab", arguments)), LabConfig)
+        compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)
     else:
         compose.compose_and_call("lab", _job, LabConfig)
 
@@ -41,8 +42,8 @@ def _study(composed: DictConfig, folder: Path) -> None:
     except KeyboardInterrupt:
         log.info("stopped; what was measured is kept, and the same command goes on")
         raise
-    log.info("%s\n\n%s\n", report.table(found), report.LEGEND)
-    log.info("%s", f"{found['seconds']:.0f} s; saved in {for_people(folder)}: lab.json, {', '.join(file.name for file in files)}")
+    log.info("%s\n\n%s\n", report.table(found), report.legend())
+    log.info("%s", report.saved_line(found, for_people(folder), files))
 
 
 if __name__ == "__main__":

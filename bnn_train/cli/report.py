@@ -17,9 +17,8 @@ def main() -> None:
 def _report(folder: Path) -> None:
     from bnn_train.report import sweep
 
-    jobs = sweep.read_jobs(folder)
-    sweep.write_csv(jobs, folder / "sweep.csv")
-    sys.stdout.write(sweep.table(jobs, str(folder)) + "\n")
+    if not sweep.show(folder)[1]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

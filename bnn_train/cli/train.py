@@ -13,6 +13,7 @@ from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy
+from bnn_train.report import terminal
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
     elif {"--help", "-h"} & set(arguments):
-        compose.command(lambda: sys.stdout.write(help_page.page("train", arguments)))
+        compose.command(lambda: terminal.write(help_page.page("train", arguments)))
     else:
         compose.compose_and_call("train", _job)
 
@@ -47,9 +48,9 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool) -> float:
         summary = run(config, _run_dir(settings, config), named)
     except Busy as error:
         if not in_sweep:
-            sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's
+            terminal.write(f"error: {error}\n", "stderr")  # not into the log, which is the other process's
             sys.exit(error.exit_code)
-        sys.stderr.write(f"skipped: {error}\n")
+        terminal.write(f"skipped: {error}\n", "stderr")
         return math.nan
     # Test numbers choose nothing: without held-out images there is nothing to maximise.
     return next((summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary), math.nan)
