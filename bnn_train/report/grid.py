@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bnn_train.report import terminal
 
-GAP = 2  # spaces between columns
+GAP = 2  # spaces between columns; one where the table would otherwise go on below itself
 LONGEST_NAME = 18  # characters to which a dotted name is broken before anything is left out
 
 
@@ -38,8 +38,8 @@ def table(columns: Sequence[Column], title: str = "", total: bool = False, width
     for shape in _shapes(columns):
         if _width(shape) <= width:
             break
-    parts = _below_each_other(shape, width)
-    drawn = [_draw(part, total) for part in parts]
+    gap = 1 if _width(shape) > width >= _width(shape, 1) else GAP
+    drawn = [_draw(part, gap, total) for part in _below_each_other(shape, width, gap)]
     return "\n\n".join([_titled(title, drawn[0], width), *drawn[1:]])
 
 
@@ -64,12 +64,12 @@ def pairs(rows: Sequence[tuple[str, str]], title: str) -> str:
     return _titled(title, "\n" + "\n".join(lines), width)
 
 
-def fold(pieces: Sequence[str], indent: str = "  ", width: int | None = None, first: str = "") -> str:
+def fold(pieces: Sequence[str], indent: str = "  ", width: int | None = None, first: str = "", gap: str = " ") -> str:
     """Pieces one after the other, as many on a line as it takes; none is broken. `first` is the indent of the first line."""
     lines = [first]
     for piece in pieces:
-        joined = f"{lines[-1]} {piece}" if lines[-1].strip() else lines[-1] + piece
-        if length(joined) <= (width or terminal.width()) or not lines[-1].strip():
+        joined = lines[-1] + gap + piece if lines[-1].strip() else lines[-1] + piece
+        if length(joined.rstrip()) <= (width or terminal.width()) or not lines[-1].strip():
             lines[-1] = joined
         else:
             lines.append(indent + piece)
@@ -78,7 +78,7 @@ def fold(pieces: Sequence[str], indent: str = "  ", width: int | None = None, fi
 
 def sentence(text: str, indent: str = "  ", first: str = "") -> str:
     """Prose, broken at its spaces alone. Not for a command that is to be copied."""
-    return fold(plain(text).split(), indent, first=first)
+    return fold([plain(word) for word in text.split()], indent, first=first)
 
 
 def folded(text: str, most: int, after: str = "._ ") -> str:
@@ -129,40 +129,40 @@ def _broken(column: Column, most: int) -> Column:
     return replace(column, cells=[folded(cell, max(most, *words)) for cell in column.cells])
 
 
-def _width(columns: Sequence[Column]) -> int:
-    return sum(column.width for column in columns) + GAP * (len(columns) - 1)
+def _width(columns: Sequence[Column], gap: int = GAP) -> int:
+    return sum(column.width for column in columns) + gap * (len(columns) - 1)
 
 
-def _below_each_other(columns: list[Column], width: int) -> list[list[Column]]:
+def _below_each_other(columns: list[Column], width: int, gap: int) -> list[list[Column]]:
     """The columns in groups that fit, each with the first column before it."""
     first, parts = columns[0], [columns[:1]]
     for column in columns[1:]:
-        if len(parts[-1]) > 1 and _width([*parts[-1], column]) > width:
+        if len(parts[-1]) > 1 and _width([*parts[-1], column], gap) > width:
             parts.append([first])
         parts[-1].append(column)
     return parts
 
 
-def _draw(columns: Sequence[Column], total: bool) -> str:
+def _draw(columns: Sequence[Column], gap: int, total: bool) -> str:
     deep = max(column.header.count("\n") for column in columns)
     headers = [column.header.split("\n") for column in columns]
-    lines = _lines(columns, [[""] * (deep + 1 - len(header)) + header for header in headers])
-    lines.append("─" * _width(columns))
+    lines = _lines(columns, gap, [[""] * (deep + 1 - len(header)) + header for header in headers])
+    lines.append("─" * _width(columns, gap))
     rows = list(zip(*(column.cells for column in columns), strict=True))
     for i, row in enumerate(rows):
         if total and i == len(rows) - 1:
             lines.append("")
-        lines += _lines(columns, [cell.split("\n") for cell in row])
+        lines += _lines(columns, gap, [cell.split("\n") for cell in row])
     return "\n".join(lines)
 
 
-def _lines(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[str]:
+def _lines(columns: Sequence[Column], gap: int, cells: Sequence[Sequence[str]]) -> list[str]:
     """One row of a table, whose cells have one or more lines."""
     drawn = []
     for i in range(max(len(cell) for cell in cells)):
         texts = [cell[i] if i < len(cell) else "" for cell in cells]
         padded = [_padded(text, column.width, column.right) for text, column in zip(texts, columns, strict=True)]
-        drawn.append((" " * GAP).join(padded).rstrip())
+        drawn.append((" " * gap).join(padded).rstrip())
     return drawn
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def _is_job(folder: Path) -> bool:
 def _instead(sweep_dir: Path, folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
     if _is_job(sweep_dir):
-        return f"is the directory of one run; give that of a sweep, which holds one for each job; bnn-eval {sweep_dir} shows a run"
+        return f"is the directory of one run; give that of a sweep, which holds one for each job; bnn-eval {shlex.quote(str(sweep_dir))} shows a run"
     sweeps = [folder.name for folder in folders if any(map(_is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"

@@ -51,7 +51,10 @@ def _table(measured: dict[str, Any]) -> str:
         rows.append(cells)
     columns = [Column("estimator", list(measured["estimators"]), right=False)]
     columns += [Column(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
-    return grid.table(columns, title)
+    if grid.fits(columns):
+        return grid.table(columns, title)
+    parts = [grid.table(columns[:9], title), *([grid.table([columns[0], *columns[9:]])] if columns[9:] else [])]
+    return "\n\n".join(parts)
 
 
 def legend() -> str:

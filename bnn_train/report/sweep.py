@@ -139,7 +139,7 @@ def _below(pairs: list[str]) -> list[str]:
     indent = " " * 6
     room = terminal.width() - len(indent)
     pieces = [pair if grid.length(pair.rstrip()) <= room else grid.folded(pair, room, ",") for pair in pairs]
-    lines = grid.fold(pieces, "", room).split("\n")
+    lines = grid.fold(pieces, "", room, gap="  ").split("\n")
     return [(indent + line).rstrip() for line in lines]
 
 

@@ -173,7 +173,7 @@ class Trainer:
             initial=self.step * size,
             disable=not terminal.shows_bar(),
             leave=False,
-            ncols=terminal.width("stderr") - 1,  # in the last column some terminals begin a new line
+            ncols=terminal.width("stderr") - 3,  # the ^C that a terminal shows must not begin a new line
             bar_format="{desc} |{bar}|{percentage:4.0f}%  left {remaining}",
         )
 
@@ -186,8 +186,8 @@ class Trainer:
             bar.set_description_str(self._figures((so_far.mean().item(), self.correct.item() / seen)))
 
     def _figures(self, seen: tuple[float, float] | None) -> str:
-        """What stands before the bar; seen: loss and accuracy so far. Bar and time take 34 columns."""
-        return lines.bar_figures(self.epoch + 1, self.config.trainer.epochs, seen, terminal.width("stderr") - 34)
+        """What stands before the bar; seen: loss and accuracy so far. Bar and time take 36 columns."""
+        return lines.bar_figures(self.epoch + 1, self.config.trainer.epochs, seen, terminal.width("stderr") - 36)
 
     def state_dict(self) -> dict[str, Any]:
         """All that training has changed, random states apart, as plain types and tensors."""

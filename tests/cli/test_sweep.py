@@ -78,7 +78,7 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
     line = [sys.executable, "-c", code, str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     shown = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    printed, at_the_end = (text[text.index("  rank ") :].split() for text in (shown.stdout, result.stdout))
+    printed, at_the_end = (text[text.index("rank ") :].split() for text in (shown.stdout, result.stdout))
     assert printed == at_the_end
     assert (shown.returncode, "1 failed" in shown.stdout) == (0, True)
     refused = subprocess.run([*line[:-1], str(tmp_path / "none")], env=environment, capture_output=True, text=True)

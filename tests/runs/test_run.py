@@ -123,7 +123,7 @@ def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run(small("data.val_size=100"), tmp_path)
     text = caplog.text
-    assert text.count("img/s  left") == 2
+    assert text.count("  left ") == 2
     for piece in ("x as much", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
         assert piece in text
 
