@@ -56,7 +56,8 @@ def _is_job(folder: Path) -> bool:
 def _instead(sweep_dir: Path, folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
     if _is_job(sweep_dir):
-        return f"is the directory of one run; give that of a sweep, which holds one for each job; bnn-eval {shlex.quote(str(sweep_dir))} shows a run"
+        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it"
+        return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
     sweeps = [folder.name for folder in folders if any(map(_is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"

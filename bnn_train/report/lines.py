@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bnn_train.report import grid, terminal
@@ -35,7 +35,7 @@ def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images
             pieces[name] = f"{name.replace('_', ' ')} {_accuracy(row[f'{name}_accuracy'])}"
     pieces["lr"] = f"lr {row['lr']:<7.2g}"
     pieces["speed"] = f"{_speed(*times[-1])} img/s"
-    pieces["left"] = f"left {duration(left):7}"
+    pieces["left"] = f"left {_left(left):7}"
     for shorter in (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without_total):
         if _length(pieces) > terminal.width():
             pieces = shorter(pieces)
@@ -77,16 +77,24 @@ def _speed(images: int, seconds: float) -> str:
     return f"{speed:7,.0f}" if speed < 999_999.5 else f"{speed / 1e6:5.4g} M"
 
 
+def _left(seconds: float) -> str:
+    """Seven columns: a duration, in hours and minutes from ten hours on, in days from a hundred."""
+    if seconds < 36_000 - 0.5:
+        return duration(seconds)
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h" if minutes < 6_000 else f"{seconds / 86_400:.1f} d"
+
+
 def _length(pieces: Pieces) -> int:
     return sum(map(len, pieces.values())) + 2 * (len(pieces) - 1)
 
 
-def _without(name: str) -> Any:
+def _without(name: str) -> Callable[[Pieces], Pieces]:
     return lambda pieces: {key: piece for key, piece in pieces.items() if key != name}
 
 
 def _ensembles_joined(pieces: Pieces) -> Pieces:
-    """ "test 97.12/97.30%" is the accuracy without noise and that of the ensemble."""
+    """Accuracies without noise and of the ensemble in one, as in test 97.12/97.30%."""
     joined = dict(pieces)
     for split in ("val", "test"):
         ensemble = joined.pop(f"{split}_ensemble", None)
@@ -99,14 +107,19 @@ def _without_total(pieces: Pieces) -> Pieces:
     return {**pieces, "epoch": pieces["epoch"].partition("/")[0]}
 
 
+def finished_line(run_dir: object) -> str:
+    """For a run of which nothing is left to do."""
+    return grid.fold([f"{run_dir} is finished;", "trainer.epochs=N with a larger N would extend it"])
+
+
 def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> str:
     """What a dry run would have done. number: finished steps; steps: in an epoch."""
     total = epochs * steps if max_steps is None else min(epochs * steps, max_steps)
     if number >= total:
         return "dry run: the run is finished, nothing would be done"
-    start = f"continue after step {number:,} and " if number else ""
-    end = f"{total:,} ({round(total / steps, 2):,.9g} x {steps:,} steps an epoch)"
-    return grid.fold([f"dry run: would {start}train to step {end};", "nothing was trained or saved"])
+    start = [f"continue after step {number:,}", "and"] if number else []
+    epochs_and_steps = f"({round(total / steps, 2):,.9g} x {steps:,} steps an epoch);"
+    return grid.fold(["dry run: would", *start, f"train to step {total:,}", epochs_and_steps, "nothing was trained or saved"])
 
 
 def resume_argument(run_dir: object) -> str:

@@ -39,7 +39,7 @@ def run(config: Config, run_dir: Path, named: Collection[str] | None = None) -> 
     with directory.locked(run_dir):
         config, state, summary = _settle(config, run_dir, named)
         if summary is not None:
-            log.info("%s is finished; trainer.epochs=N with a larger N would extend it", for_people(run_dir))
+            log.info("%s", lines.finished_line(for_people(run_dir)))
             return summary
         where = device.choose(config.device)
         assemble.check(config)
