@@ -101,7 +101,8 @@ def test_other_lines_of_a_run_break_between_their_parts(columns, width):
     assert "(10,000 x 1,234 steps an epoch);" in " ".join(plan.split())
 
 
-def test_plan_line():
+def test_plan_line(columns):
+    columns(120)
     assert "would train to step 100 (2 x 50 steps an epoch)" in lines.plan_line(0, 50, 2, None)
     assert "would continue after step 60 and train to step 75 (1.5 x" in lines.plan_line(60, 50, 2, 75)
     assert "nothing would be done" in lines.plan_line(75, 50, 2, 75)
