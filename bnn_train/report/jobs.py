@@ -101,7 +101,7 @@ def _read(file: Path, parse: Callable[[str], Content]) -> tuple[Content | None, 
     try:
         return parse(text), ""
     except Exception:  # whatever the parsers of YAML and JSON raise for rubbish
-        return None, f"{name} is {'cut short or damaged' if text.strip() else 'empty'}"
+        return None, f"{name} is {'cut or damaged' if text.strip() else 'empty'}"
 
 
 def _summary(text: str) -> dict[str, Any]:
