@@ -19,6 +19,7 @@ from bnn_train.cli import hydra_errors, names
 from bnn_train.config import schema
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Diverged, Interrupted
+from bnn_train.report import terminal
 
 _PACKAGE = Path(__file__).parent.parent
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 def command(function: Callable[[], object], schema: type = Config) -> None:
     """Runs a whole command: what a user did or asked for ends in at most a line and its exit code, a defect in its traceback."""
+    terminal.settle()
     try:
         function()
     except (Exception, Interrupted, KeyboardInterrupt) as error:
@@ -35,7 +37,7 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         if code is None:
             raise
         if line:
-            sys.stderr.write(f"error: {line}\n")
+            terminal.write(f"error: {line}\n", "stderr")
         sys.exit(code)
 
 
@@ -110,4 +112,4 @@ def typed(overrides: list[str]) -> Config:
 
 
 def print_version() -> None:
-    sys.stdout.write(f"bnn-train {version('bnn-train')}\n")
+    terminal.write(f"bnn-train {version('bnn-train')}\n")

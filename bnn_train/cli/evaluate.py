@@ -10,7 +10,6 @@ from bnn_train.cli import compose
 
 
 def main() -> None:
-    startup.open_streams()
     parser = argparse.ArgumentParser(
         prog="bnn-eval",
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
@@ -29,11 +28,13 @@ def main() -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     startup.prepare()
+    from bnn_train.report import terminal
     from bnn_train.report.tables import evaluation_table
     from bnn_train.runs.saved import evaluate_saved
 
     result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
-    sys.stdout.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n")
+    if not terminal.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n"):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

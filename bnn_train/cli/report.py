@@ -4,12 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bnn_train import startup
 from bnn_train.cli import compose
 
 
 def main() -> None:
-    startup.open_streams()
     parser = argparse.ArgumentParser(prog="bnn-report", description="Rank the settings of a sweep, and write its sweep.csv.")
     parser.add_argument("path", type=Path, help="the directory of a sweep, as in sweeps/ste+seed")
     folder = parser.parse_args().path
@@ -19,9 +17,8 @@ def main() -> None:
 def _report(folder: Path) -> None:
     from bnn_train.report import sweep
 
-    jobs = sweep.read_jobs(folder)
-    sweep.write_csv(jobs, folder / "sweep.csv")
-    sys.stdout.write(sweep.table(jobs, str(folder)) + "\n")
+    if not sweep.show(folder)[1]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
