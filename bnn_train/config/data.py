@@ -26,7 +26,9 @@ class DataConfig(Group):
     grayscale: bool = key(False, "image_folder: one channel instead of three")
     mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std")
     std: list[float] = key([0.5], "as many as data.mean", "(0, inf)")
-    crop_padding: int = key(0, "added on each side before a random crop of the original size; 0 is off", "[0, inf)", "pixels")
+    crop_padding: int | None = key(
+        0, "on each side before a random crop of the old size; 0: off, null: an eighth of the shorter side", "[0, inf)", "pixels"
+    )
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
 
