@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     startup.open_streams()
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
         compose.command(lambda: sys.stdout.write(help_page.page("lab", arguments)), LabConfig)
     else:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors, side_by_side
+from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy
 from bnn_train.report import lines
@@ -18,7 +19,7 @@ from bnn_train.report import lines
 
 def main() -> None:
     startup.open_streams()
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
     elif {"--help", "-h"} & set(arguments):
@@ -62,9 +63,7 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool) -> float:
 
 def _run_dir(settings: HydraConf, config: Config) -> Path:
     """Hydra's output directory; for a dry run, which has a passing one, what was typed."""
-    typed = [
-        override.split("=", 1)[1].strip("'\"") for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")
-    ]
+    typed = [value_of(override) for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")]
     return Path(typed[-1] if config.dry_run and typed else settings.runtime.output_dir)
 
 
