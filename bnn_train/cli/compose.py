@@ -13,7 +13,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import arguments, hydra_errors, names
+from bnn_train.cli import arguments, completion, hydra_errors, names
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
@@ -35,8 +35,11 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         sys.exit(code)
 
 
-def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type = Config) -> Any:
-    """Runs one job of Hydra's, whose errors go to its log as well; NaN where it failed and others of its sweep go on."""
+def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: bool = False, schema: type = Config) -> Any:
+    """Runs one job of Hydra's, whose errors go to its log as well.
+
+    Where it failed and others of its sweep go on: NaN, or in a search the error itself, which is how Hydra tells the sweeper.
+    """
     try:
         return function()
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -51,6 +54,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type
             sys.exit(code or 1)
         # The report at the sweep's end lists it and sets the exit code.
         (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        if in_search:
+            raise
         return float("nan")
 
 
@@ -73,6 +78,7 @@ def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type 
         argparse.ArgumentParser._check_help = lambda parser, action: None  # type: ignore[attr-defined]
     logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
+    completion.hide_schemas()
     command(lambda: arguments.check_flags(sys.argv[1:], schema), schema)
     command(hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task), schema)
 

@@ -48,7 +48,7 @@ class Hooks(Callback):
         name = names.default_name(typed)
         with _refusing():
             searches.check_sweep(config, typed, swept)
-            if searches.is_search(config):
+            if searches.is_search(config.hydra.sweeper):
                 searches.settle(config, given, swept)
         if config.get("dry_run") is True:
             _for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
@@ -70,15 +70,15 @@ class Hooks(Callback):
         if config.get("dry_run") is True:
             return
         folder = Path(config.hydra.sweep.dir)
-        failures = list(folder.glob("*/failure.txt"))
         try:
             jobs = report.read_jobs(folder)
             report.write_csv(jobs, folder / "sweep.csv")
             sys.stdout.write(f"\n{report.table(jobs, str(folder))}\n")
         except ConfigError as error:
             sys.stderr.write(f"error: {error}\n")
-        if any(failure.stat().st_mtime >= self.start - 1 for failure in failures):  # not one that an earlier command left
-            sys.exit(1)  # the exit code of a sweep in which a job failed
+        finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
+            if any(failure.stat().st_mtime >= self.start - 1 for failure in folder.glob("*/failure.txt")):
+                sys.exit(1)
 
 
 class LabHooks(Callback):

@@ -7,6 +7,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from bnn_train.errors import ConfigError
 
+HELD_OUT = "a search chooses by held-out images, and test images choose nothing; set it, for example to 1000"
+
 _ONE_FOR_ALL = {  # keys that have no meaning for one job alone, and the remedy
     "resume": "a sweep's own jobs continue by themselves with the same command; continue other runs one by one, without -m",
     "sweep.name": "names the one directory of all jobs",
@@ -28,9 +30,9 @@ def check_sweep(config: DictConfig, typed: list[str], swept: list[str]) -> None:
         raise ConfigError("resume", config.resume, _ONE_FOR_ALL["resume"])
 
 
-def is_search(config: DictConfig) -> bool:
-    """Whether the sweeper chooses later jobs by the results of earlier ones."""
-    return OmegaConf.select(config, "hydra.sweeper.direction") is not None
+def is_search(sweeper: DictConfig) -> bool:
+    """Whether a sweeper (hydra.sweeper) chooses later jobs by the results of earlier ones."""
+    return OmegaConf.select(sweeper, "direction") is not None
 
 
 def settle(config: DictConfig, given: list[str], swept: list[str]) -> None:
@@ -50,8 +52,7 @@ def settle(config: DictConfig, given: list[str], swept: list[str]) -> None:
         raise ConfigError("hydra.sweeper.direction", _name(sweeper.direction), remedy)
     searched = {*swept, *(sweeper.get("params") or {}), *(sweeper.get("search_space") or {})}
     if config.data.val_size == 0 and config.data.name != "image_folder" and "data.val_size" not in searched:
-        remedy = "a search chooses by held-out images, and test images choose nothing; set it, for example to 1000"
-        raise ConfigError("data.val_size", 0, remedy)
+        raise ConfigError("data.val_size", 0, HELD_OUT)
 
 
 def _name(direction: Any) -> str:

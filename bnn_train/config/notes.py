@@ -29,9 +29,7 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
         why = f"nothing is drawn with ste.stochastic=false and weights={config.weights.name}, so every network of it is the same"
         found.append(_line("eval", config.eval.mode, why))
     if isinstance(config.model, MlpConfig) and config.model.dropout and not config.model.hidden:
-        found.append(
-            _line("model.dropout", config.model.dropout, "comes after the last hidden linear layer, of which there is none")
-        )
+        found.append(_line("model.dropout", config.model.dropout, "follows the last hidden linear layer, of which there is none"))
     for rule in config.edges.rules:
         if rule.strength == 0:
             found.append(_line("edges.rules.strength", rule.strength, f"penalises nothing in {rule.layers}"))

@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
 from bnn_train.runs.summary import Summary, is_best, write_result
+from bnn_train.training import health
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
+        start = health.binary_weights(model) if state is None and not config.edges.rules else None
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
@@ -113,19 +116,37 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         if state is not None:
             checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
         try:
-            last = _fit(trainer, outputs, save, check_interrupt, run_dir)
+            with _naming_what_is_too_large(config):
+                last = _fit(trainer, outputs, save, check_interrupt, run_dir)
+            flipped = None if start is None else health.flipped(start, model)
         except Interrupted as stop:
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
             log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
             log.info("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
-        summary = write_result(trainer, last, layers, about, run_dir)
+        summary = write_result(trainer, last, layers, about, run_dir, flipped)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    for line in summary["notes"]:
+        log.warning("note: %s", line)
     return summary
+
+
+@contextmanager
+def _naming_what_is_too_large(config: Config) -> Iterator[None]:
+    """Turns what can go wrong in training by the machine's fault into a ConfigError with what to change."""
+    remedy = "lower it, or trainer.eval_batch_size, or choose a smaller model; what was saved stays"
+    try:
+        with device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
+            yield
+    except Exception as error:
+        if not (config.trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):
+            raise
+        gist = str(error).strip().partition("\n")[0]
+        raise ConfigError("trainer.compile", True, f"torch could not compile the network ({gist}); leave it out") from error
 
 
 def _fit(

@@ -75,7 +75,7 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
         ),
         (
             "model=cnn model.hidden=[] model.dropout=0.5",
-            "model.dropout=0.5: comes after the last hidden linear layer, of which there is none",
+            "model.dropout=0.5: follows the last hidden linear layer, of which there is none",
         ),
         ("data.image_size=32", "data.image_size=32: is not for data=digits, which comes as it is"),
         ("data=cifar10 data.grayscale=true", "data.grayscale=true: is not for data=cifar10, which comes as it is"),

@@ -4,12 +4,14 @@ import itertools
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from bnn_train.binary.ste import sign
+from bnn_train.data import datasets
+from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint, interrupt, resume
 from bnn_train.runs import run as run_module
@@ -261,6 +263,9 @@ def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):
     checkpoint.save({**state, "device": "cuda"}, tmp_path / "checkpoints" / "last.pt")
     with pytest.raises(ConfigError, match=r"device=auto: the run was started on cuda"):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
+    checkpoint.save({**state, "data": {**state["data"], "digest": "0"}}, tmp_path / "checkpoints" / "last.pt")
+    with pytest.raises(ConfigError, match=r"other images than the run was started with: as many, .* but not the same pixels"):
+        run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
     checkpoint.save({**state, "data": {**state["data"], "train": 1437}}, tmp_path / "checkpoints" / "last.pt")
     with pytest.raises(ConfigError, match=r"the data have changed since the run was started: train was 1437, is 1438"):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
@@ -374,3 +379,35 @@ def test_a_checkpoint_outside_a_run_directory_is_not_continued(small, tmp_path):
     (tmp_path / "run" / "checkpoints" / "last.pt").rename(tmp_path / "copy.pt")
     with pytest.raises(ConfigError, match=r"resume=.*copy\.pt: is not in the checkpoints/ of a run directory; init_from"):
         run(small(f"resume={tmp_path / 'copy.pt'}"), tmp_path / "other")
+
+
+def test_a_digest_is_of_every_pixel_and_label(small):
+    data = datasets.load(small().data, torch.device("cpu"))
+    digests = {resume.data_signature(data)["digest"]}
+    for changed in ("images", "labels"):
+        tensors = {"images": data.test.images.clone(), "labels": data.test.labels.clone()}
+        tensors[changed].view(-1)[-1] += 1
+        digests.add(resume.data_signature(replace(data, test=Split(**tensors)))["digest"])
+    assert len(digests) == 3
+
+
+def test_a_finished_run_is_the_result_of_its_own_images_alone(small, tmp_path, monkeypatch):
+    """The same command with another data.root, which is no part of a job's name, is not answered with this one's figures."""
+    run(small(), tmp_path)
+    moved = small("data.root=elsewhere")
+    assert run(moved, tmp_path, overrides=["data.root=elsewhere"])["status"] == "finished"
+    digits = datasets.REGISTRY["digits"]
+
+    def brighter(config):
+        arrays = digits.read(config)
+        return replace(arrays, train=Split(arrays.train.images + 1, arrays.train.labels))
+
+    monkeypatch.setitem(datasets.REGISTRY, "digits", digits._replace(read=brighter))
+    with pytest.raises(ConfigError, match=r"data\.root=elsewhere: these are other images"):
+        run(moved, tmp_path, overrides=["data.root=elsewhere"])
+
+
+def test_a_run_keeps_the_overrides_that_it_was_started_with(small, tmp_path):
+    assert run(small(), tmp_path, overrides=["ste=clipped"])["overrides"] == ["ste=clipped"]
+    longer = run(small("trainer.epochs=3"), tmp_path, overrides=["resume=x", "trainer.epochs=3"])
+    assert (longer["epochs"], longer["overrides"]) == (3, ["ste=clipped"])
