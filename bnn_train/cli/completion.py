@@ -12,4 +12,4 @@ def hide_schemas() -> None:
     def without(plugin: CompletionPlugin, *arguments: Any, **named: Any) -> list[str]:
         return [word for word in query(plugin, *arguments, **named) if not word.lstrip("+~").startswith("schema")]
 
-    CompletionPlugin._query = without  # type: ignore[method-assign]
+    CompletionPlugin._query = without  # type: ignore[method-assign,assignment]

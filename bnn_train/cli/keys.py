@@ -1,7 +1,7 @@
 """Which keys and options there are, what the value of a key must be, and which key a mistyped one was meant to be."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -58,6 +58,12 @@ def known(schema: type) -> list[str]:
 def options(group: str, folders: Iterable[Path]) -> list[str]:
     """The options of a group: the files of its folder in each of the folders."""
     return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+def argument(key: str, arguments: Sequence[str]) -> str:
+    """The last argument that sets a key, as it was typed; the key itself where none does."""
+    named = [argument for argument in arguments if argument.lstrip("+~").partition("=")[0] == key]
+    return named[-1] if named else key
 
 
 def value_must_be(key: str, schema: type = Config) -> str:

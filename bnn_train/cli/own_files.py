@@ -181,3 +181,21 @@ def line_with(file: Path, word: str) -> int | None:
     except (OSError, ValueError):
         return None
     return next((i for i, line in enumerate(lines, start=1) if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", line)), None)
+
+
+def at_key(file: Path | None, key: str) -> str:
+    """ " (FILE, line N)" of the user's own file in which Hydra found the mistake."""
+    return f" ({where(file, line_of(file, key))})" if file is not None else ""
+
+
+def written_in(key: str, arguments: Sequence[str]) -> str:
+    """ " (FILE, line N)" of the user's own file that sets a key, where no argument does."""
+    if keys.argument(key, arguments) != key:
+        return ""
+    files = [file for file in typed(arguments) if line_of(file, key) is not None]
+    return f" ({where(files[-1], line_of(files[-1], key))})" if files else ""
+
+
+def options(group: str, arguments: Sequence[str]) -> list[str]:
+    """The options of a group, those of the user among them."""
+    return keys.options(group, [keys.CONFIGS, *folders(arguments)])

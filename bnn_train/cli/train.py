@@ -7,10 +7,10 @@ from pathlib import Path
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
+from bnn_train.cli import compose, help_page, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy, ConfigError
@@ -39,8 +39,7 @@ def _job(composed: DictConfig) -> float:
 
 
 def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
-    hydra_errors.refuse_unknown(composed)
-    config = OmegaConf.to_object(composed)
+    config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
     startup.prepare()
     if not in_sweep and sys.stdout.isatty():  # for whoever waits
