@@ -11,25 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from bnn_train.cli import hydra_errors, names
+from bnn_train.cli import arguments, completion, hydra_errors, names
+from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Diverged, Interrupted
 from bnn_train.report import terminal
-
-_PACKAGE = Path(__file__).parent.parent
-CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
 
 log = logging.getLogger(__name__)
 
 
 def command(function: Callable[[], object], schema: type = Config) -> None:
     """Runs a whole command: what a user did or asked for ends in at most a line and its exit code, a defect in its traceback."""
-    terminal.settle()
     try:
         function()
     except (Exception, Interrupted, KeyboardInterrupt) as error:
@@ -69,7 +64,7 @@ def ending(error: BaseException, schema: type = Config) -> tuple[int | None, str
     """(exit code, line for the user) of an error; (None, "") for a defect of the program."""
     if isinstance(error, ConfigError | Diverged):
         return error.exit_code, str(error)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if hydra_errors.is_of_the_configuration(error):
         return 1, hydra_errors.one_line(error, schema)
     if isinstance(error, Interrupted):
         return error.exit_code, ""
@@ -84,6 +79,8 @@ def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type 
         argparse.ArgumentParser._check_help = lambda parser, action: None  # type: ignore[attr-defined]
     logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
+    completion.hide_schemas()
+    command(lambda: arguments.check_flags(sys.argv[1:], schema), schema)
     command(hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task), schema)
 
 

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from bnn_train import startup
 from bnn_train.cli import compose
+from bnn_train.cli.flags import Flags
+from bnn_train.report import terminal
+
+OWN = {"data.root": "--data-root", "device": "--device", "eval.samples": "--samples"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    terminal.settle()
+    parser = Flags(
+        OWN,
         prog="bnn-eval",
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
         epilog="Example: bnn-eval outputs/2026-01-31/12-00-00-000000",
@@ -23,16 +29,16 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
-    compose.command(lambda: _evaluate(arguments))
+    compose.command(lambda: _evaluate(parser, arguments))
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(parser: Flags, arguments: argparse.Namespace) -> None:
     startup.prepare()
-    from bnn_train.report import terminal
     from bnn_train.report.tables import evaluation_table
     from bnn_train.runs.saved import evaluate_saved
 
-    result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
+    with parser.own_terms():
+        result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
     if not terminal.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n"):
         sys.exit(1)
 

@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import compose
+from bnn_train.cli import compose, own_files
+from bnn_train.cli.arguments import check_flags
 from bnn_train.config.checks import Group
 from bnn_train.errors import as_typed
 
@@ -64,8 +65,9 @@ Hydra's own flags:   bnn-train --hydra-help
 
 def page(name: str, arguments: list[str]) -> str:
     """Of `bnn-train` (name train) or `bnn-lab` (lab) with these arguments. Raises Hydra's errors where choices do not compose."""
+    check_flags(arguments)
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    folders = [compose.CONFIGS, *_own_folders(arguments)]
+    folders = [compose.CONFIGS, *own_files.folders(arguments)]
     if overrides:
         search = [f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"] if folders[1:] else []
         return "\n".join(_keys(compose.compose([*overrides, *search], name)))
@@ -80,14 +82,6 @@ def page(name: str, arguments: list[str]) -> str:
             LAST if name == "train" else LAST.splitlines()[1].replace("bnn-train", "bnn-lab") + "\n",
         ]
     )
-
-
-def _own_folders(arguments: list[str]) -> list[Path]:
-    """Those that -cd or --config-dir adds."""
-    flags = ("-cd", "--config-dir")
-    apart = [arguments[i + 1] for i, argument in enumerate(arguments[:-1]) if argument in flags]
-    joined = [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
-    return [Path(folder) for folder in (*apart, *joined)]
 
 
 def _groups(name: str, folders: list[Path]) -> list[str]:

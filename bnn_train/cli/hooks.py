@@ -14,8 +14,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from bnn_train.cli import names, searches, side_by_side
+from bnn_train.cli import compose, hydra_errors, names, searches, side_by_side
 from bnn_train.config.checks import within
+from bnn_train.config.lab import LabConfig
 from bnn_train.config.root import FREE
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
@@ -27,6 +28,7 @@ class Hooks(Callback):
     """Of `bnn-train`; named in configs/train.yaml."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        compose.command(lambda: hydra_errors.typed(config))  # before anything is made on the disk
         if config.get("dry_run") is True:
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir, config.hydra.output_subdir = _passing_folder(), None
@@ -82,6 +84,7 @@ class LabHooks(Callback):
     """Of `bnn-lab`; named in configs/lab.yaml."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        compose.command(lambda: hydra_errors.typed(config, LabConfig), LabConfig)
         with _refusing():
             check_writable("hydra.run.dir", Path(config.hydra.run.dir))
             check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))

@@ -1,41 +1,97 @@
-"""Hydra's and OmegaConf's errors about what was typed, as one line with the key, the value and the remedy."""
+"""Hydra's and OmegaConf's errors about what was typed or stands in a YAML file, as one line with what would be right."""
 
-import difflib
+import copy
 import re
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
-from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    GrammarParseError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
-from bnn_train.config.checks import Group
-from bnn_train.config.root import KEY_OF_NAME, OPTIONS, Config
+from bnn_train.cli import bad_values, keys, mistyped, own_files, unknown_keys
+from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
 
+_COMPOSING = re.compile(r"[/\\]hydra[/\\](_internal[/\\](config_|defaults_list|utils)|core[/\\](override_parser|default_))")
 
-def one_line(error: BaseException, schema: type = Config) -> str:
-    """What is wrong, and what would be right in a configuration of `schema`."""
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
-        more = "; others come with pip install 'bnn-train[sweep]'" if group in ("hydra/launcher", "hydra/sweeper") else ""
-        return f"{group}={option}: must be one of {', '.join(error.options)}{more}"
+
+def typed(composed: DictConfig, schema: type = Config) -> Any:
+    """The typed configuration of what Hydra composed, with or without Hydra's own part.
+
+    Raises ConfigError for a value out of range and for an unknown key, with the line of the user's file where it comes from one;
+    OmegaConf's errors for an interpolation that leads nowhere and a value that is missing.
+    """
+    OmegaConf.select(composed, "hydra.run.dir")  # of an interpolation here Hydra would only warn, and go on
+    own = copy.deepcopy(composed)
+    with read_write(own), open_dict(own):
+        own.pop("hydra", None)
+    try:
+        unknown_keys.refuse_unknown(own, schema)
+        return OmegaConf.to_object(own)
+    except ConfigError as error:
+        raise ConfigError(error.key, error.value, error.remedy + own_files.written_in(error.key, sys.argv[1:])) from error
+
+
+def is_of_the_configuration(error: BaseException) -> bool:
+    """Whether an error is about what was typed or written: Hydra's own, a YAML file's, or anything raised while Hydra composes."""
+    if isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError):
+        return True
+    frame = error.__traceback__
+    while frame is not None and isinstance(error, Exception):
+        last = frame.tb_frame.f_code
+        if _COMPOSING.search(last.co_filename) and last.co_name not in ("run_and_report", "_run_app", "_run_hydra"):
+            return True
+        frame = frame.tb_next
+        if frame is None and _COMPOSING.search(last.co_filename):  # raised by Hydra's own start, of its flags
+            return True
+    return False
+
+
+def one_line(error: BaseException, schema: type = Config, arguments: Sequence[str] | None = None) -> str:
+    """What is wrong, and what would be right in a configuration of `schema`. arguments: by default this process's."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(error, mistyped.FlagError):
+        return str(error)
+    causes = list(_causes(error))
+    lines = [line.strip() for each in causes for line in str(each).splitlines() if line.strip()]
+    message = lines[0] if lines else ""
+    inside = re.match(r"In '([^']+)'", message)
+    file = own_files.named(inside[1], given) if inside else None
+    for each in causes:
+        if isinstance(each, OverrideParseException):
+            return mistyped.override(each.override, given, schema)
+        if isinstance(each, yaml.YAMLError):
+            where = Path(getattr(getattr(each, "problem_mark", None) or each, "name", None) or "?")
+            return own_files.fault(where) or own_files.of_yaml(where, each)
+        if isinstance(each, GrammarParseError | InterpolationResolutionError):
+            return bad_values.interpolation(each, given)
+    if file is not None and (found := own_files.fault(file)) is not None:
+        return found
+    if isinstance(error, MissingConfigException):
+        return bad_values.missing_file(error, file, given)
     if isinstance(error, MissingMandatoryValue):
-        return f"{getattr(error, 'full_key', '')}: needs a value"
-    unknown = next((cause for cause in _causes(error) if isinstance(cause, ConfigAttributeError | ConfigKeyError)), None)
+        return bad_values.missing_value(str(error.full_key or ""), given, schema)
+    unknown = next((each for each in causes if isinstance(each, ConfigAttributeError | ConfigKeyError)), None)
     if unknown is not None and isinstance(unknown.object_type, type):
-        return _unknown_key(str(unknown.full_key), unknown.object_type, unknown.parent_node, str(error), schema)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    no_key = re.match(r"Could not (?:override|append to config|delete from config)\W+'?([\w./@+~-]+)", lines[0]) if lines else None
-    if no_key:
-        return f"{no_key[1]}: there is no such key{_meant(no_key[1], schema)}"
-    typed = re.match(r"Error merging override (.*)", lines[0]) if lines else None
-    cause = str(error.__cause__ or (lines[1] if len(lines) > 1 else "")).splitlines()
-    if typed and cause:
-        hint = "; a list is written as [512] or [[32],[64]]" if "is not a ListConfig" in cause[0] else ""
-        return f"{typed[1]}: {cause[0]}{hint}"
-    return "; ".join(lines[:2])
+        return unknown_keys.unknown(unknown, message, file, given, schema)
+    invalid = next((each for each in causes if isinstance(each, ValidationError)), None)
+    if invalid is not None:
+        return bad_values.invalid(invalid, message, file, given, schema)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return bad_values.group_value(given, schema) or own_files.first_fault(given) or message.rstrip(".")
+    return _said_by_hydra(message, lines, file, given, schema)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -46,67 +102,70 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _unknown_key(key: str, kind: type, node: Any, message: str, schema: type) -> str:
-    """A key that the chosen option does not have: of a file, of an experiment, or typed."""
-    group, _, last = key.rpartition(".")
-    if not (is_dataclass(kind) and issubclass(kind, Group)):
-        return f"{key}: there is no such key{_meant(key, schema)}"
-    takes = [each.name for each in fields(kind) if each.name != KEY_OF_NAME.get(group, "name")]
-    close = difflib.get_close_matches(last, takes, n=1, cutoff=0.7)
-    if close:
-        return f"{key}: there is no such key; did you mean {group}.{close[0]}?"
-    option = _option(group, node)
-    listed = ", ".join(f"{group}.{name}" for name in takes) or "no keys"
-    whose = [name for name, other in OPTIONS.get(group, {}).items() if last in {each.name for each in fields(other)}]
-    hint = f"; it is a key of {group}={', '.join(dict.fromkeys(whose))}" if whose else ""
-    file = re.match(r"In '([^']+)'", message)
-    where = f"; {file[1].replace('experiment/', 'experiment=')} sets it, and goes with another {group}" if file else ""
-    return f"{key}: {option} takes {listed}{hint}{where}"
+def _said_by_hydra(message: str, lines: Sequence[str], file: Path | None, arguments: Sequence[str], schema: type) -> str:
+    """What Hydra says in words of its own, each of which stands for a mistake that is told by them alone."""
+    found = re.match(r"Ambiguous value for argument '(.*)'$|Sweep parameters '(.*)' requires", message)
+    if found:
+        return _several_values(found[1] or found[2], arguments, schema)
+    found = re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", message)
+    if found:
+        return f"{found[1]}: holds for all jobs and takes one value"
+    found = re.match(r"Multiple values for ([\w/.@]+)\.", message)
+    if found:
+        return _second_option(found[1], arguments)
+    found = re.match(r"force-add of config groups is not supported: '\++(.*)'", message)
+    if found:
+        return f"++{found[1]}: a group has its option already; type {found[1]}"
+    found = re.match(r"Could not append to config. An item is already at '(.*)'", message)
+    if found:
+        shown = keys.argument(found[1], arguments)
+        return f"{shown}: the key is there already; type {shown.lstrip('+')}"
+    found = re.match(r"Could not delete '([^'=]+)", message) or re.match(r"Error merging override ~(.*)", message)
+    if found and (found[1] in keys.known(schema) or own_files.options(found[1], arguments)):
+        there = own_files.options(found[1], arguments)
+        remedy = f"choose one of {', '.join(there)}" if there else keys.value_must_be(found[1], schema)
+        return f"{keys.argument(found[1], arguments)}: cannot be taken away; {remedy}"
+    found = re.match(r"Error merging override (.*)", message)
+    if found:
+        key = found[1].lstrip("+~").partition("=")[0]
+        return f"{found[1]}: {keys.value_must_be(key, schema) or (lines[1] if len(lines) > 1 else 'cannot be used').rstrip('.')}"
+    found = re.search(r"Could not (?:override|delete from config|append to config)\W+'?([\w./@+~:-]+)", message)
+    if found:
+        key = found[1].rstrip(".").rstrip("'")
+        group = key.partition("@")[0]
+        remedy = f"there is no such key; {keys.meant(group, schema) or '--help lists them'}"
+        at = f" ({own_files.where(file, own_files.line_with(file, group))})" if file is not None else ""
+        return f"{keys.argument(key, arguments)}: {remedy}{at}"
+    text = [line for line in lines if "hydra.cc" not in line and set(line) != {"^"}]
+    return "; ".join(text[:2]).rstrip(".")
 
 
-def _option(group: str, node: Any) -> str:
-    """The option that a group's node is of, as typed."""
-    name = dict(node.items_ex(resolve=False)).get(KEY_OF_NAME.get(group, "name")) if isinstance(node, DictConfig) else None
-    return f"{group}={name}" if name is not None else group
+def _several_values(shown: str, arguments: Sequence[str], schema: type) -> str:
+    """a,b without -m."""
+    key, _, value = shown.lstrip("+").partition("=")
+    must_be = keys.value_must_be(key, schema)
+    there = own_files.options(key, arguments)
+    remedy = "gives several values, which is a sweep and needs -m"
+    if there:
+        return f"{shown}: {remedy}; without it choose one of {', '.join(there)}"
+    if must_be.startswith("must be a list"):
+        remedy += f"; one list is typed {key}=[{value}]"
+    elif re.fullmatch(r"[+-]?\d+,\d+", value) and "number" in must_be and "whole" not in must_be:
+        remedy += f"; the decimal sign is a point: {key}={value.replace(',', '.')}"
+    elif must_be:
+        remedy += f"; without it the value {must_be}"
+    return f"{shown}: {remedy}"
 
 
-def refuse_unknown(composed: DictConfig, schema: type = Config) -> None:
-    """Raises ConfigError for a key that +key=value has added: it would be ignored."""
-    for key, node, kind in _typed_nodes(composed):
-        names = {each.name for each in fields(kind)}
-        for name in map(str, node):
-            if name not in names:
-                full = f"{key}.{name}" if key else name
-                raise ConfigError(full, OmegaConf.to_container(node)[name], f"there is no such key{_meant(full, schema)}")  # type: ignore[index,call-overload]
-
-
-def _typed_nodes(node: DictConfig, key: str = "") -> Iterator[tuple[str, DictConfig, type]]:
-    kind = OmegaConf.get_type(node)
-    if isinstance(kind, type) and is_dataclass(kind):
-        yield key, node, kind
-    for name, child in ((str(name), child) for name, child in node.items_ex(resolve=False)):
-        if isinstance(child, DictConfig) and not OmegaConf.is_missing(node, name):
-            yield from _typed_nodes(child, f"{key}.{name}" if key else name)
-
-
-def known_keys(schema: type) -> list[str]:
-    """Every key of every option, dotted."""
-    keys: dict[str, None] = {}
-    for name, kind in get_type_hints(schema).items():
-        if isinstance(kind, type) and is_dataclass(kind):
-            for each in (kind, *OPTIONS.get(name, {}).values()):
-                keys |= dict.fromkeys(f"{name}.{key.name}" for key in fields(each))
-        else:
-            keys[name] = None
-    return list(keys)
-
-
-def _meant(key: str, schema: type) -> str:
-    """A remedy: the key that looks most like it, or the same key of a group."""
-    keys = known_keys(schema)
-    key = key.lstrip("+~")
-    if any(key.startswith(name + ".") for name in keys):  # below a dict, which may get new entries
-        return f"; to add it, type +{key}=..."
-    same = [known for known in keys if known.rpartition(".")[2] == key]
-    close = same or difflib.get_close_matches(key, [*keys, *{known.partition(".")[0] for known in keys}], n=1)
-    return f"; did you mean {' or '.join(close)}?" if close else "; --help lists them"
+def _second_option(group: str, arguments: Sequence[str]) -> str:
+    """An option added where one is chosen already: by +group=option, or by a file that does not say override."""
+    for argument in arguments:
+        if argument.startswith(f"+{group}="):
+            return f"{argument}: the group has its option already; type {argument.lstrip('+')}"
+    for file in own_files.chosen(arguments):
+        for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+            found = re.match(rf"\s*-\s*(/?{re.escape(group)}\s*:.*)", text)
+            if found:
+                remedy = f"the group {group} has its option already; write  override /{found[1].strip().lstrip('/')}"
+                return own_files.at(file, remedy, line)
+    return f"{group}: has its option already; a file writes  override /{group}: OPTION"

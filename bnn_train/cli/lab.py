@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
 from bnn_train.report import terminal
@@ -17,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
+    terminal.settle()
+    sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
         compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)
     else:
@@ -31,8 +33,7 @@ def _job(composed: DictConfig) -> None:
 
 def _study(composed: DictConfig, folder: Path) -> None:
     """One study: from the composed configuration to its table and plots."""
-    hydra_errors.refuse_unknown(composed, LabConfig)
-    config = OmegaConf.to_object(composed)
+    config = hydra_errors.typed(composed, LabConfig)
     assert isinstance(config, LabConfig)
     startup.prepare()
     from bnn_train.lab import study  # loads torch, now that the configuration is known to be sound

@@ -7,17 +7,19 @@ from pathlib import Path
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
+from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.report import lines, terminal
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
+    terminal.settle()
+    sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
     elif {"--help", "-h"} & set(arguments):
@@ -37,8 +39,7 @@ def _job(composed: DictConfig) -> float:
 
 
 def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
-    hydra_errors.refuse_unknown(composed)
-    config = OmegaConf.to_object(composed)
+    config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
     startup.prepare()
     if not in_sweep and sys.stdout.isatty():  # for whoever waits
@@ -64,9 +65,7 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
 
 def _run_dir(settings: HydraConf, config: Config) -> Path:
     """Hydra's output directory; for a dry run, which has a passing one, what was typed."""
-    typed = [
-        override.split("=", 1)[1].strip("'\"") for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")
-    ]
+    typed = [value_of(override) for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")]
     return Path(typed[-1] if config.dry_run and typed else settings.runtime.output_dir)
 
 

@@ -5,15 +5,17 @@ ConfigError: one line with the key, the value and the remedy.
 """
 
 import copy
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_origin
 
 from omegaconf import MISSING
 
+from bnn_train.config.words import Allowed, in_words, must_be
 from bnn_train.errors import ConfigError, as_typed
 
-Allowed = str | Collection[Any]  # an interval, as in "[0, 1)" or "(0, inf)", or the values that there are
+LARGEST = 2**63  # whole numbers are below it: torch's and the seed's are of 64 bits
 
 
 def key(default: Any = MISSING, meaning: str = "", allowed: Allowed = "", unit: str = "") -> Any:
@@ -33,7 +35,10 @@ class Group:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            if get_origin(each.type) is list and not _is_as_deep(value, each.type):
+                raise ConfigError(f"{self.group}.{each.name}", value, must_be(each.type, each.metadata.get("allowed", "")))
             for leaf in _leaves(value):
+                check_number(f"{self.group}.{each.name}", leaf)
                 check_allowed(f"{self.group}.{each.name}", leaf, each.metadata.get("allowed", ""), value)
 
 
@@ -43,6 +48,15 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     elif value is not None:
         yield value
+
+
+def _is_as_deep(value: list[Any], kind: Any) -> bool:
+    """Whether a list holds lists where its type says so, and nowhere else: OmegaConf does not look."""
+    (item,) = get_args(kind)
+    if item is Any:
+        return True
+    nested = get_origin(item) is list
+    return all(isinstance(part, list) == nested and (not nested or _is_as_deep(part, item)) for part in value)
 
 
 def check_allowed(name: str, value: Any, allowed: Allowed, whole: Any = None) -> None:
@@ -58,14 +72,12 @@ def check_allowed(name: str, value: Any, allowed: Allowed, whole: Any = None) ->
             raise ConfigError(name, value if whole is None else whole, f"{every}must be {in_words(allowed, value)}")
 
 
-def in_words(allowed: str, value: Any) -> str:
-    """An interval as a person would say it."""
-    low, high = (end.strip() for end in allowed[1:-1].split(","))
-    if isinstance(value, int) and high == "inf":
-        return f"a whole number of at least {low}"
-    if high == "inf":
-        return f"a number above {low}" if allowed[0] == "(" else f"a number of at least {low}"
-    return f"in {allowed}"
+def check_number(name: str, value: Any) -> None:
+    """Refuses what no key takes: a NaN, an infinity, a whole number that torch cannot hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(name, value, "must be a finite number")
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise ConfigError(name, value, "must be below 2^63")
 
 
 def check_choice(name: str, value: object, choices: Collection[Any]) -> None:

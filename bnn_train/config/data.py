@@ -14,8 +14,8 @@ class DataConfig(Group):
     group: ClassVar[str] = "data"
 
     name: str = key(MISSING, "the reader")
-    root: str = key("data", "folder of the files; downloads go there; relative to the current directory")
-    cache_dir: str = key("~/.cache/bnn_train", "where image_folder keeps its decoded images")
+    root: str = key("data", "folder of the files; downloads go there; relative to the current directory", unit="path")
+    cache_dir: str = key("~/.cache/bnn_train", "where image_folder keeps its decoded images", unit="path")
     val_size: int = key(0, "training images held out, the classes in proportion; 0: none, or those of val/", "[0, inf)", "images")
     test_fraction: float = key(0.2, "share held out as test set where the data has none of its own", "(0, 1)")
     train_limit: int | None = key(None, "train on the first so many of a fixed shuffle; null: all", "[2, inf)", "images")

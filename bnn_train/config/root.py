@@ -1,5 +1,6 @@
 """The whole configuration of a run: its groups, and what must hold between them."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -49,11 +50,12 @@ class Config:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = key(0, "of weights, order, augmentation and noise", unit="0 to 2^63 - 1")
     device: str = key("auto", "auto (a GPU where there is one), cpu, cuda, cuda:N or mps")
-    resume: str | None = key(None, "a run directory (or one of its checkpoints) to continue, in place")
-    init_from: str | None = key(None, "a run directory or checkpoint whose weights a new run starts with")
+    resume: str | None = key(None, "a run directory (or one of its checkpoints) to continue, in place", unit="path")
+    init_from: str | None = key(None, "a run directory or checkpoint whose weights a new run starts with", unit="path")
     dry_run: bool = key(False, "load the data, print the tables and what would be done, train nothing, leave nothing")
 
     def __post_init__(self) -> None:
+        self.resume, self.init_from = (path and os.path.expanduser(path) for path in (self.resume, self.init_from))
         if not 0 <= self.seed < 2**63:
             raise ConfigError("seed", self.seed, "must be a whole number of at least 0, below 2^63")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):

@@ -19,6 +19,7 @@ SCALING = ["none", "mean", "power_of_two", "learned"]
 class WeightsConfig(Group):
     group: ClassVar[str] = "weights"
     optimizer: ClassVar[str | None] = None  # the only optimizer that goes with it
+    drawn: ClassVar[bool] = False  # whether the weights of each batch are drawn
 
     name: str = MISSING
     clip: float | None = key(None, "latent weights are clipped to [-clip, clip] after each step; null: never", "(0, inf)")
@@ -59,6 +60,8 @@ class BinaryConfig(WeightsConfig):
 
 @dataclass
 class StochasticConfig(WeightsConfig):
+    drawn: ClassVar[bool] = True
+
     name: str = "stochastic"
     noise: str = key("logistic", "distribution F of P(w = +1) = F(latent)", ("uniform", "triangular", "logistic", "normal"))
     scale: float = key(0.05, "the noise is scale * (its standard form)", "(0, inf)")
@@ -69,6 +72,7 @@ class StochasticConfig(WeightsConfig):
 @dataclass
 class BayesBinnConfig(WeightsConfig):
     optimizer: ClassVar[str | None] = "bayesbinn"
+    drawn: ClassVar[bool] = True
 
     name: str = "bayesbinn"
     init: float = key(10.0, "size of every natural parameter at the start, signs at random", "(0, inf)")

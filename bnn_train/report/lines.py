@@ -1,6 +1,5 @@
 """The lines that a run prints, from plain data, no longer than the width there is."""
 
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -131,9 +130,8 @@ def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> st
 
 
 def resume_argument(run_dir: object) -> str:
-    """resume=RUN_DIR as it must be typed: quoted for Hydra where the path has signs of its grammar, and then for the shell."""
+    """resume=RUN_DIR as it must be typed in a shell: a path is text for bnn-train, but for null, a leading ~ and outer quotes."""
     path = str(run_dir)
-    if re.fullmatch(r"(/|[A-Za-z]\w*/)[\w./+-]+|[A-Za-z]\w?", path, re.ASCII):  # a word alone may be a number or true
-        return f"resume={path}"
-    escaped = path.replace("\\", "\\\\").replace("'", "\\'")
-    return shlex.quote(f"resume='{escaped}'")
+    if path == "null" or path[:1] in ("~", "'", '"'):
+        path = f"./{path}"
+    return shlex.quote(f"resume={path}")

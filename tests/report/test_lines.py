@@ -4,16 +4,41 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from bnn_train.cli.arguments import for_hydra
 from bnn_train.report import lines
 
 
 @pytest.mark.parametrize(
-    "path", ["outputs/a-b/1", "sweeps/m/model.hidden=[64,64],seed=0", "photos (1)", "Bob's", "a,b", "été", "2024_05_12"]
+    "path",
+    [
+        *(
+            "outputs/a-b/1",
+            "sweeps/m/model.hidden=[64,64],seed=0",
+            "photos (1)",
+            "Bob's",
+            "a,b",
+            "été",
+            "2024_05_12",
+            "1e3",
+            "true",
+        ),
+        *("a=b", "a b/c", "$HOME", 'say "x"', "back\\slash", "ends\\", "!bang", "*", "#1"),
+    ],
 )
 def test_the_argument_that_continues_a_run_is_read_as_the_path(path):
     (argument,) = shlex.split(lines.resume_argument(path))
+    (argument,) = for_hydra([argument])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert str(override.value()) == path
+
+
+@pytest.mark.parametrize("path", ["null", "~", "'quoted'"])
+def test_a_path_that_reads_as_something_else_is_given_from_the_current_folder(path):
+    assert shlex.split(lines.resume_argument(path)) == [f"resume=./{path}"]
+
+
+def test_a_path_that_needs_no_quotes_is_printed_without():
+    assert lines.resume_argument("outputs/2026-01-31/12-00-00") == "resume=outputs/2026-01-31/12-00-00"
 
 
 def test_data_line():

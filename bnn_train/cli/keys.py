@@ -1,0 +1,129 @@
+"""Which keys and options there are, what the value of a key must be, and which key a mistyped one was meant to be."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from bnn_train.config.checks import Group
+from bnn_train.config.root import OPTIONS, Config
+from bnn_train.config.words import must_be
+
+_PACKAGE = Path(__file__).parent.parent
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
+
+# What the most used tools call the same thing (torch, Lightning, Keras, timm, Hugging Face's Trainer). Nothing that is only akin:
+# a guess that misleads is worse than none.
+SYNONYMS = {
+    **dict.fromkeys(("learning_rate", "lr_rate", "lrate"), "optimizer.lr"),
+    **dict.fromkeys(("wd", "decay"), "optimizer.weight_decay"),
+    **dict.fromkeys(("optim", "opt"), "optimizer"),
+    **dict.fromkeys(("num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nb_epochs"), "trainer.epochs"),
+    **dict.fromkeys(("bs", "batch", "train_batch_size", "per_device_train_batch_size"), "trainer.batch_size"),
+    **dict.fromkeys(("steps", "num_steps"), "trainer.max_steps"),
+    **dict.fromkeys(("clip_grad", "gradient_clip_val", "max_grad_norm", "grad_clip"), "trainer.clip_grad_norm"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("data_dir", "data_path", "dataset_path", "data_root", "path"), "data.root"),
+    **dict.fromkeys(("arch", "architecture", "net", "network"), "model"),
+    **dict.fromkeys(("hidden_size", "hidden_sizes", "hidden_dims", "hidden_layers"), "model.hidden"),
+    **dict.fromkeys(("lr_scheduler", "schedule", "lr_schedule"), "scheduler"),
+    **dict.fromkeys(("warmup_epochs", "lr_warmup_epochs"), "scheduler.warmup"),
+    **dict.fromkeys(("estimator", "surrogate"), "ste"),
+    **dict.fromkeys(("output_dir", "out_dir", "log_dir", "save_dir"), "hydra.run.dir"),
+    **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
+    **dict.fromkeys(("pretrained", "checkpoint", "init"), "init_from"),
+    **dict.fromkeys(("resume_from_checkpoint", "ckpt_path"), "resume"),
+}
+
+
+def groups_of(schema: type) -> dict[str, list[type]]:
+    """The groups of a configuration, each with the dataclasses of its options, the one that all share first."""
+    hints = {name: kind for name, kind in get_type_hints(schema).items() if isinstance(kind, type) and is_dataclass(kind)}
+    return {name: list(dict.fromkeys([kind, *OPTIONS.get(name, {}).values()])) for name, kind in hints.items()}
+
+
+def known(schema: type) -> list[str]:
+    """Every key of every option, dotted."""
+    groups = groups_of(schema)
+    keys: dict[str, None] = {}
+    for each in fields(schema):
+        if each.name in groups:
+            keys |= dict.fromkeys(f"{each.name}.{key.name}" for kind in groups[each.name] for key in fields(kind))
+        else:
+            keys[each.name] = None
+    return list(keys)
+
+
+def options(group: str, folders: Iterable[Path]) -> list[str]:
+    """The options of a group: the files of its folder in each of the folders."""
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+def argument(key: str, arguments: Sequence[str]) -> str:
+    """The last argument that sets a key, as it was typed; the key itself where none does."""
+    named = [argument for argument in arguments if argument.lstrip("+~").partition("=")[0] == key]
+    return named[-1] if named else key
+
+
+def value_must_be(key: str, schema: type = Config) -> str:
+    """ "must be a whole number of at least 1", of a dotted key; "" for one that is not known."""
+    found = _field(key, schema)
+    return must_be(found[0], found[1].metadata.get("allowed", ""), found[1].metadata.get("unit", "")) if found else ""
+
+
+def _field(key: str, schema: type) -> tuple[Any, Field[Any]] | None:
+    group, _, last = key.rpartition(".")
+    kinds = groups_of(schema).get(group, []) if group else [schema]
+    for kind in reversed(kinds):
+        for each in fields(kind):
+            if each.name == last and (group == "" or issubclass(kind, Group)):
+                return get_type_hints(kind)[last], each
+    return None
+
+
+def meant(key: str, schema: type, takes: Iterable[str] = ()) -> str:
+    """ "did you mean KEY?", for a key that does not exist but is spelled nearly so, or is called so elsewhere; else "".
+
+    takes: the names that stand at its place, which are looked at first.
+    """
+    key = key.lstrip("+~").partition("@")[0].replace("/", ".").replace(":", ".")
+    group, _, last = key.rpartition(".")
+    prefix = f"{group}." if group else ""
+    there = known(schema)
+    names = [*there, *groups_of(schema), *(["experiment"] if schema is Config else [])]
+    found = [prefix + name for name in _close(last, takes)]
+    found = found or [name for name in names if _plain(name) == _plain(key)]
+    found = found or [name for name in there if _plain(name.rpartition(".")[2]) == _plain(last)]
+    if not found and schema is Config and _plain(last) in map(_plain, SYNONYMS):
+        found = [name for synonym, name in SYNONYMS.items() if _plain(synonym) == _plain(last)][:1]
+    if not found and not group:
+        found = _close(key, names) or [name for name in there if _close(key, [name.rpartition(".")[2]])]
+    if not found and group:
+        found = [name for name in there if _close(group, [name.rpartition(".")[0]]) and _close(last, [name.rpartition(".")[2]])]
+    return f"did you mean {' or '.join(list(dict.fromkeys(found))[:3])}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[_-]", "", name.lower())
+
+
+def _close(word: str, names: Iterable[str]) -> list[str]:
+    """The names that are a slip or two away: letters left out, added, exchanged or swapped; one where the word is short."""
+    distances = {name: _slips(_plain(word), _plain(name)) for name in names if name}
+    nearest = min(distances.values(), default=99)
+    return [name for name, slips in distances.items() if slips == nearest <= (1 if len(word) < 5 else 2)]
+
+
+def _slips(a: str, b: str) -> int:
+    """The least number of single-letter changes and swaps of neighbours between two words (optimal string alignment)."""
+    rows = [list(range(len(b) + 1))]
+    for i, letter in enumerate(a, start=1):
+        row = [i]
+        for j, other in enumerate(b, start=1):
+            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and other == a[i - 2]:
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]
