@@ -6,13 +6,23 @@ import random
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from bnn_train.errors import ConfigError
 
 CPU = torch.device("cpu")
+
+# How torch and oneDNN say on a processor that there is no memory, and that a size is beyond any.
+_NO_MEMORY = (
+    r"not enough memory|can't allocate|out of memory|could not create a memory|alloc_cpu|bad_alloc|size calculation overflowed"
+)
 
 
 def choose(name: str) -> torch.device:
@@ -38,11 +48,45 @@ def choose(name: str) -> torch.device:
 
 
 def check_compiler() -> None:
-    """Raises ConfigError where torch.compile would find no compiler."""
-    compiler = shlex.split(os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")))[0]
-    if shutil.which(compiler) is None:
-        remedy = f"needs a C++ compiler, but there is no {compiler}; install it, set CXX, or leave trainer.compile=false"
+    """Raises ConfigError where torch.compile would find no compiler, or one that does not work."""
+    command = shlex.split(os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")))
+    if shutil.which(command[0]) is None:
+        remedy = f"needs a C++ compiler, but there is no {command[0]}; install it, set CXX, or leave trainer.compile=false"
         raise ConfigError("trainer.compile", True, remedy)
+    if sys.platform == "win32":
+        return  # its compiler takes other flags
+    with tempfile.TemporaryDirectory() as folder:
+        source, program = Path(folder, "probe.cpp"), Path(folder, "probe.so")
+        source.write_text('#include <cmath>\nextern "C" double probe(double x) { return std::sqrt(x); }\n', encoding="utf-8")
+        done = subprocess.run([*command, "-shared", "-fPIC", source, "-o", program], capture_output=True, check=False)
+        if done.returncode != 0 or not program.exists():
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            why = f" ({said[-1]})" if said else ""
+            remedy = f"needs a C++ compiler, but {' '.join(command)} does not work{why}; set CXX to one that does, or leave "
+            remedy += "trainer.compile=false"
+            raise ConfigError("trainer.compile", True, remedy)
+
+
+@contextmanager
+def memory_for(key: str, value: object, remedy: str) -> Iterator[None]:
+    """Turns running out of memory, the processor's or a GPU's, into a ConfigError that says what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch has a type of its own for a GPU's alone
+        text = str(error)
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not re.search(_NO_MEMORY, text, re.IGNORECASE):
+            raise
+        raise ConfigError(key, value, f"there is not enough memory for it; {remedy}") from error
+
+
+def memory(device: torch.device) -> int | None:
+    """The bytes of memory that the device has, or None where that cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # AttributeError: Windows
+        return None
 
 
 def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "float32") -> None:
@@ -55,7 +99,8 @@ def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "f
     torch.backends.cudnn.benchmark = False
     # On CUDA cuBLAS needs this to repeat its sums, before its first use; an own setting of the user's stays.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same flag as use_deterministic_algorithms(True, warn_only=True), which imports torch's compiler for it: over a second.
+    torch.set_deterministic_debug_mode("warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # finds programs that read such memory; costs 7% of a step
     random.seed(seed)  # nothing here draws from it, but its state is part of a checkpoint
     torch.manual_seed(seed)

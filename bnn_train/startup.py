@@ -1,4 +1,4 @@
-"""What must be settled in the process before torch starts: how memory is given back, and how many threads compute."""
+"""What must be settled in the process before torch starts: streams, how memory is given back, how many threads compute and wait."""
 
 import ctypes
 import os
@@ -9,13 +9,33 @@ from pathlib import Path
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _MEGABYTE = 2**20
 
+SPINS = "1000"  # looks at the flag that it waits for, some microseconds; GNU's own default is 300,000, or 30 billion
+
+
+def open_streams() -> None:
+    """Opens the null device where a standard stream is closed.
+
+    Else the next file that is opened, a checkpoint perhaps, gets the stream's number, and with it what a library writes there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, number)  # inherited by the processes that are started
+            if null != number:
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
 
 def prepare() -> None:
-    """Lets a training process keep the memory that it has used, and use no more threads than it has processors.
+    """Lets a training process keep the memory that it has used, use no more threads than it has processors, and wait with patience.
 
-    What the user's environment says about either is left as it is.
+    What the user's environment says about any of them is left as it is.
     """
     _keep_memory()
+    _wait_with_patience()
     if processors() < (os.cpu_count() or 1):
         os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
 
@@ -33,6 +53,16 @@ def _keep_memory() -> None:
         library.mallopt(_M_MMAP_MAX, 0)
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(_M_TOP_PAD, 64 * _MEGABYTE)
+
+
+def _wait_with_patience() -> None:
+    """Lets a thread that waits for the others of its product sleep after a moment.
+
+    By default GNU's OpenMP waits busily for milliseconds. Beside another busy process the thread that is waited for may have no
+    processor, which the waiting ones then take from it (scripts/bench_busy.py).
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def processors() -> int:

@@ -64,3 +64,30 @@ def test_compiling_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match=r"trainer\.compile=true: needs a C\+\+ compiler, but there is no no-such-compiler"):
         device.check_compiler()
+
+
+def test_a_compiler_that_does_not_work(monkeypatch):
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(ConfigError, match=r"needs a C\+\+ compiler, but false does not work; set CXX to one that does"):
+        device.check_compiler()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        RuntimeError("could not create a memory object"),
+        RuntimeError("Storage size calculation overflowed with sizes=[10000000000, 10000000000]"),
+    ],
+)
+def test_running_out_of_memory_names_what_to_lower(error):
+    message = r"trainer\.batch_size=8: there is not enough memory for it; lower it"
+    with pytest.raises(ConfigError, match=message), device.memory_for("trainer.batch_size", 8, "lower it"):
+        raise error
+
+
+def test_another_error_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="shapes"), device.memory_for("trainer.batch_size", 8, "lower it"):
+        raise RuntimeError("shapes do not match")

@@ -8,6 +8,7 @@ import pytest
 
 from bnn_train import startup
 
+ROOT = Path(__file__).parent.parent
 COUNT = """
 import resource, sys
 from bnn_train import startup
@@ -74,3 +75,32 @@ def test_a_process_that_is_bound_to_fewer_than_its_quota(monkeypatch):
     for limit, expected in ((8, 3), (2, 2), (None, 3)):
         monkeypatch.setattr(startup, "cpu_limit", lambda limit=limit: limit)
         assert startup.processors() == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_file_of_the_programs(closed, tmp_path):
+    """What a library writes to it must not get into the next file that is opened."""
+    code = """
+import os, sys
+from bnn_train import startup
+startup.open_streams()
+file = os.open("file", os.O_CREAT | os.O_WRONLY)
+os.write(1, b"library")
+os.write(2, b"library")
+print("stdout"), sys.stderr.write("stderr"), sys.stdin.read()
+"""
+    (tmp_path / "code.py").write_text(code)
+    line = f'"{sys.executable}" code.py {closed} </dev/null' if "<" not in closed else f'"{sys.executable}" code.py {closed}'
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+@pytest.mark.parametrize("own", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_waiting_threads_sleep_soon_but_for_a_setting_of_the_users(own, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    if own:
+        monkeypatch.setenv(own, "7")
+    startup.prepare()
+    assert os.environ.get("GOMP_SPINCOUNT") == {None: startup.SPINS, "GOMP_SPINCOUNT": "7"}.get(own)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.binary import preparation, products
+from bnn_train.binary import preparation, probe, products
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -99,7 +99,13 @@ class BinaryLayer(nn.Module):
         of_a = estimator.binarization(a) if isinstance(estimator, Ste) else None
         of_w = binarizer.binarization(prepared)
         scale = binarizer.scale(prepared, connected) if learned is None else learned
-        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and _is_int8(a, weight):
+        if (
+            of_a is not None
+            and of_w is not None
+            and geometry is not None
+            and of_a.binary
+            and _is_int8(a, weight, geometry, self.fast)
+        ):
             y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast)
             return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
@@ -116,8 +122,10 @@ class BinaryLayer(nn.Module):
         return y if bias is None else y + _per_output(bias, y)
 
 
-def _is_int8(a: Tensor, weight: Tensor) -> bool:
-    return a.dtype == weight.dtype == torch.float32 and a.numel() > 0 and products.int8_is_fast(a.device.type)
+def _is_int8(a: Tensor, weight: Tensor, geometry: products.Geometry, fast: bool) -> bool:
+    if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0 and products.int8_is_fast(a.device.type)):
+        return False
+    return probe.is_exact(geometry, a.shape, weight.shape, fast and torch.is_grad_enabled())
 
 
 def _per_output(values: Tensor, y: Tensor) -> Tensor:

@@ -25,9 +25,12 @@ _LOW = 64  # what the high half of a fixed-point number counts
 
 @functools.cache
 def int8_is_fast(device_type: str) -> bool:
-    """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI)."""
-    there = device_type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_vnni_supported()
-    return there and hasattr(torch.ops.onednn, "qconv2d_pointwise")  # not a documented part of torch
+    """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI).
+
+    Whether they are right is another question (binary/probe.py).
+    """
+    has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)  # not a documented part of torch
+    return device_type == "cpu" and torch.backends.mkldnn.is_available() and bool(has_vnni())
 
 
 def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +68,7 @@ class Gradients(NamedTuple):
     of_w: Tensor | None
 
 
-class Linear:
+class Linear(NamedTuple):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         return whole_product(x, w.t()).float()
 

@@ -1,5 +1,6 @@
 """What the commands share: a composed configuration, errors as one line, exit codes."""
 
+import argparse
 import logging
 import os
 import sys
@@ -40,8 +41,11 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         sys.exit(code)
 
 
-def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type = Config) -> Any:
-    """Runs one job of Hydra's, whose errors go to its log as well; NaN where it failed and others of its sweep go on."""
+def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: bool = False, schema: type = Config) -> Any:
+    """Runs one job of Hydra's, whose errors go to its log as well.
+
+    Where it failed and others of its sweep go on: NaN, or in a search the error itself, which is how Hydra tells the sweeper.
+    """
     try:
         return function()
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -55,7 +59,9 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, schema: type
         if not in_sweep:
             sys.exit(code or 1)
         # The report at the sweep's end lists it and sets the exit code.
-        (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        (run_dir / "failure.txt").write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        if in_search:
+            raise
         return float("nan")
 
 
@@ -73,6 +79,9 @@ def ending(error: BaseException, schema: type = Config) -> tuple[int | None, str
 def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type = Config) -> None:
     """Hydra's main with the configuration configs/<name>.yaml."""
     register()
+    if sys.version_info >= (3, 14):
+        # argparse checks a help text by formatting it; Hydra 1.3's are objects that do not format (hydra issue 3121)
+        argparse.ArgumentParser._check_help = lambda parser, action: None  # type: ignore[attr-defined]
     logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
     command(hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task), schema)
@@ -85,7 +94,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_dir", names.run_dir, replace=True)
     OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: names.sweep_dir(_root_), replace=True)
-    OmegaConf.register_new_resolver("job_dir", lambda *, _root_: names.job_dir(_root_.hydra.overrides.task), replace=True)
+    OmegaConf.register_new_resolver("job_dir", lambda *also, _root_: names.job_dir(_root_.hydra.overrides.task, also), replace=True)
 
 
 def compose(overrides: list[str], name: str = "train", folder: Path = CONFIGS) -> DictConfig:

@@ -7,16 +7,21 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from bnn_train.cli import names
+from bnn_train.cli import names, searches, side_by_side
+from bnn_train.config.checks import within
+from bnn_train.config.root import FREE
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
 from bnn_train.report import terminal
+from bnn_train.runs import directory
 
 
 class Hooks(Callback):
@@ -26,36 +31,61 @@ class Hooks(Callback):
         if config.get("dry_run") is True:
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir, config.hydra.output_subdir = _passing_folder(), None
-        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-        check_free_of("lab.json", "a study of bnn-lab", Path(config.hydra.run.dir))
+            return
+        folder = Path(config.hydra.run.dir)
+        with _refusing():
+            check_one_directory(config.get("resume"), folder)
+            check_free_of("lab.json", "a study of bnn-lab", folder)
+            if not folder.exists():
+                atexit.register(directory.remove_if_nothing_ran, folder)
+            self.lock = directory.lock(folder)  # before Hydra writes into it; held until the process ends
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        given = list(config.hydra.overrides.hydra)
-        name = names.default_name(list(config.hydra.overrides.task))
+        self.start = time.time()
+        given, typed = list(config.hydra.overrides.hydra), list(config.hydra.overrides.task)
+        swept = names.swept(typed)
+        name = names.default_name(typed)
+        with _refusing():
+            searches.check_sweep(config, typed, swept)
+            if searches.is_search(config.hydra.sweeper):
+                searches.settle(config, given, swept)
         if config.get("dry_run") is True:
             _for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
-        elif name is not None and not any(override.startswith("hydra.sweep.dir=") for override in given):
-            _for_all_jobs(config, f"sweeps/{name}")
-        check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))
-        self.start = time.time()
+            return
+        if not any(override.startswith("hydra.sweep.dir=") for override in given):
+            _for_all_jobs(config, f"sweeps/{name}" if name is not None else config.hydra.sweep.dir)
+        free = [key for key in dict.fromkeys(swept) if within(key, FREE)]
+        if free and not any(override.startswith("hydra.sweep.subdir=") for override in given):
+            _for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{job_dir:{','.join(free)}}}'")
+        folder = Path(config.hydra.sweep.dir)
+        with _refusing():
+            if not folder.exists():
+                atexit.register(_remove_if_empty, folder)
+            check_writable("hydra.sweep.dir", folder)
+        if os.name == "posix":
+            side_by_side.forward_signals()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if config.get("dry_run") is True:
             return
         folder = Path(config.hydra.sweep.dir)
-        terminal.write("\n")
-        jobs, _ = report.show(folder)
-        failures = (folder / job.name / "failure.txt" for job in jobs if job.status == "failed")
-        if any(failure.stat().st_mtime >= self.start - 1 for failure in failures):  # not one that an earlier command left
-            sys.exit(1)  # the exit code of a sweep in which a job failed
+        try:
+            terminal.write("\n")
+            report.show(folder)
+        except ConfigError as error:
+            terminal.write(f"error: {error}\n", "stderr")
+        finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
+            if any(failure.stat().st_mtime >= self.start - 1 for failure in folder.glob("*/failure.txt")):
+                sys.exit(1)
 
 
 class LabHooks(Callback):
     """Of `bnn-lab`; named in configs/lab.yaml."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-        check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
+        with _refusing():
+            check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+            check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
 
 
 def _for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
@@ -73,22 +103,45 @@ def _passing_folder() -> str:
 
 
 def check_writable(key: str, folder: Path) -> None:
-    """Makes the folder. Ends the program where it cannot be written to."""
+    """Makes the folder. Raises ConfigError where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        _end(ConfigError(key, folder, f"cannot be written to ({error.strerror}); choose another, or open it"))
+        raise ConfigError(key, folder, f"cannot be written to ({error.strerror}); choose another, or open it") from error
 
 
 def check_free_of(file: str, what: str, folder: Path) -> None:
-    """Ends the program where the folder holds what must not be written over."""
+    """Raises ConfigError where the folder holds what must not be written over."""
     if (folder / file).exists():
-        _end(ConfigError("hydra.run.dir", folder, f"holds {what}; choose another directory"))
+        raise ConfigError("hydra.run.dir", folder, f"holds {what}; choose another directory")
 
 
-def _end(refusal: ConfigError) -> None:
+def check_one_directory(resume: str | None, folder: Path) -> None:
+    """Raises ConfigError where a run was to go on somewhere else than in its own directory."""
+    run = names.run_of(resume)
+    if run is not None and directory.holds_run(run) and run.resolve() != folder.resolve():
+        remedy = (
+            f"resume={resume} continues that run in place; leave one of the two out, or start a new run with init_from={resume}"
+        )
+        raise ConfigError("hydra.run.dir", folder, remedy)
+
+
+def _remove_if_empty(sweep_dir: Path) -> None:
+    """Takes away what a sweep has left that ended before its first job."""
+    if not any(path.is_dir() for path in sweep_dir.glob("*")):
+        with suppress(OSError):
+            (sweep_dir / "multirun.yaml").unlink(missing_ok=True)
+            sweep_dir.rmdir()
+            sweep_dir.parent.rmdir()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
     """Ends the program with one line; Hydra only warns of an exception in a callback, and goes on."""
-    terminal.write(f"error: {refusal}\n", "stderr")
-    sys.exit(refusal.exit_code)
+    try:
+        yield
+    except ConfigError as refusal:
+        terminal.write(f"error: {refusal}\n", "stderr")
+        sys.exit(refusal.exit_code)

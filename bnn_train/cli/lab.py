@@ -7,6 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train import startup
 from bnn_train.cli import compose, help_page, hydra_errors
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
+    startup.open_streams()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)
@@ -33,6 +35,7 @@ def _study(composed: DictConfig, folder: Path) -> None:
     hydra_errors.refuse_unknown(composed, LabConfig)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, LabConfig)
+    startup.prepare()
     from bnn_train.lab import study  # loads torch, now that the configuration is known to be sound
     from bnn_train.report import lab as report
 

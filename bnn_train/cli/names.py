@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bnn_train.config.checks import within
 from bnn_train.config.root import FREE
+from bnn_train.runs import directory
 
 _LONGEST_NAME = 150  # characters; file systems end at 255
 
@@ -21,9 +23,9 @@ def default_name(arguments: list[str]) -> str | None:
         overrides = OverridesParser.create().parse_overrides([a for a in arguments if "=" in a and not a.startswith("-")])
     except HydraException:
         return None  # Hydra will say what is wrong
-    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    keys = [override.key_or_group for override in overrides if override.is_sweep_override()]
     named = {override.key_or_group for override in overrides if not override.is_sweep_override()} & {"sweep.name", "experiment"}
-    return None if named or not swept else "+".join(key.replace("/", ".") for key in swept)
+    return None if named or not keys else "+".join(key.replace("/", ".") for key in keys)
 
 
 def sweep_dir(root: DictConfig) -> str:
@@ -32,9 +34,19 @@ def sweep_dir(root: DictConfig) -> str:
     return f"sweeps/{OmegaConf.select(root, 'sweep.name') or experiment or 'unnamed'}"
 
 
-def job_dir(overrides: list[str]) -> str:
-    """A folder name that is a pure function of the overrides that can change a job's result, whatever their order."""
-    given = ",".join(sorted(override for override in overrides if not within(override.split("=")[0], FREE))) or "defaults"
+def swept(overrides: list[str]) -> list[str]:
+    """The keys of a command line that have several values, as often as they stand there."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [override.key_or_group for override in parsed if override.is_sweep_override()]
+
+
+def job_dir(overrides: list[str], also: Collection[str] = ()) -> str:
+    """A folder name that is a pure function of the overrides that can change a job's result, whatever their order.
+
+    also: keys that cannot, but have several values in this sweep.
+    """
+    keys = [key for key in FREE if key not in also]
+    given = ",".join(sorted(override for override in overrides if not within(override.split("=")[0], keys))) or "defaults"
     name = re.sub(r"[^\w.,=+\[\]-]", "_", given)
     if name == given and len(name) <= _LONGEST_NAME:
         return name
@@ -50,19 +62,22 @@ def lab_dir(root: DictConfig) -> str:
 
 def run_dir(fresh: str, *, _root_: DictConfig) -> str:
     """The directory of the run to continue, or a fresh one (also where `resume` is no run: nothing is made at a mistaken path)."""
-    resume = Path(OmegaConf.select(_root_, "resume") or "")
-    folder = resume.parent.parent if resume.suffix == ".pt" else resume
-    return str(folder) if _holds_run(folder) else fresh
+    folder = run_of(OmegaConf.select(_root_, "resume"))
+    return str(folder) if folder is not None and directory.holds_run(folder) else fresh
+
+
+def run_of(resume: str | None) -> Path | None:
+    """The run directory that `resume`, a directory or one of its checkpoints, speaks of."""
+    if not resume:
+        return None
+    path = Path(resume).expanduser()
+    return path.parent.parent if path.suffix == ".pt" else path
 
 
 def output_subdir(*, _root_: DictConfig) -> str | None:
-    """.hydra, or None where a run is continued: its own configuration stays."""
+    """.hydra, or None where a run is continued or another process is at work: its own configuration stays."""
     settings = _root_.hydra
     folder = Path(settings.run.dir)
     if settings.mode == RunMode.MULTIRUN:
         folder = Path(settings.sweep.dir) / str(settings.sweep.subdir)
-    return None if _holds_run(folder) else ".hydra"
-
-
-def _holds_run(folder: Path) -> bool:
-    return any((folder / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt", "result.pt"))
+    return None if directory.holds_run(folder) or directory.is_busy(folder) else ".hydra"

@@ -10,13 +10,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
 from bnn_train.config.root import Config
-from bnn_train.errors import Busy
-from bnn_train.report import terminal
+from bnn_train.errors import Busy, ConfigError
+from bnn_train.report import lines, terminal
 
 
 def main() -> None:
+    startup.open_streams()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
@@ -30,30 +31,36 @@ def _job(composed: DictConfig) -> float:
     """One job: from the composed configuration to the number that a sweeper maximises."""
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
-    score: float = compose.job(lambda: _run(composed, settings, in_sweep), Path(settings.runtime.output_dir), in_sweep)
+    in_search = in_sweep and searches.is_search(settings.sweeper)
+    folder = Path(settings.runtime.output_dir)
+    score: float = compose.job(lambda: _run(composed, settings, in_sweep, in_search), folder, in_sweep, in_search)
     return score
 
 
-def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool) -> float:
+def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
     hydra_errors.refuse_unknown(composed)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     startup.prepare()
-    from bnn_train.runs.run import run  # loads torch, now that the configuration is known to be sound
+    if not in_sweep and sys.stdout.isatty():  # for whoever waits
+        terminal.write(f"{lines.first_line(config)}\n")
+    from bnn_train.runs.run import run  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
-    named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in settings.overrides.task}
     try:
-        summary = run(config, _run_dir(settings, config), named)
+        with side_by_side.at_work():
+            summary = run(config, _run_dir(settings, config), list(settings.overrides.task))
     except Busy as error:
         if not in_sweep:
             terminal.write(f"error: {error}\n", "stderr")  # not into the log, which is the other process's
             sys.exit(error.exit_code)
         terminal.write(f"skipped: {error}\n", "stderr")
         return math.nan
-    # Test numbers choose nothing: without held-out images there is nothing to maximise.
-    return next((summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary), math.nan)
+    held_out = [summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary]
+    if in_search and not held_out and not config.dry_run:
+        raise ConfigError("data.val_size", config.data.val_size, searches.HELD_OUT)
+    return held_out[0] if held_out else math.nan
 
 
 def _run_dir(settings: HydraConf, config: Config) -> Path:

@@ -1,8 +1,8 @@
 """What the laboratory's networks are asked to do: a small classification problem, and known losses of one layer."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_moons
 from torch import Tensor
 
 from bnn_train.binary.noise import Noise
@@ -11,7 +11,7 @@ from bnn_train.lab.network import Network
 
 def moons(widths: list[int], noise: Noise, points: int, seed: int) -> Network:
     """Two interleaved half moons in the plane; an output unit v gives the class +-1, the loss is log(1 + exp(-class v))."""
-    x, y = make_moons(points, noise=0.2, random_state=seed % 2**32)
+    x, y = half_moons(points, noise=0.2, seed=seed % 2**32)
     inputs, sides = torch.from_numpy(x), torch.from_numpy(2.0 * y - 1)
     inputs = (inputs - inputs.mean(dim=0)) / inputs.std(dim=0)
 
@@ -19,6 +19,20 @@ def moons(widths: list[int], noise: Noise, points: int, seed: int) -> Network:
         return F.softplus(-sides.to(v.dtype) * v.squeeze(-1))
 
     return Network(inputs, tuple(widths), True, loss, noise)
+
+
+def half_moons(count: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, 2) points on two half circles, with normal noise, in random order, and the moon (0 or 1) of each.
+
+    The points are those of scikit-learn's make_moons, whose generator is numpy's legacy one: its numbers never change.
+    """
+    generator = np.random.RandomState(seed)
+    upper, lower = (np.linspace(0, np.pi, size) for size in (count // 2, count - count // 2))
+    x = np.append(np.cos(upper), 1 - np.cos(lower))
+    y = np.append(np.sin(upper), 1 - np.sin(lower) - 0.5)
+    order = generator.permutation(count)
+    points = np.stack([x, y], axis=1)[order]
+    return points + generator.normal(scale=noise, size=points.shape), (order >= len(upper)).astype(int)
 
 
 def known_loss(name: str, width: int, noise: Noise, seed: int) -> Network:

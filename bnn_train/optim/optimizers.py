@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from bnn_train.binary.layers import binary_layers
 from bnn_train.config.checks import check_choice
 from bnn_train.config.optimizer import AdamConfig, BayesBinnOptimizerConfig, BopConfig, OptimizerConfig, SgdConfig
+from bnn_train.optim import without_compiler
 from bnn_train.optim.bayesbinn import BayesBiNN
 from bnn_train.optim.bop import Bop
 from bnn_train.optim.together import Together
@@ -19,11 +20,13 @@ Group = dict[str, Any]  # one of torch's parameter groups: "params" and what dif
 
 
 def adam(groups: list[Group], config: AdamConfig, kind: Callable[..., Optimizer] = torch.optim.Adam) -> Optimizer:
-    return _still(kind(groups, config.lr, (config.betas[0], config.betas[1]), config.eps, fused=_fused(groups)))
+    betas = (config.betas[0], config.betas[1])
+    return _still(without_compiler.plain(kind)(groups, config.lr, betas, config.eps, fused=_fused(groups)))
 
 
 def sgd(groups: list[Group], config: SgdConfig) -> Optimizer:
-    return _still(torch.optim.SGD(groups, config.lr, config.momentum, nesterov=config.nesterov, fused=_fused(groups)))
+    kind = without_compiler.plain(torch.optim.SGD)
+    return _still(kind(groups, config.lr, config.momentum, nesterov=config.nesterov, fused=_fused(groups)))
 
 
 def bop(weights: list[nn.Parameter], config: BopConfig, train_size: int) -> Optimizer:
@@ -46,6 +49,7 @@ def build(config: OptimizerConfig, model: nn.Module, train_size: int) -> Optimiz
     the values that the schedule multiplies, as they are at its peak.
     """
     check_choice("optimizer.name", config.name, [*REGISTRY, *BINARY])
+    without_compiler.leave_out()
     apart = [layer.weight for layer in binary_layers(model)] if config.name in BINARY else []
     rest = [parameter for parameter in model.parameters() if all(parameter is not weight for weight in apart)]
     # BatchNorm's weight, every bias and scaling factor are vectors; weights of layers have two dimensions or more.

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from typing import IO
 
 USUAL, LEAST = 80, 40  # columns: of what has no width of its own; the fewest that anything is laid out for
 
@@ -59,10 +58,7 @@ def write(text: str, name: str = "stdout") -> bool:
 
 
 def settle() -> None:
-    """For the start of a command: also Hydra, argparse and warnings find both streams open and able to hold every text."""
-    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: the next file to be opened gets the lowest free
-        if getattr(sys, name) is None:
-            setattr(sys, name, _nowhere("r" if name == "stdin" else "w"))
+    """For the start of a command: also Hydra, argparse and warnings find both streams able to hold every text."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # one that a test or a notebook has put there
             stream.reconfigure(errors="look_alike")  # type: ignore[union-attr]
@@ -84,15 +80,13 @@ def _finish() -> None:
 
 def _lead_nowhere(name: str) -> None:
     """Lets a stream that failed take everything, also what it still holds and what others write to it."""
-    nowhere = _nowhere("w")
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
     except (AttributeError, OSError, ValueError):
         setattr(sys, name, nowhere)
-
-
-def _nowhere(mode: str) -> IO[str]:
-    return open(os.devnull, mode, encoding="utf-8")
+    else:
+        nowhere.close()
 
 
 def _look_alike(error: UnicodeError) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from bnn_train.edges.apply import Edges, weighted_layers
 from bnn_train.edges.rules import check as check_rules
 from bnn_train.errors import ConfigError
 from bnn_train.optim import optimizers
+from bnn_train.report.tables import size
 from bnn_train.runs import resume
 
 
@@ -31,7 +32,8 @@ def assemble(config: Config, data: Data, where: torch.device, masks: dict[str, A
     `Edges.state_dict`; without them rules look at the weights, and `init_from` is followed.
     """
     device.make_reproducible(config.seed, where, config.trainer.precision)
-    model = models.build(config, data.image_shape, len(data.classes), where)
+    with device.memory_for("model", config.model.name, "choose a smaller one"):
+        model = models.build(config, data.image_shape, len(data.classes), where)
     if config.init_from is not None and masks is None:
         weights = resume.weights_to_start_with(Path(config.init_from), model)
         resume.start_with(model, weights, config.weights.name)
@@ -39,17 +41,29 @@ def assemble(config: Config, data: Data, where: torch.device, masks: dict[str, A
     return Assembly(model, edges, optimizers.build(config.optimizer, model, len(data.train)))
 
 
-def check(config: Config) -> None:
-    """Refuses, before any image is decoded, what does not fit the images' shape or the network's layers."""
+def check(config: Config, where: torch.device = device.CPU) -> None:
+    """Refuses, before any image is decoded, what does not fit the images' shape, the network's layers or the device's memory."""
     if config.trainer.compile:
         device.check_compiler()
     peeked = datasets.peek(config.data)
     if peeked is None:
         return
-    model = models.check(config, *peeked)
+    with device.memory_for("model", config.model.name, "choose a smaller one"):
+        model = models.check(config, *peeked)
+    _check_memory(config, model, where)
     check_rules(config.edges.rules, weighted_layers(model))
     if config.init_from is not None:
         resume.weights_to_start_with(Path(config.init_from), model)
+
+
+def _check_memory(config: Config, model: nn.Module, where: torch.device) -> None:
+    """Refuses a network whose weights, gradients and running means of an optimizer such as Adam cannot all be in memory."""
+    count, there = sum(parameter.numel() for parameter in model.parameters()), device.memory(where)
+    if there is not None and 16 * count > there:
+        remedy = (
+            f"has {count:,} parameters, which take {size(16 * count)} in training, of {size(there)} there are; choose a smaller one"
+        )
+        raise ConfigError("model", config.model.name, remedy)
 
 
 def load_data(config: Config, where: torch.device) -> Data:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,28 +13,73 @@ from filelock import FileLock, Timeout
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.files import append_line, write_text
 
+LOCK = ".lock"
 
-@contextmanager
-def locked(run_dir: Path) -> Iterator[None]:
-    """Makes the folder and holds its lock; the system drops the lock of a process that dies.
+
+def lock(run_dir: Path) -> FileLock:
+    """Makes the folder and takes its lock, as often as wanted in this process; the system drops the lock of one that dies.
 
     Raises Busy where another process holds it, ConfigError where the folder cannot be written to.
     """
-    lock = FileLock(run_dir / ".lock")
     try:
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not os.access(run_dir / "checkpoints", os.W_OK):
             raise PermissionError(13, "Permission denied")
-        lock.acquire(blocking=False)
+        held = FileLock(run_dir.resolve() / LOCK, is_singleton=True)
+        held.acquire(blocking=False)
     except Timeout:
         raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
     except (OSError, NotImplementedError) as error:  # the latter is filelock's for a file system without locks
         raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error})") from error
+    return held
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Within this context the folder is this process's. Raises as `lock` does."""
+    held = lock(run_dir)
     (run_dir / "failure.txt").unlink(missing_ok=True)  # of an earlier try, as a job of a sweep
     try:
         yield
     finally:
-        lock.release()
+        held.release()
+
+
+def is_busy(run_dir: Path) -> bool:
+    """Whether another process is at work in the folder."""
+    if not (run_dir / LOCK).exists():
+        return False
+    try:
+        lock(run_dir).release()
+    except Busy:
+        return True
+    except ConfigError:
+        return False  # training will say what is wrong
+    return False
+
+
+def holds_run(run_dir: Path) -> bool:
+    """Whether there is something to go on from, or a result."""
+    return any((run_dir / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt", "result.pt"))
+
+
+def remove_if_nothing_ran(run_dir: Path) -> None:
+    """Takes away what a command has left that was refused before its first step, and the empty folders that it stood in.
+
+    The folder was made by that command: nothing of an earlier one is in it.
+    """
+    if holds_run(run_dir) or (run_dir / "metrics.jsonl").exists():
+        return
+    with suppress(OSError):
+        shutil.rmtree(run_dir / ".hydra", ignore_errors=True)
+        for name in ("train.log", "network.json", LOCK):
+            (run_dir / name).unlink(missing_ok=True)
+        (run_dir / "checkpoints").rmdir()
+        run_dir.rmdir()
+        for folder in run_dir.absolute().parents:
+            if not folder.is_relative_to(Path.cwd()) or folder == Path.cwd():
+                break
+            folder.rmdir()
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:

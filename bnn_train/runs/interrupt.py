@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, turned into an exception between two training steps, so that what is saved is consistent."""
+"""Signals that ask for the end, turned into an exception between two training steps, so that what is saved is consistent."""
 
 import signal
 import threading
@@ -8,10 +8,19 @@ from types import FrameType
 
 from bnn_train.errors import Interrupted
 
+# Ctrl-C, the system's request, and a terminal that goes away; SIGBREAK is Windows' for the last two.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+
+
+def heeded() -> list[int]:
+    """The numbers of these signals that there are here and that the caller, such as nohup, did not have ignored."""
+    there = [int(getattr(signal, name)) for name in NAMES if hasattr(signal, name)]
+    return [number for number in there if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], None]]:
-    """Within this context SIGINT and SIGTERM wait; the yielded function raises Interrupted once one has come.
+    """Within this context these signals wait; the yielded function raises Interrupted once one has come.
 
     A second signal acts at once, as before. Outside the main thread, where Python allows no handlers, nothing changes.
     """
@@ -24,7 +33,7 @@ def deferred() -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield check
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in heeded()}
 
     def restore() -> None:
         for number, handler in before.items():

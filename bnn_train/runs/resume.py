@@ -1,5 +1,6 @@
 """Continuing a run: which configuration, and which data, device and weights it may be continued with."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,18 +26,19 @@ def config_of(state: Mapping[str, Any]) -> Config:
     return typed(config)
 
 
-def settle(state: Mapping[str, Any], asked: Config, named: Collection[str] | None) -> Config:
+def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] | None) -> Config:
     """The configuration to continue with: the stored one, with what `asked` changes of it by right.
 
-    named: the keys or groups that the user typed ("ste", "optimizer.lr"; "experiment" stands for all), None for all. Of these, the
+    overrides: what the user typed ("ste=tanh"; "experiment=..." stands for all), None for all keys. Of the keys in them, the
     FREE ones (config/root.py) are taken over, the device's kind being checked apart; a later end (EXTENDS) continues the run;
     and any other that differs raises ConfigError.
     """
     stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
-    whole = named is None or "experiment" in named
+    named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides or ()}
+    whole = overrides is None or "experiment" in named
     new["resume"] = stored["resume"]  # not part of what is run
     differ = []
-    for key in (key for key in new if whole or within(key, named or ())):
+    for key in (key for key in new if whole or within(key, named)):
         if new[key] == stored.get(key):
             continue
         if key in EXTENDS:
@@ -64,17 +66,30 @@ def _check_end(key: str, end: int | None, state: Mapping[str, Any], batch_size: 
 
 
 def data_signature(data: Data) -> dict[str, Any]:
-    """What must be the same about the data for a run to go on."""
-    sizes = {"train": len(data.train), "val": len(data.val) if data.val else 0, "test": len(data.test)}
-    return {"classes": data.classes, "image_shape": list(data.image_shape), **sizes}
+    """What must be the same about the data for a run to go on: classes, shape, numbers, and a digest of all pixels and labels."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    digest = hashlib.sha256()
+    for split in splits.values():
+        for tensor in (split.images, split.labels) if split else ():
+            digest.update(tensor.cpu().contiguous().numpy().data)
+    sizes = {name: len(split) if split else 0 for name, split in splits.items()}
+    return {"classes": data.classes, "image_shape": list(data.image_shape), **sizes, "digest": digest.hexdigest()[:32]}
 
 
-def check_same(state: dict[str, Any], config: Config, data: Data, device_kind: str) -> None:
+def check_same(state: Mapping[str, Any], config: Config, data: Data, device_kind: str) -> None:
     """Raises ConfigError where the data or the kind of device are not those that the run was started with."""
     if state["device"] != device_kind:
         raise ConfigError("device", config.device, f"the run was started on {state['device']}, and continues exactly only there")
+    check_data(state, config, data)
+
+
+def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
+    """Raises ConfigError where the images are not those that the run was started with."""
     found = data_signature(data)
     for key, value in state["data"].items():
+        if key == "digest" and found[key] != value:
+            remedy = "these are other images than the run was started with: as many, of the same classes, but not the same pixels"
+            raise ConfigError("data.root", config.data.root, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
             raise ConfigError("data.root", config.data.root, remedy)

@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
-from bnn_train.report import lines, tables
+from bnn_train.report import grid, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
 from bnn_train.runs.summary import Summary, is_best, write_result
+from bnn_train.training import health
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -27,40 +29,44 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]  # of a checkpoint
 
 
-def run(config: Config, run_dir: Path, named: Collection[str] | None = None) -> Summary:
+def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
-    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `named` are the keys in which `config`
-    was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary is empty. Raises
-    ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
+    Where `run_dir` holds a checkpoint, continues that run from its own configuration; `overrides` are what was typed, and say in
+    which keys `config` was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary
+    is empty. Raises ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
     """
     if config.dry_run:
-        return _dry_run(config, run_dir, named)
+        return _dry_run(config, run_dir, overrides)
     with directory.locked(run_dir):
-        config, state, summary = _settle(config, run_dir, named)
+        config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
             log.info("%s", lines.finished_line(for_people(run_dir)))
             return summary
         where = device.choose(config.device)
-        assemble.check(config)
+        assemble.check(config, where)
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
             directory.mark_continued(run_dir)
-        return _train(config, run_dir, data, where, state)
+            overrides = state.get("overrides", overrides)
+        return _train(config, run_dir, data, where, state, list(overrides or ()))
 
 
-def _settle(config: Config, run_dir: Path, named: Collection[str] | None) -> tuple[Config, State | None, Summary | None]:
+def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> tuple[Config, State | None, Summary | None]:
     """(configuration to run with, the state to continue from if any, the summary if nothing is left to do)."""
     state = _state(config, run_dir)
     result = run_dir / "checkpoints" / checkpoint.RESULT
     if state is None and not result.exists():
         return config, None, None
-    config = resume.settle(state or checkpoint.load(result, "resume"), config, named)
+    saved = state or checkpoint.load(result, "resume")
+    config = resume.settle(saved, config, overrides)
     summary = directory.read_summary(run_dir)
     if summary is not None and summary.get("status", "finished") == "finished":
         asked = (config.trainer.epochs, config.trainer.max_steps)
         if (summary["epochs"], summary.get("max_steps")) == asked:
+            if config.data.root != resume.config_of(saved).data.root:  # a result is one's own only with the same images
+                resume.check_data(saved, config, assemble.load_data(config, device.CPU))
             return config, state, summary
     if state is None:
         remedy = "holds a result alone (trainer.keep=result), so the run cannot go on; init_from starts a new one from its weights"
@@ -70,7 +76,7 @@ def _settle(config: Config, run_dir: Path, named: Collection[str] | None) -> tup
 
 def _state(config: Config, run_dir: Path) -> State | None:
     """Where the run in `run_dir` is, or None for a new run. Raises ConfigError where `resume` names no run."""
-    file = Path(config.resume or "")
+    file = Path(config.resume or "").expanduser()
     if file.suffix == ".pt":
         named = checkpoint.load(file, "resume")
         if file.resolve().parent != (run_dir / "checkpoints").resolve():
@@ -84,10 +90,11 @@ def _state(config: Config, run_dir: Path) -> State | None:
     return state
 
 
-def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None) -> Summary:
+def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None, overrides: list[str]) -> Summary:
     """The run itself, from its start or from `state` to its end."""
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
-    save = _saver(config, data, where, run_dir / "checkpoints")
+    about = {"config": asdict(config), "overrides": overrides, "data": resume.data_signature(data), "device": where.type}
+    save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
 
@@ -101,6 +108,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
+        start = health.binary_weights(model) if state is None and not config.edges.rules else None
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
@@ -108,19 +116,37 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         if state is not None:
             checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
         try:
-            last = _fit(trainer, outputs, save, check_interrupt, run_dir)
+            with _naming_what_is_too_large(config):
+                last = _fit(trainer, outputs, save, check_interrupt, run_dir)
+            flipped = None if start is None else health.flipped(start, model)
         except Interrupted as stop:
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
             log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
             log.info("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
-        summary = write_result(trainer, last, layers, run_dir)
+        summary = write_result(trainer, last, layers, about, run_dir, flipped)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    for line in summary["notes"]:
+        log.warning("%s", grid.sentence(f"note: {line}"))
     return summary
+
+
+@contextmanager
+def _naming_what_is_too_large(config: Config) -> Iterator[None]:
+    """Turns what can go wrong in training by the machine's fault into a ConfigError with what to change."""
+    remedy = "lower it, or trainer.eval_batch_size, or choose a smaller model; what was saved stays"
+    try:
+        with device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
+            yield
+    except Exception as error:
+        if not (config.trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):
+            raise
+        gist = str(error).strip().partition("\n")[0]
+        raise ConfigError("trainer.compile", True, f"torch could not compile the network ({gist}); leave it out") from error
 
 
 def _fit(
@@ -150,17 +176,11 @@ def _fit(
     return row
 
 
-def _saver(config: Config, data: Data, where: torch.device, folder: Path) -> Callable[[Trainer, str], None]:
-    """Saves all that a run needs to go on, under a name in checkpoints/."""
+def _saver(about: dict[str, Any], folder: Path) -> Callable[[Trainer, str], None]:
+    """Saves all that a run needs to go on, under a name in checkpoints/. about: what does not change while it trains."""
 
     def save(trainer: Trainer, name: str) -> None:
-        everything = {
-            "config": asdict(config),
-            "data": resume.data_signature(data),
-            "device": where.type,
-            "trainer": trainer.state_dict(),
-            "random": checkpoint.random_state(),
-        }
+        everything = {**about, "trainer": trainer.state_dict(), "random": checkpoint.random_state()}
         checkpoint.save(everything, folder / name, keep=folder / "previous.pt" if name == "last.pt" else None)
 
     return save
@@ -184,16 +204,16 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
         log.info("the first step compiles the network, which takes some seconds")
 
 
-def _dry_run(config: Config, run_dir: Path, named: Collection[str] | None) -> Summary:
+def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> Summary:
     """All that comes before training, and a line that says what would be done. Leaves the run directory as it was."""
-    target = Path(config.resume) if config.resume else run_dir
+    target = Path(config.resume).expanduser() if config.resume else run_dir
     target = target.parent.parent if target.suffix == ".pt" else target
-    config, state, summary = _settle(config, target, named)
+    config, state, summary = _settle(config, target, overrides)
     if summary is not None and state is None:
         log.info("%s", lines.plan_line(1, 1, 1, None))  # a result alone, of which nothing is left to do
         return {}
     where = device.choose(config.device)
-    assemble.check(config)
+    assemble.check(config, where)
     data = assemble.load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)

@@ -57,6 +57,8 @@ def evaluate_saved(
 
     `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added.
 
+    "same_images" says whether all images have the pixels that the network was trained and measured with.
+
     Raises ConfigError for a file that is no checkpoint, and as loading the data does.
     """
     saved = load(path, "path", device_name)
@@ -67,10 +69,12 @@ def evaluate_saved(
         config.eval = EnsembleConfig(samples=samples)
     where = next((parameter.device for parameter in saved.model.parameters()), torch.device("cpu"))
     data = datasets.load(config.data, where)
-    if any(saved.data[name] != value for name, value in data_signature(data).items()):
+    found = data_signature(data)
+    if any(found[name] != value for name, value in saved.data.items() if name != "digest"):
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
         raise ConfigError("data.root", config.data.root, remedy)
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
+    result["same_images"] = found["digest"] == saved.data.get("digest", found["digest"])
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
             result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}

@@ -1,8 +1,9 @@
-"""Checks that nothing broken goes on: losses, parameters and buffers that are NaN or infinite."""
+"""Checks of a network in training: nothing broken goes on, and whether its binary weights move at all."""
 
 import torch
 from torch import Tensor, nn
 
+from bnn_train.binary.layers import binary_layers
 from bnn_train.errors import Diverged
 
 
@@ -24,3 +25,13 @@ def check_finite(model: nn.Module, epoch: int, step: int) -> None:
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise Diverged(f"{name} holds NaN or infinity in epoch {epoch}, after step {step}")
+
+
+def binary_weights(model: nn.Module) -> list[Tensor]:
+    """The weights that are multiplied as -1 and +1, int8, layer by layer."""
+    return [layer.binary_weight().to(torch.int8) for layer in binary_layers(model)]
+
+
+def flipped(before: list[Tensor], model: nn.Module) -> int:
+    """How many of these have another sign now."""
+    return sum(int((old != new).sum()) for old, new in zip(before, binary_weights(model), strict=True))

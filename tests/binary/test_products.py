@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn_train.binary.products import Conv2d, Linear, fixed_point, int8_is_fast
+from bnn_train.binary import probe
+from bnn_train.binary.products import Conv2d, Linear, fixed_point
 from bnn_train.binary.ste import sign, sign_int8
 
-needs_int8 = pytest.mark.skipif(not int8_is_fast("cpu"), reason="this processor has no fast int8 product")
+needs_int8 = pytest.mark.skipif(not probe.is_exact(Linear(), (8, 64), (8, 64), True), reason="no exact int8 product here")
 ONE = (1, 1)
 
 

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data import datasets
+from bnn_train.data.digits import FILE
 from bnn_train.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -46,3 +48,10 @@ def test_what_does_not_fit_the_images_is_refused(values, message):
 def test_unknown_name():
     with pytest.raises(ConfigError, match=r"data\.name=imagenet: must be one of digits, mnist"):
         datasets.load(DataConfig("imagenet"), CPU)
+
+
+def test_the_file_is_that_of_uci():
+    """Its documented number of images of each class, and the sum of all pixels of scikit-learn's copy."""
+    images, labels = (np.load(FILE)[key] for key in ("images", "labels"))
+    assert (images.shape, images.max(), images.sum(dtype=int)) == ((1797, 8, 8), 16, 561718)
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]

@@ -26,7 +26,7 @@ def model():
 )
 def test_builds_torchs_optimizer_with_the_given_values(config, kind, values):
     optimizer = optimizers.build(config, model(), 100)
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     assert {key: optimizer.param_groups[0][key] for key in ["lr", *values]} == {"lr": 0.1, **values}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.runs import checkpoint
-from bnn_train.runs.directory import locked
+from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_one_process_at_a_time(tmp_path):
     code = f"""
 from pathlib import Path; import time
-from bnn_train.runs.directory import locked
+from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran
 with locked(Path({str(tmp_path)!r})):
     print("locked", flush=True); time.sleep(60)
 """
@@ -95,3 +95,29 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *arguments: False)  # nothing is read-only for root
     with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*cannot be written to"), locked(tmp_path):
         pass
+
+
+def test_a_lock_is_taken_as_often_as_wanted_in_one_process(tmp_path):
+    held = lock(tmp_path)
+    with locked(tmp_path):
+        assert not is_busy(tmp_path)
+    held.release()
+
+
+def test_what_a_refused_command_leaves_is_taken_away_with_the_folders_it_stood_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_dir = Path("outputs/2026-01-31/12-00-00")
+    for name in (".hydra/config.yaml", "train.log", ".lock"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).touch()
+    (run_dir / "checkpoints").mkdir()
+    remove_if_nothing_ran(run_dir)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/last.pt", "checkpoints/result.pt", "notes.txt"])
+def test_what_a_run_or_a_person_left_stays(tmp_path, name):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / name).touch()
+    remove_if_nothing_ran(tmp_path / "run")
+    assert (tmp_path / "run" / name).exists()

@@ -4,12 +4,14 @@ import itertools
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from bnn_train.binary.ste import sign
+from bnn_train.data import datasets
+from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint, interrupt, resume
 from bnn_train.runs import run as run_module
@@ -219,10 +221,10 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(small, tmp_path):
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
     assert run(small(), tmp_path) == first
     assert files == {path: path.stat().st_mtime_ns for path in files}
-    longer = run(small("trainer.epochs=4"), tmp_path, named={"trainer.epochs"})
+    longer = run(small("trainer.epochs=4"), tmp_path, overrides={"trainer.epochs"})
     assert (longer["epoch"], len((tmp_path / "metrics.jsonl").read_text().splitlines())) == (4, 4)
     with pytest.raises(ConfigError, match=r"trainer\.epochs=3: the run has 4 epochs behind it already"):
-        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+        run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
 
 
 def test_a_lost_summary_is_written_again(small, tmp_path):
@@ -233,10 +235,10 @@ def test_a_lost_summary_is_written_again(small, tmp_path):
 
 def test_settle_takes_the_stored_configuration(small):
     stored = {"config": asdict(small("ste=tanh", "seed=4")), "trainer": {"history": []}}
-    assert resume.settle(stored, small(), named=()) == small("ste=tanh", "seed=4")
+    assert resume.settle(stored, small(), overrides=()) == small("ste=tanh", "seed=4")
     free = ("data.root=elsewhere", "logger=tensorboard", "device=cpu", "trainer.checkpoint_every=5")
-    assert resume.settle(stored, small(*free), named={f.split("=")[0] for f in free}) == small("ste=tanh", "seed=4", *free)
-    resume.settle(stored, small("ste=tanh"), named={"ste"})
+    assert resume.settle(stored, small(*free), overrides={f.split("=")[0] for f in free}) == small("ste=tanh", "seed=4", *free)
+    resume.settle(stored, small("ste=tanh"), overrides={"ste"})
 
 
 @pytest.mark.parametrize(
@@ -260,10 +262,13 @@ def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):
     state = state_of(tmp_path)
     checkpoint.save({**state, "device": "cuda"}, tmp_path / "checkpoints" / "last.pt")
     with pytest.raises(ConfigError, match=r"device=auto: the run was started on cuda"):
-        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+        run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
+    checkpoint.save({**state, "data": {**state["data"], "digest": "0"}}, tmp_path / "checkpoints" / "last.pt")
+    with pytest.raises(ConfigError, match=r"other images than the run was started with: as many, .* but not the same pixels"):
+        run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
     checkpoint.save({**state, "data": {**state["data"], "train": 1437}}, tmp_path / "checkpoints" / "last.pt")
     with pytest.raises(ConfigError, match=r"the data have changed since the run was started: train was 1437, is 1438"):
-        run(small("trainer.epochs=3"), tmp_path, named={"trainer.epochs"})
+        run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
 
 
 def test_a_damaged_checkpoint_is_named_and_the_older_one_offered(small, tmp_path):
@@ -325,12 +330,12 @@ def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, mos
     assert rows[-1].get("steps", steps) == (min(most, 18) - 1) % steps + 1
 
     run(compose(*MLP, "data.val_size=100", "ste.stochastic=true", "trainer.max_steps=4"), tmp_path / "longer")
-    run(compose(*MLP, f"trainer.max_steps={most}"), tmp_path / "longer", named={"trainer.max_steps"})
+    run(compose(*MLP, f"trainer.max_steps={most}"), tmp_path / "longer", overrides={"trainer.max_steps"})
     assert (tmp_path / "longer" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
     found = [state_of(tmp_path / name)["trainer"] for name in ("longer", "whole")]
     assert differences(*found) == []
     with pytest.raises(ConfigError, match=r"trainer\.max_steps=3: the run has \d+ steps behind it already"):
-        run(compose(*MLP, "trainer.max_steps=3"), tmp_path / "longer", named={"trainer.max_steps"})
+        run(compose(*MLP, "trainer.max_steps=3"), tmp_path / "longer", overrides={"trainer.max_steps"})
 
 
 def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tmp_path):
@@ -374,3 +379,35 @@ def test_a_checkpoint_outside_a_run_directory_is_not_continued(small, tmp_path):
     (tmp_path / "run" / "checkpoints" / "last.pt").rename(tmp_path / "copy.pt")
     with pytest.raises(ConfigError, match=r"resume=.*copy\.pt: is not in the checkpoints/ of a run directory; init_from"):
         run(small(f"resume={tmp_path / 'copy.pt'}"), tmp_path / "other")
+
+
+def test_a_digest_is_of_every_pixel_and_label(small):
+    data = datasets.load(small().data, torch.device("cpu"))
+    digests = {resume.data_signature(data)["digest"]}
+    for changed in ("images", "labels"):
+        tensors = {"images": data.test.images.clone(), "labels": data.test.labels.clone()}
+        tensors[changed].view(-1)[-1] += 1
+        digests.add(resume.data_signature(replace(data, test=Split(**tensors)))["digest"])
+    assert len(digests) == 3
+
+
+def test_a_finished_run_is_the_result_of_its_own_images_alone(small, tmp_path, monkeypatch):
+    """The same command with another data.root, which is no part of a job's name, is not answered with this one's figures."""
+    run(small(), tmp_path)
+    moved = small("data.root=elsewhere")
+    assert run(moved, tmp_path, overrides=["data.root=elsewhere"])["status"] == "finished"
+    digits = datasets.REGISTRY["digits"]
+
+    def brighter(config):
+        arrays = digits.read(config)
+        return replace(arrays, train=Split(arrays.train.images + 1, arrays.train.labels))
+
+    monkeypatch.setitem(datasets.REGISTRY, "digits", digits._replace(read=brighter))
+    with pytest.raises(ConfigError, match=r"data\.root=elsewhere: these are other images"):
+        run(moved, tmp_path, overrides=["data.root=elsewhere"])
+
+
+def test_a_run_keeps_the_overrides_that_it_was_started_with(small, tmp_path):
+    assert run(small(), tmp_path, overrides=["ste=clipped"])["overrides"] == ["ste=clipped"]
+    longer = run(small("trainer.epochs=3"), tmp_path, overrides=["resume=x", "trainer.epochs=3"])
+    assert (longer["epochs"], longer["overrides"]) == (3, ["ste=clipped"])

@@ -205,8 +205,8 @@ def test_a_dry_run_shows_what_would_be_done(small, tmp_path, caplog):
         run(small("dry_run=true", "trainer.batch_size=1439"), tmp_path / "none")
     run(small(), tmp_path / "r")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
-    run(small("dry_run=true", f"resume={tmp_path / 'r'}"), tmp_path / "none", named={"resume"})
+    run(small("dry_run=true", f"resume={tmp_path / 'r'}"), tmp_path / "none", overrides={"resume"})
     assert "the run is finished, nothing would be done" in caplog.text
-    run(small("dry_run=true", "trainer.epochs=5"), tmp_path / "r", named={"trainer.epochs"})
+    run(small("dry_run=true", "trainer.epochs=5"), tmp_path / "r", overrides={"trainer.epochs"})
     assert "would continue after step 28 and train to step 70" in caplog.text
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}

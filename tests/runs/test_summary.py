@@ -82,7 +82,7 @@ def test_stopped_within_an_epoch_then_ended_before_it(small, tmp_path, monkeypat
     monkeypatch.undo()
     found = evaluate_saved(tmp_path)
     assert (found["kind"], found["epoch"], found["step"]) == ("reached", 1, 5)
-    run(small("trainer.epochs=1"), tmp_path, named={"trainer.epochs"})
+    run(small("trainer.epochs=1"), tmp_path, overrides={"trainer.epochs"})
     summary = check_one_network(tmp_path)
     assert (summary["epoch"], summary["step"]) == (1, 5)
     assert summary["chosen"] == "epoch 2, after 5 of its 14 steps, the last"
@@ -98,12 +98,12 @@ def test_extended_then_stopped(small, tmp_path, monkeypatch):
     assert sweep.read_jobs(tmp_path)[0].status == "finished"
     stop_after(monkeypatch, 20)
     with pytest.raises(Interrupted):
-        run(small("trainer.epochs=5"), folder, named={"trainer.epochs"})
+        run(small("trainer.epochs=5"), folder, overrides={"trainer.epochs"})
     monkeypatch.undo()
     assert check_one_network(folder) == {**first, "status": "continued"}
     assert sweep.read_jobs(tmp_path)[0].status == "unfinished"
     assert f"job: extended; bnn-train {lines.resume_argument(folder)}" in sweep.table(sweep.read_jobs(tmp_path), "x")
-    summary = run(small("trainer.epochs=5"), folder, named={"trainer.epochs"})
+    summary = run(small("trainer.epochs=5"), folder, overrides={"trainer.epochs"})
     assert (summary["status"], summary["epoch"]) == ("finished", 5)
     check_one_network(folder)
     assert sweep.read_jobs(tmp_path)[0].status == "finished"
@@ -135,7 +135,7 @@ def test_a_renamed_directory_is_the_same_run(small, tmp_path):
     summary = check_one_network(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "there")
     assert check_one_network(tmp_path / "there") == summary
-    assert run(small("data.val_size=100", "trainer.epochs=3"), tmp_path / "there", named={"trainer.epochs"})["epochs"] == 3
+    assert run(small("data.val_size=100", "trainer.epochs=3"), tmp_path / "there", overrides={"trainer.epochs"})["epochs"] == 3
     check_one_network(tmp_path / "there")
     assert not (tmp_path / "here").exists()
 
@@ -151,11 +151,11 @@ def test_what_stays_after_the_end(small, tmp_path, keep, left):
     assert run(config, tmp_path) == summary
     longer = small("data.val_size=100", "trainer.epochs=3", f"trainer.keep={keep}")
     if left:
-        run(longer, tmp_path, named={"trainer.epochs"})
+        run(longer, tmp_path, overrides={"trainer.epochs"})
         check_one_network(tmp_path)
     else:
         with pytest.raises(ConfigError, match=r"holds a result alone \(trainer\.keep=result\), so the run cannot go on"):
-            run(longer, tmp_path, named={"trainer.epochs"})
+            run(longer, tmp_path, overrides={"trainer.epochs"})
         run(small(f"init_from={tmp_path}"), tmp_path / "new")
     with pytest.raises(ConfigError, match="is a result, from which nothing is continued"):
         run(small(f"resume={tmp_path / 'checkpoints' / 'result.pt'}"), tmp_path)
@@ -182,9 +182,9 @@ def test_a_run_of_the_version_before_is_evaluated_and_continued(small, tmp_path,
     summary = json.loads((folder / "summary.json").read_text())
     found = evaluate_saved(folder if network == "best.pt" else folder / "checkpoints" / network)
     assert found["test_loss"] == pytest.approx(summary["test_loss"], rel=1e-4)
-    assert run(small("trainer.epochs=2"), folder, named=()) == summary
+    assert run(small("trainer.epochs=2"), folder, overrides=()) == summary
     config = small("trainer.epochs=3", "model.hidden=[8,8]")
-    continued = run(config, folder, named={"trainer.epochs"})
+    continued = run(config, folder, overrides={"trainer.epochs"})
     assert continued["epochs"] == 3
     check_one_network(folder)
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3

@@ -3,6 +3,7 @@ import torch
 
 from bnn_train.binary.ste import sign
 from bnn_train.errors import Diverged
+from bnn_train.training import health
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -26,3 +27,12 @@ def test_a_nan_that_a_sign_hides_is_found(trainer):
     t.model.linear2.weight.data[0, 0] = float("nan")
     with pytest.raises(Diverged, match=r"linear2\.weight holds NaN or infinity"):
         next(fit)
+
+
+def test_flips_are_counted_over_the_binary_layers(trainer):
+    model = trainer().model
+    before = health.binary_weights(model)
+    assert health.flipped(before, model) == 0
+    model.linear2.weight.data[0, :3] *= -1
+    model.output.weight.data *= -1  # real
+    assert health.flipped(before, model) == 3

@@ -1,0 +1,44 @@
+"""What is to be said of a poor result, in words and with a remedy: from its figures alone."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]  # one line of metrics.jsonl
+
+ENOUGH_STEPS = 1000  # below it a network that has learned little may just not have been trained
+_BY_HEART = 0.3  # of accuracy: so much better on its training images, a network knows these and not what they show
+_FALLING = 0.98  # a loss below this share of the epoch's before is still falling
+
+
+def advice(
+    summary: dict[str, Any], history: Sequence[Row], steps: int, largest_class: float, flipped: int | None, lr: float
+) -> list[str]:
+    """A line for each thing that a user should know of the result; none for a good one.
+
+    steps: of the whole run. largest_class: the share of the test images that are of the most frequent class. flipped: binary
+    weights whose sign the run has changed; None where that is not known, or where they were held.
+    """
+    found = []
+    accuracy, images = summary["test_accuracy"], summary["images"]["test"]
+    chance = largest_class + 2 * math.sqrt(largest_class * (1 - largest_class) / images)
+    useless = accuracy <= chance
+    if useless:
+        better = "no better than" if accuracy >= largest_class else "below"
+        found.append(f"test accuracy {accuracy:.2%} is {better} naming the most frequent class each time, {largest_class:.2%}")
+    if flipped == 0:
+        found.append(f"no binary weight has changed its sign: optimizer.lr={lr:g} is too low to train them; try 0.01")
+    losses = [row["train_loss"] for row in history]
+    falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2]
+    if steps < ENOUGH_STEPS and (useless or falling) and flipped != 0:
+        epochs = math.ceil(ENOUGH_STEPS * max(1, summary["epoch"]) / max(1, steps))
+        state = ", with the loss still falling" if falling else ""
+        found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")
+    elif useless and summary["train_accuracy"] > accuracy + _BY_HEART:
+        found.append(
+            f"it knows its training images, {summary['train_accuracy']:.2%}, and nothing of others: that takes more images, "
+            "or more of data.flip, data.crop_padding and data.cutout"
+        )
+    elif useless and flipped != 0:
+        found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
+    return found

@@ -1,0 +1,48 @@
+import pytest
+
+from bnn_train.report.advice import advice
+
+
+def notes(accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, flipped=7):
+    summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": len(losses)}
+    return advice(summary, [{"train_loss": loss} for loss in losses], steps, largest_class, flipped, lr=1e-9)
+
+
+def test_a_good_result_is_left_alone():
+    assert notes() == []
+    assert notes(steps=80) == []  # short, but nothing says that more would help
+
+
+@pytest.mark.parametrize(("accuracy", "word"), [(0.5, "no better than"), (0.59, "no better than"), (0.4, "below")])
+def test_no_better_than_the_largest_class_within_two_deviations(accuracy, word):
+    """sqrt(0.5 * 0.5 / 100) = 5%: above 60% something was learned."""
+    assert notes(accuracy=accuracy)[0] == f"test accuracy {accuracy:.2%} is {word} naming the most frequent class each time, 50.00%"
+    assert notes(accuracy=0.61) == []
+
+
+def test_a_short_run():
+    """Two epochs of 40 steps: 25 epochs are 1,000."""
+    (line,) = notes(losses=(1.0, 0.9), steps=80)
+    assert line == "the run was short, 80 steps, with the loss still falling: trainer.epochs=25 would be 1,000 steps or more"
+    assert notes(losses=(1.0, 0.9), steps=1000) == []
+    assert notes(accuracy=0.5, steps=80)[1] == "the run was short, 80 steps: trainer.epochs=25 would be 1,000 steps or more"
+
+
+def test_what_to_try_where_the_run_was_long_enough():
+    assert "ste=none weights=real" in notes(accuracy=0.5)[1]
+
+
+def test_nothing_has_flipped():
+    lines = notes(accuracy=0.5, steps=80, flipped=0)
+    assert lines[1] == "no binary weight has changed its sign: optimizer.lr=1e-09 is too low to train them; try 0.01"
+    assert len(lines) == 2
+    assert notes(flipped=None) == []
+
+
+def test_a_run_that_ended_within_its_first_epoch():
+    summary = {"test_accuracy": 0.1, "train_accuracy": 0.1, "images": {"test": 10}, "epoch": 0}
+    assert "trainer.epochs=200 would be" in advice(summary, [{"train_loss": 1.0}], 5, 0.1, 3, 0.01)[1]
+
+
+def test_learned_by_heart():
+    assert notes(accuracy=0.5, train_accuracy=0.96)[1].startswith("it knows its training images, 96.00%, and nothing of others")
