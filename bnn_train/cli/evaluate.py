@@ -10,7 +10,6 @@ from bnn_train.cli import compose
 
 
 def main() -> None:
-    startup.open_streams()
     parser = argparse.ArgumentParser(
         prog="bnn-eval",
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",

@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    startup.open_streams()
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)

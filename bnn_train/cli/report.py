@@ -4,12 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from bnn_train import startup
 from bnn_train.cli import compose
 
 
 def main() -> None:
-    startup.open_streams()
     parser = argparse.ArgumentParser(prog="bnn-report", description="Rank the settings of a sweep, and write its sweep.csv.")
     parser.add_argument("path", type=Path, help="the directory of a sweep, as in sweeps/ste+seed")
     folder = parser.parse_args().path

@@ -17,7 +17,6 @@ from bnn_train.report import lines, terminal
 
 
 def main() -> None:
-    startup.open_streams()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()

@@ -8,6 +8,8 @@ import os
 import sys
 from contextlib import suppress
 
+from bnn_train import startup
+
 USUAL, LEAST = 80, 40  # columns: of what has no width of its own; the fewest that anything is laid out for
 
 # What stands for a character that an encoding lacks, where ASCII has something that reads the same.
@@ -58,7 +60,8 @@ def write(text: str, name: str = "stdout") -> bool:
 
 
 def settle() -> None:
-    """For the start of a command: also Hydra, argparse and warnings find both streams able to hold every text."""
+    """For the start of a command: also Hydra, argparse and warnings find both streams open and able to hold every text."""
+    startup.open_streams()
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # one that a test or a notebook has put there
             stream.reconfigure(errors="look_alike")  # type: ignore[union-attr]
@@ -85,8 +88,6 @@ def _lead_nowhere(name: str) -> None:
         os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
     except (AttributeError, OSError, ValueError):
         setattr(sys, name, nowhere)
-    else:
-        nowhere.close()
 
 
 def _look_alike(error: UnicodeError) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bnn_train.errors import Busy, ConfigError
-from bnn_train.files import append_line, write_text
+from bnn_train.files import append_line, for_people, write_text
 
 LOCK = ".lock"
 
@@ -83,9 +83,14 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """summary.json, or None where the run has none yet."""
+    """summary.json, or None where the run has none yet. Raises ConfigError where it is cut or damaged."""
     file = run_dir / "summary.json"
-    summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError as error:
+        last = (run_dir / "checkpoints" / "last.pt").exists()
+        remedy = "delete it, and the same command writes it again" if last else "take the directory away, and train again"
+        raise ConfigError("file", for_people(file), f"is cut or damaged; {remedy}") from error
     return summary
 
 

@@ -109,3 +109,9 @@ def test_a_stream_that_takes_nothing_ends_nothing(shell, said):
     code = f"import time; time.sleep(0.5 * {'|' in shell})\n{GO_ON}"  # until the reader has left
     result = python(code, shell)
     assert (result.stderr, result.returncode) == (said, 0 if "|" in shell else 3)
+
+
+def test_closed_streams_are_opened_before_a_file_gets_their_numbers(tmp_path):
+    code = f"terminal.settle(); file = open({str(tmp_path / 'f')!r}, 'w'); import os; os.write(1, b'x'); os.write(2, b'y')"
+    result = python(f"{code}; print('z'); print('z', file=sys.stderr)", ">&- 2>&-; exit $?")
+    assert (result.returncode, (tmp_path / "f").read_text()) == (0, "")
