@@ -1,6 +1,7 @@
 """What a run directory holds besides its checkpoints: the lock, the times, the summary, and what stays after the end."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bnn_train.errors import Busy, ConfigError
-from bnn_train.files import append_line, for_people, write_text
+from bnn_train.files import append_line, write_text
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 
@@ -83,14 +86,13 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """summary.json, or None where the run has none yet. Raises ConfigError where it is cut or damaged."""
+    """summary.json, or None where the run has none yet, or one that a copy or a full disk has cut: it is written again then."""
     file = run_dir / "summary.json"
     try:
         summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    except ValueError as error:
-        last = (run_dir / "checkpoints" / "last.pt").exists()
-        remedy = "delete it, and the same command writes it again" if last else "take the directory away, and train again"
-        raise ConfigError("file", for_people(file), f"is cut or damaged; {remedy}") from error
+    except ValueError:
+        log.warning("%s is damaged and is written again", file)
+        return None
     return summary
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.runs import checkpoint
-from bnn_train.runs.directory import is_busy, lock, locked, read_summary, remove_if_nothing_ran
+from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -121,15 +121,3 @@ def test_what_a_run_or_a_person_left_stays(tmp_path, name):
     (tmp_path / "run" / name).touch()
     remove_if_nothing_ran(tmp_path / "run")
     assert (tmp_path / "run" / name).exists()
-
-
-@pytest.mark.parametrize("content", [b'{"status": "fin', b"", b"\xff"])
-def test_a_damaged_summary_is_named_with_what_to_do(tmp_path, content):
-    assert read_summary(tmp_path) is None
-    (tmp_path / "summary.json").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"summary\.json: is cut or damaged; take the directory away"):
-        read_summary(tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "last.pt").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"summary\.json: is cut or damaged; delete it, and the same command"):
-        read_summary(tmp_path)
