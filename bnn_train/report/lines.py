@@ -15,8 +15,8 @@ def first_line(config: Any) -> str:
     """What a command is about to do, said before anything that takes time."""
     if config.resume is not None:
         return f"continuing {config.resume}"
-    options = (f"{group}={getattr(config, group).name}" for group in ("ste", "weights", "optimizer", "scheduler"))
-    return f"{config.model.name} on {config.data.name}, {', '.join(options)}, seed={config.seed}"
+    options = (f"{group}={getattr(config, group).name}," for group in ("ste", "weights", "optimizer", "scheduler"))
+    return grid.fold([f"{config.model.name} on {config.data.name},", *options, f"seed={config.seed}"])
 
 
 def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ...], classes: int) -> str:

@@ -47,6 +47,14 @@ def test_data_line():
     )
 
 
+def test_first_line_breaks_between_options(columns, compose):
+    columns(60)
+    assert lines.first_line(compose("resume=r")) == "continuing r"
+    text = lines.first_line(compose())
+    assert " ".join(text.split()) == "mlp on digits, ste=clipped, weights=sign, optimizer=adam, scheduler=cosine, seed=0"
+    assert max(map(len, text.splitlines())) <= 60
+
+
 ROW = {"epoch": 3, "train_loss": 0.5, "train_accuracy": 0.9, "test_accuracy": 0.8, "lr": 0.01}
 
 
