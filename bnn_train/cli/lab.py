@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from bnn_train import startup
-from bnn_train.cli import compose, help_page
+from bnn_train.cli import compose, help_page, hydra_errors
 from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bnn_train import startup
-from bnn_train.cli import compose, help_page, searches, side_by_side
+from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy, ConfigError
