@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bnn_train.cli.compose import typed
+from bnn_train.report.lines import resume_argument
 from bnn_train.runs.checkpoint import load
 
 ROOT = Path(__file__).parent.parent.parent
@@ -116,7 +118,7 @@ def test_an_option_of_ones_own_takes_the_keys_of_the_option_that_it_begins_with(
     result = command("-cd", "my", "model=tiny", "trainer.epochs=1")
     assert "linear2" in result.stdout, result.stderr
     refused = command("-cd", "my", "model=tiny", "model.stages=[[1]]")
-    assert refused.stderr.startswith("error: model.stages: model=mlp takes model.hidden")
+    assert refused.stderr.startswith("error: model.stages=[[1]]: model=mlp takes model.hidden")
 
 
 def test_cfg_job_prints_the_composed_configuration(command):
@@ -129,33 +131,27 @@ def test_tab_completion(command):
     line = "bnn-train ste=appr"
     result = command("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_CWORD="1")
     assert result.stdout.split() == ["ste=approx_sign"]
+    line = "bnn-train s"
+    result = command("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_CWORD="1")
+    assert result.stdout.split() == ["scheduler.", "scheduler=", "seed=", "ste.", "ste=", "sweep."]
 
 
 @pytest.mark.parametrize(
     ("argument", "code", "message"),
     [
+        # one of each way to the line; tests/cli/test_hydra_errors.py has every mistake
         ("ste=foo", 1, "ste=foo: must be one of approx_sign, clamped_grad, clipped,"),
-        ("hydra/launcher=nosuch", 1, "hydra/launcher=nosuch: must be one of basic"),
-        ("stee=tanh", 1, "stee: there is no such key; did you mean ste?"),
-        ("ste.klip=1", 1, "ste.klip: there is no such key; did you mean ste.clip?"),
-        ("lr=0.1", 1, "lr: there is no such key; did you mean optimizer.lr?"),
+        ("trainer=2", 1, "trainer=2: must be one of default"),
+        ("model.hidden=[16", 1, "model.hidden=[16: the brackets do not match; type model.hidden=[16]"),
+        ("--epochs", 1, "--epochs: there is no such flag; did you mean trainer.epochs?"),
+        ("--config-dir=nowhere", 2, "--config-dir=nowhere: is not a folder"),
+        ("--resolve", 1, "The --resolve flag can only be used in conjunction with --cfg or --help"),
         ("+trainer.epoch=9", 2, "trainer.epoch=9: there is no such key; did you mean trainer.epochs?"),
-        ("+modle=cnn", 2, "modle=cnn: there is no such key; did you mean model?"),
-        ("~ste", 1, "ste: needs a value"),
-        ("trainer.epochs=many", 1, "trainer.epochs=many: Value 'many' of type 'str' could not be converted to Integer"),
-        (
-            "model.hidden=512",
-            1,
-            "model.hidden=512: Invalid value assigned: int is not a ListConfig, list or tuple.; a list is written",
-        ),
-        ("model.hidden=[16", 1, "no viable alternative at input '[16'"),
         ("trainer.epochs=0", 2, "trainer.epochs=0: must be a whole number of at least 1"),
-        ("seed=99999999999999999999", 2, "seed=99999999999999999999: must be a whole number of at least 0, below 2^63"),
+        ("hydra.run.dir=${nope}", 1, "hydra.run.dir=${nope}: there is no key nope"),
         ("data=image_folder", 2, "data.root=data: is not a folder"),
-        ("resume=nowhere", 2, "resume=nowhere: holds no checkpoints/last.pt"),
-        ("ste.beta=2", 1, "ste.beta: ste=clipped takes ste.stochastic, ste.clip; it is a key of ste=swish_sign"),
-        ("model.stages=[[8]]", 1, "model.stages: model=mlp takes model.hidden, model.dropout, model.binarize_input"),
-        ("trainer.early_stopping=3", 1, "trainer.early_stopping: trainer takes trainer.epochs"),
+        ("resume=nowhere (1)", 2, "resume=nowhere (1): holds no checkpoints/last.pt"),
+        ("init_from=2024_05_12", 2, "init_from=2024_05_12: there is no such file"),
         ("block.name=foo", 2, "block.name=foo: must be one of plain, bireal"),
         (
             "edges.rules=[{layers: 'hid*', what: freeze}]",
@@ -165,12 +161,32 @@ def test_tab_completion(command):
         ("edges.rules=[{layers: linear1, what: l1}]", 2, "edges.rules.strength=null: what=l1 needs a strength"),
     ],
 )
-def test_a_mistake_is_one_line(command, argument, code, message):
+def test_a_mistake_is_one_line_and_leaves_nothing(command, tmp_path, argument, code, message):
     result = command(argument)
     output = (result.stdout + result.stderr).strip()
     assert output.startswith(f"error: {message}"), output
     assert len(output.splitlines()) == 1
     assert result.returncode == code
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_read_as_yaml_is_named_in_one_line(command, tmp_path):
+    (tmp_path / "my" / "model").mkdir(parents=True)
+    (tmp_path / "my" / "model" / "mine.yaml").write_text("name: mlp\n\thidden: [16]\n")
+    result = command("-cd", "my", "model=mine")
+    assert result.stderr == "error: model=mine: my/model/mine.yaml, line 2: holds a tab; YAML is indented with spaces\n"
+    assert (result.returncode, result.stdout) == (1, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["my"]
+
+
+def test_a_run_goes_into_the_directory_that_was_typed_and_on_from_there(command, tmp_path):
+    directory = "a (1), b=é"
+    assert command("hydra.run.dir=" + directory, "trainer.epochs=1", "model.hidden=[16,16]").returncode == 0
+    assert (tmp_path / directory / "summary.json").exists()
+    (argument,) = shlex.split(resume_argument(directory))
+    result = command(argument, "trainer.epochs=2")
+    assert "epoch 2/2" in result.stdout, result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {directory}
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to")

@@ -28,17 +28,17 @@ def test_a_study_from_the_command_line(command, tmp_path):
     ("arguments", "code", "message"),
     [
         (["protocol=xyz"], 1, "error: protocol=xyz: must be one of psa, single_layer"),
-        (["protocol.sample=3"], 1, "error: protocol.sample: there is no such key; did you mean protocol.samples?"),
+        (["protocol.sample=3"], 1, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["+protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["protocol.samples=1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
-        (["protocol.estimators.tanh.clip=1"], 1, "error: protocol.estimators.tanh.clip: there is no such key; to add it, type +"),
+        (["protocol.estimators.tanh.clip=1"], 1, "error: protocol.estimators.tanh.clip=1: there is no such key; to add it, type +"),
         (["+protocol.estimators.x={stochastic: true}"], 2, "error: protocol.estimators.x.name=null: needs an estimator"),
         (["~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators; [] shows all"),
         (["hydra.run.dir=/proc/x"], 2, "error: hydra.run.dir=/proc/x: cannot be written to"),
         (
             ["protocol.samples=many"],
             1,
-            "error: protocol.samples=many: Value 'many' of type 'str' could not be converted to Integer",
+            "error: protocol.samples=many: must be a whole number of at least 2",
         ),
     ],
 )
