@@ -8,6 +8,7 @@ Row = dict[str, Any]  # one line of metrics.jsonl
 
 ENOUGH_STEPS = 1000  # below it a network that has learned little may just not have been trained
 _BY_HEART = 0.3  # of accuracy: so much better on its training images, a network knows these and not what they show
+_LEARNED = 0.95  # of its training images: little is left to learn
 _FALLING = 0.98  # a loss below this share of the epoch's before is still falling
 
 
@@ -30,7 +31,7 @@ def advice(
     if flipped == 0:
         found.append(f"no binary weight has changed its sign: optimizer.lr={lr:g} is too low to train them; try 0.01")
     losses = [row["train_loss"] for row in history]
-    falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2]
+    falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
     if steps < ENOUGH_STEPS and (useless or falling) and flipped != 0:
         epochs = math.ceil(ENOUGH_STEPS * max(1, summary["epoch"]) / max(1, steps))
         state = ", with the loss still falling" if falling else ""

@@ -90,6 +90,12 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
     return f"{grid.pairs(rows, 'result')}\n\nsaved in {run_dir}"
 
 
+OTHER_IMAGES = (
+    "note: these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
+    "pixels (other files, or decoded by another version of Pillow)"
+)
+
+
 def evaluation_table(result: dict[str, Any]) -> str:
     """What bnn-eval found."""
     rows = []
@@ -104,4 +110,5 @@ def evaluation_table(result: dict[str, Any]) -> str:
     within = f" and {result['step']} steps" if result["step"] else ""
     kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
     which = grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after epoch {result['epoch']}{within}"])
-    return f"{which}\n\n{grid.table(columns)}"
+    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
+    return f"{which}{other}\n\n{grid.table(columns)}"

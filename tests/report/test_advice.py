@@ -30,6 +30,7 @@ def test_a_short_run():
     (line,) = notes(losses=(1.0, 0.9), steps=80)
     assert line == "the run was short, 80 steps, with the loss still falling: trainer.epochs=25 would be 1,000 steps or more"
     assert notes(losses=(1.0, 0.9), steps=1000) == []
+    assert notes(losses=(1.0, 0.9), steps=80, train_accuracy=0.96) == []
     assert notes(accuracy=0.5, steps=80)[1] == "the run was short, 80 steps: trainer.epochs=25 would be 1,000 steps or more"
 
 

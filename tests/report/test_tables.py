@@ -63,6 +63,12 @@ def test_result_and_evaluation_tables():
     assert text.startswith("a.pt, what the run had reached, after epoch 3 and 2 steps\n")
 
 
+def test_an_evaluation_on_other_images_says_so():
+    result = {"checkpoint": "a.pt", "kind": "last", "epoch": 3, "step": 0, "test_accuracy": 0.5, "test_loss": 1.0, "test_images": 9}
+    assert "other images" not in tables.evaluation_table({**result, "same_images": True})
+    assert "note: these are other images than the network was trained" in tables.evaluation_table({**result, "same_images": False})
+
+
 def test_edges_table():
     rows = [EdgeRow("linear1", 1_000, 600, 300, 100, 200, 50), EdgeRow("output", 10, 10, 0, 0, 0, 0)]
     lines = [line.split() for line in tables.edges_table(rows).splitlines()]

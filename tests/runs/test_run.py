@@ -1,10 +1,13 @@
 import json
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
+from bnn_train.data import datasets
+from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError, Diverged
 from bnn_train.runs import checkpoint
 from bnn_train.runs import run as run_module
@@ -210,3 +213,16 @@ def test_a_dry_run_shows_what_would_be_done(small, tmp_path, caplog):
     run(small("dry_run=true", "trainer.epochs=5"), tmp_path / "r", overrides={"trainer.epochs"})
     assert "would continue after step 28 and train to step 70" in caplog.text
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "r").rglob("*")}
+
+
+def test_evaluating_on_other_pixels_is_told(small, tmp_path, monkeypatch):
+    run(small(), tmp_path)
+    assert evaluate_saved(tmp_path)["same_images"]
+    digits = datasets.REGISTRY["digits"]
+
+    def darker(config):
+        arrays = digits.read(config)
+        return replace(arrays, test=Split(arrays.test.images // 2, arrays.test.labels))
+
+    monkeypatch.setitem(datasets.REGISTRY, "digits", digits._replace(read=darker))
+    assert not evaluate_saved(tmp_path)["same_images"]
