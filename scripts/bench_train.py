@@ -24,6 +24,7 @@ from typing import Any
 from bnn_train import startup
 from bnn_train.cli.compose import typed
 from bnn_train.config.model import MlpConfig
+from bnn_train.data.augment import crop_padding
 
 SCRIPTS = Path(__file__).parent
 WARM_UP = 3  # steps that are not timed: the first ones ask for memory
@@ -107,11 +108,12 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
     config = typed(base)
     model = config.model
     assert isinstance(model, MlpConfig)
+    shape = (1, 28, 28) if config.data.name == "mnist" else (3, 32, 32)
     limits = {"steps": options.steps or (40 if profile else 0), "profile": profile}
     classic = {
         "data": config.data.name,
         "root": str(options.data),
-        "shape": [1, 28, 28] if config.data.name == "mnist" else [3, 32, 32],
+        "shape": shape,
         "classes": 10,
         "stages": getattr(config.model, "stages", []),
         "hidden": model.hidden,
@@ -120,7 +122,8 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
         "clip": config.weights.clip,
         "workers": options.workers,
         "epochs": 1 if profile else options.epochs,
-        **{key: getattr(config.data, key) for key in ("mean", "std", "crop_padding", "flip")},
+        **{key: getattr(config.data, key) for key in ("mean", "std", "flip")},
+        "crop_padding": crop_padding(config.data, shape),
         "batch_size": config.trainer.batch_size,
         "seed": seed,
         **limits,

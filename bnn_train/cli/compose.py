@@ -18,6 +18,7 @@ from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Diverged, Interrupted
+from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         if code is None:
             raise
         if line:
-            sys.stderr.write(f"error: {line}\n")
+            terminal.write(f"error: {line}\n", "stderr")
         sys.exit(code)
 
 
@@ -108,4 +109,4 @@ def typed(overrides: list[str]) -> Config:
 
 
 def print_version() -> None:
-    sys.stdout.write(f"bnn-train {version('bnn-train')}\n")
+    terminal.write(f"bnn-train {version('bnn-train')}\n")

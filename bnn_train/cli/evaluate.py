@@ -8,12 +8,13 @@ from pathlib import Path
 from bnn_train import startup
 from bnn_train.cli import compose
 from bnn_train.cli.flags import Flags
+from bnn_train.report import terminal
 
 OWN = {"data.root": "--data-root", "device": "--device", "eval.samples": "--samples"}
 
 
 def main() -> None:
-    startup.open_streams()
+    terminal.settle()
     parser = Flags(
         OWN,
         prog="bnn-eval",
@@ -38,7 +39,8 @@ def _evaluate(parser: Flags, arguments: argparse.Namespace) -> None:
 
     with parser.own_terms():
         result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
-    sys.stdout.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n")
+    if not terminal.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n"):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

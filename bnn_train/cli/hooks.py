@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from bnn_train.config.lab import LabConfig
 from bnn_train.config.root import FREE
 from bnn_train.errors import ConfigError
 from bnn_train.report import sweep as report
+from bnn_train.report import terminal
 from bnn_train.runs import directory
 
 
@@ -42,7 +42,6 @@ class Hooks(Callback):
             self.lock = directory.lock(folder)  # before Hydra writes into it; held until the process ends
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.start = time.time()
         given, typed = list(config.hydra.overrides.hydra), list(config.hydra.overrides.task)
         swept = names.swept(typed)
         name = names.default_name(typed)
@@ -63,6 +62,7 @@ class Hooks(Callback):
             if not folder.exists():
                 atexit.register(_remove_if_empty, folder)
             check_writable("hydra.sweep.dir", folder)
+        self.failures = _failures(folder)
         if os.name == "posix":
             side_by_side.forward_signals()
 
@@ -70,14 +70,13 @@ class Hooks(Callback):
         if config.get("dry_run") is True:
             return
         folder = Path(config.hydra.sweep.dir)
+        terminal.write("\n")
         try:
-            jobs = report.read_jobs(folder)
-            report.write_csv(jobs, folder / "sweep.csv")
-            sys.stdout.write(f"\n{report.table(jobs, str(folder))}\n")
+            report.show(folder)
         except ConfigError as error:
-            sys.stderr.write(f"error: {error}\n")
+            terminal.write(f"error: {error}\n", "stderr")
         finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
-            if any(failure.stat().st_mtime >= self.start - 1 for failure in folder.glob("*/failure.txt")):
+            if _failures(folder) - self.failures:
                 sys.exit(1)
 
 
@@ -89,6 +88,11 @@ class LabHooks(Callback):
         with _refusing():
             check_writable("hydra.run.dir", Path(config.hydra.run.dir))
             check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
+
+
+def _failures(sweep_dir: Path) -> set[tuple[str, int]]:
+    """The failed jobs of a sweep, and when each failed."""
+    return {(str(file), file.stat().st_mtime_ns) for file in sweep_dir.glob("*/failure.txt")}
 
 
 def _for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
@@ -146,5 +150,5 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except ConfigError as refusal:
-        sys.stderr.write(f"error: {refusal}\n")
+        terminal.write(f"error: {refusal}\n", "stderr")
         sys.exit(refusal.exit_code)

@@ -12,15 +12,16 @@ from bnn_train.cli import compose, help_page, hydra_errors
 from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
+from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    startup.open_streams()
+    terminal.settle()
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
-        compose.command(lambda: sys.stdout.write(help_page.page("lab", arguments)), LabConfig)
+        compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)
     else:
         compose.compose_and_call("lab", _job, LabConfig)
 
@@ -44,8 +45,8 @@ def _study(composed: DictConfig, folder: Path) -> None:
     except KeyboardInterrupt:
         log.info("stopped; what was measured is kept, and the same command goes on")
         raise
-    log.info("%s\n\n%s\n", report.table(found), report.LEGEND)
-    log.info("%s", f"{found['seconds']:.0f} s; saved in {for_people(folder)}: lab.json, {', '.join(file.name for file in files)}")
+    log.info("%s\n\n%s\n", report.table(found), report.legend())
+    log.info("%s", report.saved_line(found, for_people(folder), files))
 
 
 if __name__ == "__main__":

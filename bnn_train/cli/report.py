@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
-from bnn_train import startup
 from bnn_train.cli import compose
 from bnn_train.cli.flags import Flags
+from bnn_train.report import terminal
 
 
 def main() -> None:
-    startup.open_streams()
+    terminal.settle()
     parser = Flags(prog="bnn-report", description="Rank the settings of a sweep, and write its sweep.csv.")
     parser.add_argument("path", type=Path, help="the directory of a sweep, as in sweeps/ste+seed")
     folder = parser.parse_args().path
@@ -19,9 +19,8 @@ def main() -> None:
 def _report(folder: Path) -> None:
     from bnn_train.report import sweep
 
-    jobs = sweep.read_jobs(folder)
-    sweep.write_csv(jobs, folder / "sweep.csv")
-    sys.stdout.write(sweep.table(jobs, str(folder)) + "\n")
+    if not sweep.show(folder)[1]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_si
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy, ConfigError
-from bnn_train.report import lines
+from bnn_train.report import lines, terminal
 
 
 def main() -> None:
-    startup.open_streams()
+    terminal.settle()
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
     elif {"--help", "-h"} & set(arguments):
-        compose.command(lambda: sys.stdout.write(help_page.page("train", arguments)))
+        compose.command(lambda: terminal.write(help_page.page("train", arguments)))
     else:
         compose.compose_and_call("train", _job)
 
@@ -43,8 +43,7 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
     assert isinstance(config, Config)
     startup.prepare()
     if not in_sweep and sys.stdout.isatty():  # for whoever waits
-        sys.stdout.write(f"{lines.first_line(config)}\n")
-        sys.stdout.flush()
+        terminal.write(f"{lines.first_line(config)}\n")
     from bnn_train.runs.run import run  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
@@ -54,9 +53,9 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
             summary = run(config, _run_dir(settings, config), list(settings.overrides.task))
     except Busy as error:
         if not in_sweep:
-            sys.stderr.write(f"error: {error}\n")  # not into the log, which is the other process's
+            terminal.write(f"error: {error}\n", "stderr")  # not into the log, which is the other process's
             sys.exit(error.exit_code)
-        sys.stderr.write(f"skipped: {error}\n")
+        terminal.write(f"skipped: {error}\n", "stderr")
         return math.nan
     held_out = [summary[key] for key in ("val_ensemble_accuracy", "val_accuracy") if key in summary]
     if in_search and not held_out and not config.dry_run:

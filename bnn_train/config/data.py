@@ -16,7 +16,7 @@ class DataConfig(Group):
     name: str = key(MISSING, "the reader")
     root: str = key("data", "folder of the files; downloads go there; relative to the current directory", unit="path")
     cache_dir: str = key("~/.cache/bnn_train", "where image_folder keeps its decoded images", unit="path")
-    val_size: int = key(0, "training images held out, the classes in proportion; 0 selects nothing", "[0, inf)", "images")
+    val_size: int = key(0, "training images held out, the classes in proportion; 0: none, or those of val/", "[0, inf)", "images")
     test_fraction: float = key(0.2, "share held out as test set where the data has none of its own", "(0, 1)")
     train_limit: int | None = key(None, "train on the first so many of a fixed shuffle; null: all", "[2, inf)", "images")
     test_limit: int | None = key(None, "test on the first so many of a fixed shuffle; null: all", "[1, inf)", "images")
@@ -26,7 +26,9 @@ class DataConfig(Group):
     grayscale: bool = key(False, "image_folder: one channel instead of three")
     mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std")
     std: list[float] = key([0.5], "as many as data.mean", "(0, inf)")
-    crop_padding: int = key(0, "added on each side before a random crop of the original size; 0 is off", "[0, inf)", "pixels")
+    crop_padding: int | None = key(
+        0, "on each side before a random crop of the old size; 0: off, null: an eighth of the shorter side", "[0, inf)", "pixels"
+    )
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
 

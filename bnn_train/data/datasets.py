@@ -7,9 +7,10 @@ import torch
 
 from bnn_train.config.checks import check_choice
 from bnn_train.config.data import DataConfig
+from bnn_train.data import checks, memory, twins
 from bnn_train.data.digits import digits
 from bnn_train.data.image_folder import image_folder, peek_folder
-from bnn_train.data.splits import Arrays, Data, held_out, limited, split_off
+from bnn_train.data.splits import Arrays, Data, hold_out, limited
 from bnn_train.data.torchvision_sets import cifar10, cifar100, fashion_mnist, kmnist, mnist
 from bnn_train.errors import ConfigError
 
@@ -35,7 +36,7 @@ REGISTRY: dict[str, Reader] = {
 
 
 def peek(config: DataConfig) -> Peeked | None:
-    """The images' shape and the number of classes, where they can be told without decoding. Raises ConfigError as `load` does."""
+    """The images' shape and the number of classes, where they can be told before reading. Raises ConfigError as `load` does."""
     check_choice("data.name", config.name, REGISTRY)
     peeked = REGISTRY[config.name].peek(config)
     if peeked is not None:
@@ -44,16 +45,26 @@ def peek(config: DataConfig) -> Peeked | None:
 
 
 def load(config: DataConfig, device: torch.device) -> Data:
-    """Reads, checks, splits, limits and moves to the device what `config` names. Raises ConfigError with what is at fault."""
+    """Reads, checks, splits, limits and moves to the device what `config` names, and says what is odd about it.
+
+    Raises ConfigError with what is at fault.
+    """
     check_choice("data.name", config.name, REGISTRY)
-    arrays = REGISTRY[config.name].read(config)
-    channels, height, width = arrays.train.images.shape[1:]
-    _check_shape(config, (channels, height, width))
-    train, val = arrays.train, None
-    if config.val_size:
-        train, val = split_off(arrays.train, held_out("data.val_size", arrays.train.labels, config.val_size))
-    train, test = limited(train, config.train_limit), limited(arrays.test, config.test_limit)
-    return Data(train.to(device), val.to(device) if val else None, test.to(device), arrays.classes)
+    with memory.named(config, device):
+        arrays = REGISTRY[config.name].read(config)
+        checks.check(config, arrays)
+        channels, height, width = arrays.train.images.shape[1:]
+        _check_shape(config, (channels, height, width))
+        train, val = arrays.train, arrays.val
+        if config.val_size:
+            if val is not None:
+                raise ConfigError("data.val_size", config.val_size, "the data set has held-out images of its own; leave it at 0")
+            train, val = hold_out("data.val_size", config.val_size, train, config.val_size, arrays.classes)
+        train, test = limited(train, config.train_limit), limited(arrays.test, config.test_limit)
+        data = Data(train, val, test, arrays.classes)
+        checks.say(config, data)
+        twins.say(config, data)
+        return Data(train.to(device), val.to(device) if val else None, test.to(device), arrays.classes)
 
 
 def _check_shape(config: DataConfig, shape: tuple[int, int, int]) -> None:

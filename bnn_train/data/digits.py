@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bnn_train.config.data import DataConfig
-from bnn_train.data.splits import Arrays, Split, held_out, split_off
+from bnn_train.data.splits import Arrays, Split, hold_out_test
 
 FILE = Path(__file__).with_name("digits.npz")  # DIGITS.md says where it comes from
 
@@ -17,6 +17,6 @@ def digits(config: DataConfig) -> Arrays:
         images, labels = torch.from_numpy(file["images"]), torch.from_numpy(file["labels"])
     images = images.double().mul(255 / 16).round().to(torch.uint8).unsqueeze(1)  # stored as 0 to 16
     everything = Split(images, labels.long())
-    size = round(config.test_fraction * len(everything))
-    train, test = split_off(everything, held_out("data.test_fraction", everything.labels, size))
-    return Arrays(train, test, [str(digit) for digit in range(10)])
+    classes = [str(digit) for digit in range(10)]
+    train, test = hold_out_test(config.test_fraction, everything, classes)
+    return Arrays(train, test, classes)

@@ -1,169 +1,127 @@
-"""Any folder of class folders: decoded once on all cores, resized, and cached as one uint8 tensor per split.
+"""Any folder of class folders (data/folders.py says which layouts): its images decoded once and cached, as uint8 tensors.
 
-data.root holds train/<class>/ and test/<class>/ (or val/<class>/), or just <class>/ folders, of which `data.test_fraction` is
-held out as the test set. The cache file's name is a hash of every file's path, size and time of change and of the settings, so
-a changed folder is read again.
+All images of the data set are decoded together, so that they are on one scale and of one size.
 """
 
-import hashlib
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from itertools import chain
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
 from bnn_train.config.data import DataConfig
-from bnn_train.data import decode
-from bnn_train.data.splits import Arrays, Split, held_out, split_off
+from bnn_train.data import folders
+from bnn_train.data.cache import cached
+from bnn_train.data.decode import Unreadable, decode
+from bnn_train.data.decoding import decode_all
+from bnn_train.data.image_files import Found, images_in, left_out_line, loose_in
+from bnn_train.data.root import root_of
+from bnn_train.data.splits import Arrays, Split, hold_out
+from bnn_train.data.words import listed, readable
 from bnn_train.errors import ConfigError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_CACHE_FORMAT = 1  # part of the cache's key: raise it when what is cached changes
-_FILES_WORTH_PROCESSES = 500
+log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """The files of a split, class after class, and what its folder holds besides, by reason."""
+
+    classes: list[str]
+    files: list[Path]
+    labels: list[int]
+    left_out: dict[str, list[Path]]
 
 
 def image_folder(config: DataConfig) -> Arrays:
-    """Reads config.root. Raises ConfigError that names the folder or the first file at fault."""
-    train_folder, test_folder = _layout(config)
-    if test_folder is not None:
-        train, classes = _read_split(train_folder, config)
-        test, test_classes = _read_split(test_folder, config)
-        if classes != test_classes:
-            odd = sorted(set(classes) ^ set(test_classes))[0]
-            remedy = f"train/ and {test_folder.name}/ must hold the same classes; only one has {odd}"
-            raise ConfigError("data.root", config.root, remedy)
-        if train.images.shape[1:] != test.images.shape[1:]:
-            remedy = "images of train/ and test/ differ in size; set it, for example to 64"
-            raise ConfigError("data.image_size", config.image_size, remedy)
-        return Arrays(train, test, classes)
-    everything, classes = _read_split(train_folder, config)
-    size = max(1, round(config.test_fraction * len(everything)))
-    train, test = split_off(everything, held_out("data.test_fraction", everything.labels, size))
-    return Arrays(train, test, classes)
+    """Reads config.root. Raises ConfigError that names the folder or the files at fault."""
+    layout = folders.layout(config)
+    parts = {name: _part(getattr(layout, name), config) for name in ("train", "val", "test") if getattr(layout, name) is not None}
+    for name in parts:
+        _check_classes(config, parts["train"], layout.train, parts[name], getattr(layout, name))
+    if layout.test is None:
+        _refuse_single(config, parts["train"])
+    files = [path for part in parts.values() for path in part.files]
+    images, notes = cached(files, config, lambda: decode_all(files, config))
+    for line in [*layout.notes, *_left_out(config, parts.values()), *notes]:
+        log.info("%s: %s", config.name, line)
+
+    classes = [readable(name) for name in parts["train"].classes]
+    root, splits = root_of(config), {}
+    pieces = images.split([len(part.files) for part in parts.values()])
+    for (name, part), piece in zip(parts.items(), pieces, strict=True):
+        names = [readable(path.relative_to(root)) for path in part.files]
+        splits[name] = Split(piece, torch.tensor(part.labels), names)
+    if "test" not in splits:
+        size = max(1, round(config.test_fraction * len(files)))
+        splits["train"], splits["test"] = hold_out("data.test_fraction", config.test_fraction, splits["train"], size, classes)
+    return Arrays(splits["train"], splits["test"], classes, splits.get("val"))
 
 
-def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int]:
-    """The shape of the images, as the first one has it, and the number of classes. Raises ConfigError as image_folder does."""
-    folder = _layout(config)[0]
-    classes = _classes(folder, config)
-    first = min(_members(folder / classes[0], config))
-    return decode.size(first, config), len(classes)
+def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
+    """The shape of the images, as the first one has it, and the number of classes; None where the first one cannot be read.
+
+    Raises ConfigError as image_folder does.
+    """
+    classes = folders.classes(folders.layout(config).train, config)
+    channels = 1 if config.grayscale else 3
+    if config.image_size is not None:
+        return (channels, config.image_size, config.image_size), len(classes)
+    first = decode(_members(classes[0], config).files[0], config)  # decoded: what turns an image turns its shape
+    if isinstance(first, Unreadable):
+        return None
+    _, height, width = first.shape
+    return (channels, height, width), len(classes)
 
 
-def _layout(config: DataConfig) -> tuple[Path, Path | None]:
-    """The folder of the training images, and that of the test images where they have one of their own."""
-    root = Path(config.root).expanduser()
-    if not root.is_dir():
-        remedy = f"is not a folder (looked at {root.absolute()}); it must hold one folder per class"
-        raise ConfigError("data.root", config.root, remedy)
-    folders = {path.name for path in root.iterdir() if path.is_dir()}
-    test_name = next((name for name in ("test", "val") if name in folders), None)
-    return (root / "train", root / test_name) if "train" in folders and test_name else (root, None)
-
-
-def _classes(folder: Path, config: DataConfig) -> list[str]:
-    """The names of the class folders, sorted."""
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(classes) < 2:
-        found = f"only the class {classes[0]}" if classes else "no class folder"
-        remedy = f"{folder.absolute()} holds {found}; it must hold a folder for each of two or more"
-        raise ConfigError("data.root", config.root, remedy)
-    return classes
-
-
-def _members(folder: Path, config: DataConfig) -> list[Path]:
-    """The image files of a class, sorted."""
-    members = sorted(_image_files(folder))
-    if not members:
-        raise ConfigError("data.root", config.root, f"the class folder {folder.absolute()} holds no image")
-    return members
-
-
-def _read_split(folder: Path, config: DataConfig) -> tuple[Split, list[str]]:
-    classes = _classes(folder, config)
+def _part(folder: Path, config: DataConfig) -> Part:
+    classes = folders.classes(folder, config)
+    left_out = defaultdict(list, loose_in(folder, config))
     files: list[Path] = []
     labels: list[int] = []
-    for number, name in enumerate(classes):
-        members = _members(folder / name, config)
+    for number, path in enumerate(classes):
+        members, others = _members(path, config)
         files.extend(members)
         labels.extend([number] * len(members))
-    return Split(_cached(folder, files, config), torch.tensor(labels)), classes
+        for reason, paths in others.items():
+            left_out[reason].extend(paths)
+    if not {path.parent for path in files} & set(classes):
+        for line in folders.note_on_depth(classes, config):
+            log.warning("%s: %s", config.name, line)
+    return Part([path.name for path in classes], files, labels, left_out)
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+def _members(folder: Path, config: DataConfig) -> Found:
+    """The images of a class. Raises ConfigError where there is none, with what there is instead."""
+    found = images_in(folder, config)
+    if not found.files:
+        instead = f"; {left_out_line(found.left_out, folder)}" if found.left_out else ""
+        remedy = f"the class folder {readable(folder.absolute())} holds no image that Pillow reads{instead}"
+        raise ConfigError("data.root", config.root, remedy)
+    return found
 
 
-def _cached(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
-    key = hashlib.sha256(repr((_CACHE_FORMAT, config.image_size, config.grayscale)).encode())
-    for path in files:
-        status = path.stat()
-        key.update(repr((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns)).encode())
-    cache = Path(config.cache_dir).expanduser() / f"{key.hexdigest()[:32]}.pt"
-    if cache.exists():
-        try:
-            images: Tensor = torch.load(cache, weights_only=True)
-            return images
-        except (RuntimeError, EOFError, OSError, ValueError):  # cut short or damaged: decode again
-            pass
-    with _naming_cache_dir(config):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-    images = _decode_all(folder, files, config)
-    temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
-    try:
-        with _naming_cache_dir(config):
-            torch.save(images, temporary)
-            os.replace(temporary, cache)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return images
+def _check_classes(config: DataConfig, train: Part, train_folder: Path, other: Part, folder: Path) -> None:
+    odd = sorted(set(train.classes) ^ set(other.classes))
+    if odd:
+        remedy = f"{train_folder.name}/ and {folder.name}/ must hold the same classes; only one has {listed(odd)}"
+        raise ConfigError("data.root", config.root, remedy)
 
 
-@contextmanager
-def _naming_cache_dir(config: DataConfig) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        raise ConfigError("data.cache_dir", config.cache_dir, f"decoded images cannot be stored there ({error})") from error
+def _refuse_single(config: DataConfig, part: Part) -> None:
+    """Refuses classes of one image where it would have to be in the training and in the test set."""
+    counts = Counter(part.labels)
+    single = [name for number, name in enumerate(part.classes) if counts[number] == 1]
+    if single:
+        remedy = f"{listed(single)} {'has' if len(single) == 1 else 'have'} a single image, too few to train and to test on"
+        raise ConfigError("data.root", config.root, f"{remedy}; add images, or move the folder away")
 
 
-def _decode_all(folder: Path, files: list[Path], config: DataConfig) -> Tensor:
-    with _mapper(len(files)) as mapper:
-        decoded = mapper(partial(decode.decode, config=config), files)
-        first = next(decoded)
-        images = torch.empty((len(files), *first.shape), dtype=torch.uint8)
-        bar = tqdm(chain([first], decoded), f"decoding {folder.name}/", len(files), unit="img", disable=None, leave=False)
-        for i, image in enumerate(bar):
-            if image.shape != first.shape:
-                sizes = " and ".join(
-                    f"{a.shape[2]}x{a.shape[1]} ({p.parent.name}/{p.name})" for a, p in ((first, files[0]), (image, files[i]))
-                )
-                raise ConfigError("data.image_size", None, f"the images differ in size, {sizes}; set it, for example to 64")
-            images[i] = torch.from_numpy(image)
-    return images
-
-
-@contextmanager
-def _mapper(count: int) -> Iterator[Callable[..., Iterator[np.ndarray]]]:
-    """`map`, over processes on all cores where there are files enough to pay for starting them.
-
-    Processes, not threads: on small images two threads take twice as long as none, waiting for each other's interpreter lock.
-    Spawned, not forked: torch has threads by now, which a fork would leave half alive.
-    """
-    if count < _FILES_WORTH_PROCESSES:
-        yield map
-        return
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield partial(pool.map, chunksize=32)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _left_out(config: DataConfig, parts: Iterable[Part]) -> list[str]:
+    """A line for what the folders hold and nothing reads, if there is any."""
+    together: dict[str, list[Path]] = defaultdict(list)
+    for part in parts:
+        for reason, paths in part.left_out.items():
+            together[reason].extend(paths)
+    return [left_out_line(together, root_of(config))] if any(together.values()) else []

@@ -1,16 +1,13 @@
 """MNIST and its relatives, CIFAR-10 and CIFAR-100 through torchvision: downloaded on first use, verified on every use.
 
 torchvision verifies what it downloads, but not MNIST files that lie unpacked beside their archives; here every file that will be
-read is checked first, and a damaged one is named and never trained on.
+read is checked first, and a damaged one, or one that does not belong to the others, is named and never trained on.
 """
 
 import hashlib
 import importlib.metadata
-import math
-import struct
-import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +16,10 @@ import numpy as np
 import torch
 
 from bnn_train.config.data import DataConfig
+from bnn_train.data import idx_files
+from bnn_train.data.root import root_of
 from bnn_train.data.splits import Arrays, Split
+from bnn_train.data.words import readable
 from bnn_train.errors import ConfigError
 
 
@@ -45,10 +45,19 @@ def cifar100(config: DataConfig) -> Arrays:
 
 def _mnist_format(class_name: str, config: DataConfig) -> Arrays:
     reader = getattr(_torchvision_datasets(config), class_name)
-    folder = Path(config.root).expanduser() / class_name / "raw"
+    folder = root_of(config) / class_name / "raw"
     archives = [(folder / Path(url).name, md5) for url, md5 in reader.resources]
-    _refuse_damaged(config, (path for path, md5 in archives if path.exists() and _md5(path) != md5))
-    _refuse_damaged(config, (path.with_suffix("") for path, _ in archives if _unpacked_is_damaged(path)))
+    with _naming_unreadable(config):
+        for path, md5 in archives:
+            if path.exists() and _md5(path) != md5:
+                own = f" (where the images are your own, an unpacked {path.stem} alone is read)"
+                raise ConfigError("data.root", config.root, f"{_damaged(path)}{own}")
+        for path, _ in archives:
+            unpacked = path.with_suffix("")
+            if path.exists() and unpacked.exists() and idx_files.differs_from_archive(unpacked, path):
+                raise ConfigError("data.root", config.root, _damaged(unpacked))
+        for part in ("train", "t10k"):
+            idx_files.check_pair(folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte", reader.classes, config)
     train, test = _read(reader, config, folder)
 
     def split(dataset: Any) -> Split:
@@ -59,13 +68,16 @@ def _mnist_format(class_name: str, config: DataConfig) -> Arrays:
 
 def _cifar_format(class_name: str, config: DataConfig) -> Arrays:
     reader = getattr(_torchvision_datasets(config), class_name)
-    root = Path(config.root).expanduser()
+    root = root_of(config)
     folder = root / reader.base_folder
     batches = [(folder / name, md5) for name, md5 in [*reader.train_list, *reader.test_list]]
     batches.append((folder / reader.meta["filename"], reader.meta["md5"]))
     if not all(path.exists() for path, _ in batches):
         batches.append((root / reader.filename, reader.tgz_md5))
-    _refuse_damaged(config, (path for path, md5 in batches if path.exists() and _md5(path) != md5))
+    with _naming_unreadable(config):
+        for path, md5 in batches:
+            if path.exists() and _md5(path) != md5:
+                raise ConfigError("data.root", config.root, _damaged(path))
     train, test = _read(reader, config, folder)
 
     def split(dataset: Any) -> Split:
@@ -99,7 +111,7 @@ def _version(name: str) -> str:
 
 def _read(reader: Any, config: DataConfig, folder: Path) -> tuple[Any, Any]:
     """(training set, test set) of a torchvision dataset class, downloaded into data.root where they are missing."""
-    root = str(Path(config.root).expanduser())
+    root = str(root_of(config))
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         return reader(root, train=True, download=True), reader(root, train=False, download=True)
@@ -110,7 +122,7 @@ def _read(reader: Any, config: DataConfig, folder: Path) -> tuple[Any, Any]:
         raise ConfigError(
             "data.root",
             config.root,
-            f"the files of {config.name} were looked for in {folder.absolute()} and could not be downloaded "
+            f"the files of {config.name} were looked for in {folder.absolute()} and could not be downloaded or unpacked "
             f"({_gist(error)}); copy them there, or point data.root at them; data=digits needs no files",
         ) from error
 
@@ -121,28 +133,22 @@ def _gist(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _refuse_damaged(config: DataConfig, damaged: Iterator[Path]) -> None:
-    for path in damaged:
-        raise ConfigError("data.root", config.root, f"{path.absolute()} is damaged; delete it, and it is fetched or unpacked again")
+@contextmanager
+def _naming_unreadable(config: DataConfig) -> Iterator[None]:
+    """Turns a file or folder that may not be read, or a disk that fails, into a ConfigError with its name."""
+    try:
+        yield
+    except OSError as error:
+        where = readable(error.filename) if error.filename else "a file in it"
+        remedy = (
+            f"{where} cannot be read ({(error.strerror or str(error)).lower()}); make it readable, or point data.root elsewhere"
+        )
+        raise ConfigError("data.root", config.root, remedy) from None
+
+
+def _damaged(path: Path) -> str:
+    return f"{readable(path.absolute())} is damaged; delete it, and it is fetched or unpacked again"
 
 
 def _md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def _unpacked_is_damaged(archive: Path) -> bool:
-    """Whether the file beside a (verified) .gz differs from its content, by the CRC and length that end every gzip file.
-
-    Without the archive only the file's own header can be held against its length.
-    """
-    unpacked = archive.with_suffix("")
-    if not unpacked.exists():
-        return False
-    content = unpacked.read_bytes()
-    if archive.exists():
-        crc, length = struct.unpack("<II", archive.read_bytes()[-8:])
-        return (zlib.crc32(content), len(content)) != (crc, length)
-    if len(content) < 4 or len(content) < 4 * (1 + content[3]):
-        return True
-    sizes = struct.unpack(f">{content[3]}I", content[4 : 4 * (1 + content[3])])
-    return len(content) != 4 * (1 + len(sizes)) + math.prod(sizes)

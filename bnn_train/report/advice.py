@@ -21,8 +21,9 @@ def advice(
     """
     found = []
     accuracy, images = summary["test_accuracy"], summary["images"]["test"]
-    chance = largest_class + 2 * math.sqrt(largest_class * (1 - largest_class) / images)
-    useless = accuracy <= chance
+    deviation = math.sqrt(largest_class * (1 - largest_class) / images)
+    # Of few images the deviation is large: half of what is to be won is no chance.
+    useless = accuracy <= min(largest_class + 2 * deviation, (largest_class + 1) / 2)
     if useless:
         better = "no better than" if accuracy >= largest_class else "below"
         found.append(f"test accuracy {accuracy:.2%} is {better} naming the most frequent class each time, {largest_class:.2%}")

@@ -8,13 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from rich import box
-from rich.table import Table
 
-from bnn_train.report.tables import text
+from bnn_train.report import grid
+from bnn_train.report.grid import Column
 
 Report = dict[str, Any]  # the content of lab.json
-WIDTH = 120  # characters
 # Told apart by readers of every kind of colour vision (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B2182B")
 STYLES = {"loss": (0, (4, 2)), "gradient": "solid", "no noise": "dotted"}  # by what an estimator sees
@@ -28,14 +26,20 @@ def table(report: Report) -> str:
 def _table(measured: dict[str, Any]) -> str:
     norm = measured["gradient_norm"]["all"]
     title = f"{_where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
-    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    result.add_column("\nestimator", no_wrap=True)
     layers = [name for name in measured["gradient_norm"] if name != "all"]
-    layers = layers if len(layers) > 1 else []
-    columns = ["\npasses", "\nbias", "\nstd", "rmse\n100", "cosine\n1", "cosine\n100", "gain\n1", "gain\n100"]
-    for name in (*columns, *(layer.replace(" ", "\n") if " " in layer else f"\n{layer}" for layer in layers)):
-        result.add_column(name, justify="right", no_wrap=True)
-    for label, estimator in measured["estimators"].items():
+    names = [
+        "passes",
+        "bias",
+        "std",
+        "rmse 100",
+        "cosine 1",
+        "cosine 100",
+        "gain 1",
+        "gain 100",
+        *(layers if len(layers) > 1 else []),
+    ]
+    rows = []
+    for estimator in measured["estimators"].values():
         whole = estimator["blocks"]["all"]
         passes = f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}"
         bias = _number(whole["bias"]) if _shows(whole) else f"<{_number(whole['bias_floor'])}"
@@ -43,9 +47,18 @@ def _table(measured: dict[str, Any]) -> str:
         cells.append(_number(whole["rmse"].get("100")))
         cells += [_number(_mean(whole, count)) for count in ("1", "100")]
         cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
-        cells += [_number(_mean(estimator["blocks"][layer], "100")) for layer in layers]
-        result.add_row(label, *cells)
-    return text(result, WIDTH)
+        cells += [_number(_mean(estimator["blocks"][layer], "100")) for layer in names[8:]]
+        rows.append(cells)
+    columns = [Column("estimator", list(measured["estimators"]), right=False)]
+    columns += [Column(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
+    if grid.fits(columns):
+        return grid.table(columns, title)
+    parts = [grid.table(columns[:9], title), *([grid.table([columns[0], *columns[9:]])] if columns[9:] else [])]
+    return "\n\n".join(parts)
+
+
+def legend() -> str:
+    return grid.sentence(LEGEND, "")
 
 
 LEGEND = """\
@@ -54,6 +67,11 @@ no bias could be told from none, and how large one would have shown; std is that
 cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with
 100. gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
 Annealed estimators (ede, reste) are as at that share of the last epoch; half-way where nothing is trained."""
+
+
+def saved_line(report: Report, folder: Path, plots: list[Path]) -> str:
+    names = ["lab.json", *(plot.name for plot in plots)]
+    return grid.fold([f"{report['seconds']:.0f} s; saved in {folder}:", *(f"{name}," for name in names[:-1]), names[-1]])
 
 
 def _shows(block: dict[str, Any]) -> bool:

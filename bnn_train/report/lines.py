@@ -1,45 +1,122 @@
-"""The lines that a run prints, from plain data."""
+"""The lines that a run prints, from plain data, no longer than the width there is."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from bnn_train.report import grid, terminal
 from bnn_train.report.tables import duration
 
 Row = dict[str, Any]  # one line of metrics.jsonl
+Pieces = dict[str, str]  # of a line of figures, by what each is
 
 
 def first_line(config: Any) -> str:
     """What a command is about to do, said before anything that takes time."""
     if config.resume is not None:
         return f"continuing {config.resume}"
-    options = (f"{group}={getattr(config, group).name}" for group in ("ste", "weights", "optimizer", "scheduler"))
-    return f"{config.model.name} on {config.data.name}, {', '.join(options)}, seed={config.seed}"
+    options = (f"{group}={getattr(config, group).name}," for group in ("ste", "weights", "optimizer", "scheduler"))
+    return grid.fold([f"{config.model.name} on {config.data.name},", *options, f"seed={config.seed}"])
 
 
 def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ...], classes: int) -> str:
     """sizes: training, held-out and test images."""
     train, val, test = sizes
-    held_out = f"{val:,} held out, " if val else ""
+    held_out = [f"{val:,} held out,"] if val else []
     shape = "x".join(str(size) for size in image_shape)
-    return f"{name}: {train:,} training images, {held_out}{test:,} test images, {shape}, {classes} classes"
+    counts = [f"{name}: {train:,} training images,", *held_out, f"{test:,} test images,"]
+    return grid.fold([*counts, f"{shape},", f"{classes:,} classes"])
 
 
 def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int, end: float | None = None) -> str:
     """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs.
 
     end: the epochs after which the run ends, where it ends by steps before its last epoch.
+    All lines of a run align: what they show depends on the width and on the run, and every figure has a fixed width.
     """
-    names = ("train", "val", "val_ensemble", "test", "test_ensemble")
-    accuracies = "  ".join(f"{name.replace('_', ' ')} {row[f'{name}_accuracy']:.2%}" for name in names if f"{name}_accuracy" in row)
     images, seconds = (sum(column) for column in zip(*times, strict=True))
     left = max(0, (epochs if end is None else min(end, epochs)) - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
-    speed = times[-1][0] / times[-1][1] if times[-1][1] else 0.0
-    width = len(str(epochs))
-    return (
-        f"epoch {row['epoch']:{width}}/{epochs}  loss {row['train_loss']:.4f}  {accuracies}  "
-        f"lr {row['lr']:.2g}  {speed:,.0f} img/s  left {duration(left)}"
-    )
+    pieces = {"epoch": _epoch(row["epoch"], epochs), "loss": f"loss {_loss(row['train_loss'])}"}
+    for name in ("train", "val", "val_ensemble", "test", "test_ensemble"):
+        if f"{name}_accuracy" in row:
+            pieces[name] = f"{name.replace('_', ' ')} {_accuracy(row[f'{name}_accuracy'])}"
+    pieces["lr"] = f"lr {row['lr']:<7.2g}"
+    pieces["speed"] = f"{_speed(*times[-1])} img/s"
+    pieces["left"] = f"left {_left(left):7}"
+    for shorter in (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without_total):
+        if _length(pieces) > terminal.width():
+            pieces = shorter(pieces)
+    if _length(pieces) > terminal.width():
+        return grid.fold(list(pieces.values()))
+    return "  ".join(pieces.values()).rstrip()
+
+
+def bar_figures(epoch: int, epochs: int, seen: tuple[float, float] | None, room: int) -> str:
+    """What stands before the bar of an epoch, in `room` columns where it can; seen: loss and accuracy so far, blank before them."""
+    pieces = {"epoch": _epoch(epoch, epochs), "loss": " " * 11, "train": " " * 12}
+    if seen is not None:
+        pieces |= {"loss": f"loss {_loss(seen[0])}", "train": f"train {_accuracy(seen[1])}"}
+    for shorter in (_without("train"), _without_total):
+        if _length(pieces) > room:
+            pieces = shorter(pieces)
+    return "  ".join(pieces.values())
+
+
+def _epoch(epoch: int, epochs: int) -> str:
+    return f"epoch {epoch:{len(str(epochs))}}/{epochs}"
+
+
+def _loss(loss: float) -> str:
+    """Six columns up to a million: four decimals, fewer for a large one."""
+    decimals = next((4 - i for i in range(4) if loss < 9.99995 * 10**i), 0)
+    return f"{loss:6.{decimals}f}" if loss < 999_999 else f"{loss:6.0e}"
+
+
+def _accuracy(share: float) -> str:
+    """Six columns, also where every image is right."""
+    text = f"{share:6.2%}"
+    return "100.0%" if text == "100.00%" else text
+
+
+def _speed(images: int, seconds: float) -> str:
+    """Seven columns: images per second."""
+    speed = images / seconds if seconds else 0.0
+    return f"{speed:7,.0f}" if speed < 999_999.5 else f"{speed / 1e6:5.4g} M"
+
+
+def _left(seconds: float) -> str:
+    """Seven columns: a duration, in hours and minutes from ten hours on, in days from a hundred."""
+    if seconds < 36_000 - 0.5:
+        return duration(seconds)
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h" if minutes < 6_000 else f"{seconds / 86_400:.1f} d"
+
+
+def _length(pieces: Pieces) -> int:
+    return sum(map(len, pieces.values())) + 2 * (len(pieces) - 1)
+
+
+def _without(name: str) -> Callable[[Pieces], Pieces]:
+    return lambda pieces: {key: piece for key, piece in pieces.items() if key != name}
+
+
+def _ensembles_joined(pieces: Pieces) -> Pieces:
+    """Accuracies without noise and of the ensemble in one, as in test 97.12/97.30%."""
+    joined = dict(pieces)
+    for split in ("val", "test"):
+        ensemble = joined.pop(f"{split}_ensemble", None)
+        if ensemble is not None:
+            joined[split] = f"{joined[split].rstrip('%')}/{ensemble[-6:]}"
+    return joined
+
+
+def _without_total(pieces: Pieces) -> Pieces:
+    return {**pieces, "epoch": pieces["epoch"].partition("/")[0]}
+
+
+def finished_line(run_dir: object) -> str:
+    """For a run of which nothing is left to do."""
+    return grid.fold([f"{run_dir} is finished;", "trainer.epochs=N with a larger N would extend it"])
 
 
 def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> str:
@@ -47,9 +124,9 @@ def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> st
     total = epochs * steps if max_steps is None else min(epochs * steps, max_steps)
     if number >= total:
         return "dry run: the run is finished, nothing would be done"
-    start = f"continue after step {number:,} and " if number else ""
-    end = f"{total:,} ({total / steps:.4g} x {steps:,} steps an epoch)"
-    return f"dry run: would {start}train to step {end}; nothing was trained or saved"
+    start = [f"continue after step {number:,}", "and"] if number else []
+    epochs_and_steps = f"({round(total / steps, 2):,.9g} x {steps:,} steps an epoch);"
+    return grid.fold(["dry run: would", *start, f"train to step {total:,}", epochs_and_steps, "nothing was trained or saved"])
 
 
 def resume_argument(run_dir: object) -> str:

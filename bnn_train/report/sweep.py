@@ -1,61 +1,60 @@
-"""The table of a sweep, from the files in its job directories."""
+"""The table of a sweep: its settings ranked over their seeds, and the jobs that are not among them."""
 
 import csv
-import json
+import io
 import statistics
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from rich import box
-from rich.table import Table
-
+from bnn_train import files
 from bnn_train.errors import ConfigError
-from bnn_train.report.lines import resume_argument
-from bnn_train.report.tables import duration, text
+from bnn_train.report import grid, terminal
+from bnn_train.report.grid import Column
+from bnn_train.report.jobs import Job, read_jobs
+from bnn_train.report.tables import duration
 
-WIDTH = 120  # characters
 ABSENT = "-"  # shown where a job does not set a key that others set
+HEADINGS = {
+    "failed": "failed (the traceback is in failure.txt of each)",
+    "damaged": "damaged or incomplete, and left out of the ranking",
+    "unfinished": "not finished (run the same command again, or what stands below the job)",
+}
 
 
-@dataclass(frozen=True)
-class Job:
-    """One job directory. status: "finished", "failed", or "unfinished" (interrupted, running, or yet to start)."""
+def show(sweep_dir: Path) -> tuple[list[Job], bool]:
+    """Prints the table and writes sweep.csv, or says why not; returns the jobs, and whether stdout took the table.
 
-    name: str
-    status: str
-    overrides: dict[str, str]
-    summary: dict[str, Any] = field(default_factory=dict)  # summary.json, of a finished job
-    failure: str = ""  # the last line of failure.txt; or how one that was extended by itself is continued
-
-
-def read_jobs(sweep_dir: Path) -> list[Job]:
-    """The jobs of a sweep directory, by name. Raises ConfigError where there are none."""
-    files = sorted(f for f in sweep_dir.glob("*/.hydra/overrides.yaml") if not (f.parent.parent / "lab.json").exists())
-    if not files:
-        raise ConfigError("sweep", sweep_dir, "holds no job directories; give the directory of a sweep (sweeps/NAME)")
-    return [_read_job(file.parent.parent, file) for file in files]
-
-
-def _read_job(folder: Path, overrides_file: Path) -> Job:
-    pairs = [str(override).lstrip("+").split("=", 1) for override in OmegaConf.load(overrides_file)]
-    overrides = {pair[0]: pair[-1] for pair in pairs if pair[0] != "sweep.name"}
-    if (folder / "failure.txt").exists():
-        lines = (folder / "failure.txt").read_text(encoding="utf-8").strip().splitlines()
-        return Job(folder.name, "failed", overrides, failure=lines[-1] if lines else "")
-    if (folder / "summary.json").exists():
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        if summary.get("status", "finished") == "finished":  # else the run goes on, and its last end is not its result
-            return Job(folder.name, "finished", overrides, summary)
-        return Job(folder.name, "unfinished", overrides, failure=f"extended; bnn-train {resume_argument(folder)}")
-    return Job(folder.name, "unfinished", overrides)
+    Raises ConfigError where the folder holds no jobs.
+    """
+    jobs = read_jobs(sweep_dir)
+    taken = terminal.write(table(jobs, str(sweep_dir)) + "\n")
+    try:
+        write_csv(jobs, sweep_dir / "sweep.csv")
+    except ConfigError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+        terminal.write(f"{error.value} was not written ({reason}); the table above is whole\n", "stderr")
+    return jobs, taken
 
 
 def swept_keys(jobs: list[Job]) -> list[str]:
     """The override keys in which the jobs differ, in the order of the command line."""
-    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
-    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+    known = [job.overrides for job in jobs if job.overrides is not None]
+    keys = dict.fromkeys(key for overrides in known for key in overrides)
+    return [key for key in keys if len({overrides.get(key) for overrides in known}) > 1]
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """The last words of each key that no other key or column of the table ends with: lr, but optimizer.lr beside scheduler.lr."""
+    taken = ["rank", "runs", "mean", "std", "best", "time", *keys]
+
+    def name(key: str) -> str:
+        words = key.split(".")
+        ends = [".".join(words[i:]) for i in range(len(words) - 1, 0, -1)]
+        others = [other for other in taken if other != key]
+        return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key)
+
+    return [name(key) for key in keys]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def settings(jobs: list[Job]) -> tuple[list[str], str, list[Setting]]:
     )
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in finished:
-        groups.setdefault(tuple(job.overrides.get(key, ABSENT) for key in keys), []).append(job)
+        overrides = job.overrides or {}
+        groups.setdefault(tuple(overrides.get(key, ABSENT) for key in keys), []).append(job)
     found = [
         Setting(values, *([job.summary[key] for job in group] for key in (measure, measure.replace("ensemble_", ""), "seconds")))
         for values, group in groups.items()
@@ -94,46 +94,82 @@ def settings(jobs: list[Job]) -> tuple[list[str], str, list[Setting]]:
 
 
 def table(jobs: list[Job], title: str) -> str:
-    """Settings ranked, one line each: mean, standard deviation and best over seeds, mean time; then what is not finished."""
+    """Settings ranked: mean, standard deviation and best over seeds, mean time; then the jobs that are not among them."""
     keys, measure, ranked = settings(jobs)
-    result = Table("rank", *keys, title=f"{title}, by {measure.replace('_', ' ')}", box=box.SIMPLE_HEAD)
-    ensemble = "ensemble" in measure
-    for name in ("runs", "mean", "std", "best", *(["mean without noise"] if ensemble else []), "time"):
-        result.add_column(name, justify="right")
-    for rank, setting in enumerate(ranked, start=1):
-        accuracies = setting.accuracies
-        std = f"{statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
-        time = duration(statistics.fmean(setting.seconds))
-        plain = [f"{statistics.fmean(setting.without_noise):.2%}"] if ensemble else []
-        cells = (str(len(accuracies)), f"{setting.mean:.2%}", std, f"{max(accuracies):.2%}", *plain, time)
-        result.add_row(str(rank), *setting.values, *cells)
-    lines = [text(result, WIDTH)]
-    failed = [job for job in jobs if job.status == "failed"]
-    unfinished = [job for job in jobs if job.status == "unfinished"]
-    if failed:
-        lines += [
-            "",
-            f"{len(failed)} failed (the traceback is in failure.txt of each):",
-            *(f"  {j.name}: {j.failure}" for j in failed),
-        ]
-    if unfinished:
-        lines += ["", f"{len(unfinished)} not finished (run the same command again, or what stands beside the job):"]
-        lines += [f"  {job.name}" + (f": {job.failure}" if job.failure else "") for job in unfinished]
-    return "\n".join(lines)
+    blocks = [_ranking(keys, ranked, "ensemble" in measure, f"{title}, by {measure.replace('_', ' ')}")] if ranked else [title]
+    nameless = sorted({job.reason for job in jobs if job.status == "finished" and job.reason})
+    if nameless:
+        blocks.append(grid.sentence(f"ranked under the names of their directories: {', '.join(nameless)}"))
+    for status, heading in HEADINGS.items():
+        named = [job for job in jobs if job.status == status]
+        if named:
+            blocks.append("\n".join([grid.sentence(f"{len(named)} {heading}:"), *map(_line, named)]))
+    return "\n\n".join(blocks)
+
+
+def _ranking(keys: list[str], ranked: list[Setting], ensemble: bool, title: str) -> str:
+    """A column for each key; or, where that is too wide, a setting's keys and values below its figures."""
+    rank = Column("rank", [str(i) for i in range(1, len(ranked) + 1)])
+    names = short_names(keys)
+    values = [
+        Column(name, cells, right=False) for name, cells in zip(names, zip(*(s.values for s in ranked), strict=True), strict=True)
+    ]
+    plain = [f"{statistics.fmean(setting.without_noise):.2%}" for setting in ranked]
+    figures = [
+        Column("runs", [str(len(setting.accuracies)) for setting in ranked]),
+        Column("mean", [f"{setting.mean:.2%}" for setting in ranked]),
+        Column("std", [_deviation(setting.accuracies) for setting in ranked]),
+        Column("best", [f"{max(setting.accuracies):.2%}" for setting in ranked]),
+        *([Column("mean without noise", plain)] if ensemble else []),
+        Column("time", [duration(statistics.fmean(setting.seconds)) for setting in ranked]),
+    ]
+    if grid.fits([rank, *values, *figures]):
+        return grid.table([rank, *values, *figures], title)
+    lines = grid.table([rank, *figures], title, width=max(terminal.width(), 60)).split("\n")  # 60: room for all of these
+    above = len(lines) - len(ranked)
+    pairs = [
+        grid.padded([f"{name}={grid.plain(cell)}" for cell in column.cells]) for name, column in zip(names, values, strict=True)
+    ]
+    blocks = [[line, *_below(list(cells)), ""] for line, cells in zip(lines[above:], zip(*pairs, strict=True), strict=True)]
+    return "\n".join([*lines[:above], *(line for block in blocks for line in block)]).rstrip("\n")
+
+
+def _below(pairs: list[str]) -> list[str]:
+    """key=value, in lines that are broken within a value only where it is longer than a line, after a comma."""
+    indent = " " * 6
+    room = terminal.width() - len(indent)
+    pieces = [pair if grid.length(pair.rstrip()) <= room else grid.folded(pair, room, ",") for pair in pairs]
+    lines = grid.fold(pieces, "", room, gap="  ").split("\n")
+    return [(indent + line).rstrip() for line in lines]
+
+
+def _deviation(accuracies: list[float]) -> str:
+    """The sample's."""
+    return f"{statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
+
+
+def _line(job: Job) -> str:
+    """A job that is not ranked, and why; a command below it, whole."""
+    measured = f"; test accuracy {job.summary['test_accuracy']:.2%}" if job.summary else ""
+    words = grid.plain(job.reason + measured).split()
+    line = grid.fold([grid.plain(job.name) + ":" * bool(words), *words], " " * 4, first="  ")
+    return line + (f"\n    {job.command}" if job.command else "")
 
 
 def write_csv(jobs: list[Job], path: Path) -> None:
-    """One line per job, finished or not: its name and status, its overrides, the numbers of its summary."""
-    overrides = list(dict.fromkeys(key for job in jobs for key in job.overrides))
+    """One line per job, finished or not: its name and status, its overrides, the numbers of its summary.
+
+    Raises ConfigError where it cannot be written.
+    """
+    overrides = list(dict.fromkeys(key for job in jobs for key in job.overrides or {}))
     splits = ("test", "test_ensemble", "val", "val_ensemble", "train")
     numbers = [f"{split}_{kind}" for split in splits for kind in ("accuracy", "loss")]
     numbers += ["epoch", "epochs", "seconds", "images_per_second"]
-    try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["job", "status", *overrides, *numbers])
-            for job in jobs:
-                given = [job.overrides.get(key, "") for key in overrides]
-                writer.writerow([job.name, job.status, *given, *(job.summary.get(key, "") for key in numbers)])
-    except OSError as error:
-        raise ConfigError("sweep", path, f"could not be written ({error.strerror})") from error
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["job", "status", *overrides, *numbers])
+    for job in jobs:
+        given = [(job.overrides or {}).get(key, "") for key in overrides]
+        writer.writerow([job.name, job.status, *given, *(job.summary.get(key, "") for key in numbers)])
+    content = text.getvalue().encode("utf-8", "look_alike")
+    files.write(path, lambda file: file.write(content))

@@ -2,16 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from io import StringIO
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-_WIDTH = 80  # characters, the default of terminals; the log file and the terminal get the same text
-LONGEST_NAME = 18  # characters of a layer's name on a line
+from bnn_train.report import grid
+from bnn_train.report.grid import Column
 
 
 def network_table(rows: Sequence[Any]) -> str:
@@ -19,33 +13,26 @@ def network_table(rows: Sequence[Any]) -> str:
 
     bits: of a weight x of an input, such as 1x32.
     """
-    table = Table(title="network", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("\nlayer", overflow="fold")
-    for name in ("\noutput", "\nparameters", "\nbits", "binary\nMACs", "real\nMACs", "\nmemory"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        macs = row.binary_macs + row.real_macs > 0
-        bits = f"{row.weight_bits}x{row.input_bits}" if macs else ""
-        counts = (f"{row.binary_macs:,}", f"{row.real_macs:,}") if macs else ("", "")
-        shape = "x".join(str(size) for size in row.output_shape)
-        table.add_row(escape(_folded(row.name or row.kind)), shape, f"{row.parameters:,}", bits, *counts, size(row.bytes))
     totals = network_totals(rows)
-    table.add_section()
-    counts = (f"{totals['binary_macs']:,}", f"{totals['real_macs']:,}")
-    table.add_row("total", "", f"{totals['parameters']:,}", "", *counts, size(totals["bytes"]))
+    counted = [row.binary_macs + row.real_macs > 0 for row in rows]
+
+    def macs(kind: str) -> list[str]:
+        each = [f"{getattr(row, kind):,}" if counts else "" for row, counts in zip(rows, counted, strict=True)]
+        return [*each, f"{totals[kind]:,}"]
+
+    bits = [f"{row.weight_bits}x{row.input_bits}" if counts else "" for row, counts in zip(rows, counted, strict=True)]
+    columns = [
+        Column("layer", [*(row.name or row.kind for row in rows), "total"], right=False, dotted=True),
+        Column("output", [*("x".join(str(size) for size in row.output_shape) for row in rows), ""], spare=2),
+        Column("parameters", [*(f"{row.parameters:,}" for row in rows), f"{totals['parameters']:,}"]),
+        Column("bits", [*bits, ""]),
+        Column("binary MACs", macs("binary_macs")),
+        Column("real MACs", macs("real_macs")),
+        Column("memory", [*(size(row.bytes) for row in rows), size(totals["bytes"])], spare=1),
+    ]
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
-    return f"{text(table)}\n{sizes}"
-
-
-def _folded(name: str) -> str:
-    """A long dotted name on several lines, broken at its dots."""
-    lines = [""]
-    for part in name.split("."):
-        if lines[-1] and len(lines[-1]) + len(part) > LONGEST_NAME:
-            lines.append("")
-        lines[-1] += f"{part}."
-    return "\n".join(lines).removesuffix(".")
+    return f"{grid.table(columns, 'network', total=True)}\n{grid.sentence(sizes)}"
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
@@ -57,16 +44,16 @@ def network_totals(rows: Sequence[Any]) -> dict[str, int]:
 
 
 def edges_table(rows: Sequence[Any]) -> str:
-    """How many edges of each layer (binary.edges.EdgeRow) are trained, frozen, pruned, penalised, and which share is pruned."""
-    table = Table(title="chosen edges", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("\nlayer", overflow="fold")
-    for name in ("\nedges", "\ntrained", "\nfrozen", "\npruned", "\nsparsity", "\npenalised", "below\n0.001"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        near = f"{row.near_zero / row.penalised:.1%}" if row.penalised else ""
-        counts = (f"{row.edges:,}", f"{row.trained:,}", f"{row.frozen:,}", f"{row.pruned:,}", f"{row.pruned / row.edges:.1%}")
-        table.add_row(escape(_folded(row.name)), *counts, f"{row.penalised:,}", near)
-    return text(table)
+    """How many edges of each layer (edges.apply.EdgeRow) are trained, frozen, pruned, penalised, and which share is pruned."""
+    columns = [Column("layer", [row.name for row in rows], right=False, dotted=True)]
+    for name in ("edges", "trained", "frozen", "pruned"):
+        columns.append(Column(name, [f"{getattr(row, name):,}" for row in rows]))
+    columns.append(Column("sparsity", [f"{row.pruned / row.edges:.1%}" for row in rows]))
+    if any(row.penalised for row in rows):
+        columns.append(Column("penalised", [f"{row.penalised:,}" for row in rows]))
+        near = [f"{row.near_zero / row.penalised:.1%}" if row.penalised else "" for row in rows]
+        columns.append(Column("below 0.001", near))
+    return grid.table(columns, "chosen edges")
 
 
 def size(count: int) -> str:
@@ -90,37 +77,31 @@ def duration(seconds: float) -> str:
 
 def result_table(summary: dict[str, Any], run_dir: object) -> str:
     """The result of a run, from its summary.json, and where it lies."""
-    table = Table(title="result", box=box.SIMPLE_HEAD, show_header=False)
+    rows = []
     for split in ("test", "test_ensemble", "val", "val_ensemble", "train"):
         if summary.get(f"{split}_accuracy") is not None:
-            table.add_row(f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}")
-    table.add_row("network", f"{summary['chosen']} ({summary['checkpoint']})")
+            rows.append((f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}"))
+    rows.append(("network", f"{summary['chosen']} ({summary['checkpoint']})"))
     limits = [f"{count:,} {split} images" for split, count in summary.get("limits", {}).items() if count is not None]
     if limits:
-        table.add_row("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle")
-    table.add_row("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second")
-    table.add_row("device", summary["device"])
-    return f"{text(table)}\n\nsaved in {run_dir}"
+        rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))
+    rows.append(("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second"))
+    rows.append(("device", summary["device"]))
+    return f"{grid.pairs(rows, 'result')}\n\nsaved in {run_dir}"
 
 
 def evaluation_table(result: dict[str, Any]) -> str:
     """What bnn-eval found."""
-    table = Table("split", box=box.SIMPLE_HEAD)
-    for name in ("images", "accuracy", "loss"):
-        table.add_column(name, justify="right")
+    rows = []
     for split in ("test", "val"):
         for name in (split, f"{split}_ensemble"):
             if f"{name}_accuracy" in result:
                 accuracy, loss = result[f"{name}_accuracy"], result[f"{name}_loss"]
-                table.add_row(name.replace("_", " "), f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}")
+                rows.append((name.replace("_", " "), f"{result[f'{split}_images']:,}", f"{accuracy:.2%}", f"{loss:.4f}"))
+    names, *numbers = zip(*rows, strict=True)
+    columns = [Column("split", names, right=False)]
+    columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
     within = f" and {result['step']} steps" if result["step"] else ""
     kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
-    return f"{result['checkpoint']}, {kinds[result['kind']]}, after epoch {result['epoch']}{within}\n{text(table)}"
-
-
-def text(table: Table, width: int = _WIDTH) -> str:
-    """A table as plain lines."""
-    console = Console(file=StringIO(), width=width)
-    console.print(table)
-    assert isinstance(console.file, StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")
+    which = grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after epoch {result['epoch']}{within}"])
+    return f"{which}\n\n{grid.table(columns)}"

@@ -1,6 +1,7 @@
 """What a run directory holds besides its checkpoints: the lock, the times, the summary, and what stays after the end."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from filelock import FileLock, Timeout
 
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.files import append_line, write_text
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 
@@ -83,9 +86,13 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
-    """summary.json, or None where the run has none yet."""
+    """summary.json, or None where the run has none yet, or one that a copy or a full disk has cut: it is written again then."""
     file = run_dir / "summary.json"
-    summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        summary: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    except ValueError:
+        log.warning("%s is damaged and is written again", file)
+        return None
     return summary
 
 

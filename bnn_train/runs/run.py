@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from bnn_train import device, files
+from bnn_train.config.notes import notes
 from bnn_train.config.root import Config
 from bnn_train.data.batches import eval_batches
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
-from bnn_train.report import lines, tables
+from bnn_train.report import grid, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
 from bnn_train.runs.summary import Summary, is_best, write_result
 from bnn_train.training import health
@@ -41,7 +42,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -
     with directory.locked(run_dir):
         config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
-            log.info("%s is finished; trainer.epochs=N with a larger N would extend it", for_people(run_dir))
+            log.info("%s", lines.finished_line(for_people(run_dir)))
             return summary
         where = device.choose(config.device)
         assemble.check(config, where)
@@ -131,7 +132,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
     for line in summary["notes"]:
-        log.warning("note: %s", line)
+        log.warning("%s", grid.sentence(f"note: {line}"))
     return summary
 
 
@@ -200,6 +201,8 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
+    for line in notes(config):
+        log.info("%s", grid.sentence(f"note: {line}"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")
 

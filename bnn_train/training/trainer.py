@@ -16,6 +16,7 @@ from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges
 from bnn_train.errors import ConfigError
 from bnn_train.optim import optimizers, schedules
+from bnn_train.report import lines, terminal
 from bnn_train.training import losses
 from bnn_train.training.evaluation import evaluate
 from bnn_train.training.health import check_finite, check_losses
@@ -164,11 +165,17 @@ class Trainer:
         check_finite(self.model, self.epoch + 1, self.step)
 
     def _bar(self) -> tqdm:
-        """A bar over the current epoch's images with the time left; silent where there is no terminal."""
+        """A bar over the current epoch's images with the time left; silent where there is no terminal to draw it on."""
         size = self.config.trainer.batch_size
-        description = f"epoch {self.epoch + 1}/{self.config.trainer.epochs}"
-        done = self.step * size
-        return tqdm(None, description, self.steps * size, initial=done, unit="img", unit_scale=True, disable=None, leave=False)
+        return tqdm(
+            desc=self._figures(None),
+            total=self.steps * size,
+            initial=self.step * size,
+            disable=not terminal.shows_bar(),
+            leave=False,
+            ncols=terminal.width("stderr") - 3,  # the ^C that a terminal shows must not begin a new line
+            bar_format="{desc} |{bar}|{percentage:4.0f}%  left {remaining}",
+        )
 
     def _look(self, bar: tqdm) -> None:
         """Shows loss and accuracy so far; raises Diverged where a loss is not finite."""
@@ -176,7 +183,11 @@ class Trainer:
         check_losses(so_far, self.epoch + 1, self.config.optimizer.lr)
         if not bar.disable:
             seen = self.step * self.config.trainer.batch_size
-            bar.set_postfix(loss=f"{so_far.mean().item():.4f}", accuracy=f"{self.correct.item() / seen:.2%}")
+            bar.set_description_str(self._figures((so_far.mean().item(), self.correct.item() / seen)))
+
+    def _figures(self, seen: tuple[float, float] | None) -> str:
+        """What stands before the bar; seen: loss and accuracy so far. Bar and time take 36 columns."""
+        return lines.bar_figures(self.epoch + 1, self.config.trainer.epochs, seen, terminal.width("stderr") - 36)
 
     def state_dict(self) -> dict[str, Any]:
         """All that training has changed, random states apart, as plain types and tensors."""

@@ -95,7 +95,7 @@ def test_help_of_a_choice_lists_each_key_with_value_type_range_unit_and_meaning(
         "  model.dropout=0.0  (number, [0, 1))\n      probability of zeroing, after the last hidden linear layer",
         "  model.head=flatten  (text, one of flatten, average)",
         "  trainer.epochs=7  (whole number, [1, inf))",
-        "  data.crop_padding=0  (whole number, [0, inf), pixels)",
+        "  data.crop_padding=0  (whole number or null, [0, inf), pixels)",
         "  seed=0  (whole number, 0 to 2^63 - 1)",
     ):
         assert piece in text

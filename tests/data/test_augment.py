@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,3 +67,15 @@ def test_nothing_is_drawn_for_what_is_off():
     assert (draws.crop, draws.flip, draws.cutout) == (None, None, None)
     images = numbered()
     assert torch.equal(augment.augment(images, draws, DataConfig("x")), augment.normalise(images, [0.5], [0.5]))
+
+
+@pytest.mark.parametrize(("size", "padding"), [((8, 8), 1), ((32, 32), 4), ((64, 48), 6), ((3, 3), 0)])
+def test_a_padding_that_is_not_given_follows_the_images_size(size, padding):
+    config = DataConfig("x", crop_padding=None)
+    assert augment.crop_padding(config, (3, *size)) == padding
+    draws = augment.draw(config, 400, (1, *size), torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert (draws.crop is None) == (padding == 0)
+    if padding:
+        assert draws.crop.max() == 2 * padding
+        images = torch.ones(400, 1, *size, dtype=torch.uint8)
+        assert augment.augment(images, draws, config).shape == images.shape

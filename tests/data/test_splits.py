@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.data.splits import Split, held_out, limited, split_off
+from bnn_train.data.splits import Split, held_out, hold_out, hold_out_test, limited, split_off
 from bnn_train.errors import ConfigError
 
 
@@ -50,3 +50,34 @@ def test_a_limit_takes_the_first_of_a_shuffle_that_is_the_same_in_every_run():
     assert chosen != set(range(10))
     assert torch.equal(some.images.flatten().long() % 5, some.labels)
     assert limited(split, None) is limited(split, 50) is limited(split, 60) is split
+
+
+def numbered(labels):
+    count = len(labels)
+    return Split(torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1), torch.tensor(labels), [str(i) for i in range(count)])
+
+
+def test_names_stay_with_their_images():
+    rest, part = hold_out("data.val_size", 4, numbered([0, 1] * 10), 4, ["a", "b"])
+    for split in (rest, part, limited(rest, 5)):
+        assert [int(name) for name in split.names] == split.images.flatten().tolist()
+    assert sorted([*rest.names, *part.names], key=int) == [str(i) for i in range(20)]
+    assert torch.equal(part.images.flatten().long(), held_out("data.val_size", torch.tensor([0, 1] * 10), 4))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"),
+    [
+        (0.0002, "data.test_fraction=0.0002: takes none of 8 images"),
+        (0.99, "data.test_fraction=0.99: must leave some of 8 images"),
+        (0.8, "data.test_fraction=0.8: leaves no image to train on of rare"),
+    ],
+)
+def test_a_share_that_cannot_be_the_test_set(fraction, message):
+    with pytest.raises(ConfigError, match=message):
+        hold_out_test(fraction, numbered([0] * 7 + [1]), ["often", "rare"])
+
+
+def test_held_out_images_may_not_take_all_of_a_class():
+    with pytest.raises(ConfigError, match=r"data\.val_size=3: leaves no image to train on of b, c"):
+        hold_out("data.val_size", 3, numbered([0, 0, 1, 2]), 3, ["a", "b", "c", "never there"])

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import pathlib
 import pickle
 import struct
 import subprocess
@@ -74,6 +75,80 @@ def test_a_cut_file_without_its_archive_is_named(mnist):
     path = raw / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ConfigError, match="train-images-idx3-ubyte is damaged"):
+        load_mnist(mnist)
+
+
+@pytest.fixture
+def own(mnist):
+    """write("train-labels-idx1", array) puts a file of one's own in the place of an original; the archives are gone."""
+    load_mnist(mnist)
+    raw = mnist / "MNIST" / "raw"
+    for archive in raw.glob("*.gz"):
+        archive.unlink()
+
+    def write(name, content):
+        (raw / f"{name}-ubyte").write_bytes(content if isinstance(content, bytes) else idx(content))
+        return mnist
+
+    return write
+
+
+def test_images_of_ones_own_in_mnists_files(own):
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 28, 28))
+    own("train-images-idx3", pixels)
+    data = load_mnist(own("train-labels-idx1", np.arange(20) % 10))
+    assert np.array_equal(data.train.images[:, 0].numpy(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train-labels-idx1", np.arange(10), "train-images-idx3-ubyte holds 30 images, and .*train-labels-idx1-ubyte 10 labels"),
+        (
+            "t10k-images-idx3",
+            np.zeros((9, 28, 28)),
+            "t10k-images-idx3-ubyte holds 9 images, and .*t10k-labels-idx1-ubyte 10 labels",
+        ),
+        (
+            "train-labels-idx1",
+            np.arange(30) % 26 + 1,
+            "train-labels-idx1-ubyte holds labels 1 to 26, and the classes .* are 0 to 9",
+        ),
+        ("t10k-labels-idx1", np.full(10, 10), "t10k-labels-idx1-ubyte holds labels 10 to 10"),
+        ("train-images-idx3", b"", "train-images-idx3-ubyte is empty"),
+        ("train-images-idx3", np.zeros((30, 32, 32)), "holds images of 32x32, and data=mnist has 28x28"),
+        ("train-images-idx3", np.zeros(30), "train-images-idx3-ubyte is no file of images: it begins with 00000801, not 00000803"),
+        ("train-labels-idx1", np.zeros((30, 28, 28)), "train-labels-idx1-ubyte is no file of labels: it begins with 00000803"),
+        ("train-labels-idx1", bytes.fromhex("00000d01"), "is no file of labels: it begins with 00000d01"),
+        ("train-labels-idx1", b"GIF8", "is no file of labels"),
+        ("train-labels-idx1", idx(np.arange(30))[:6], "train-labels-idx1-ubyte is damaged"),
+        ("train-labels-idx1", idx(np.arange(30)) + b"x", "train-labels-idx1-ubyte is damaged"),
+        ("t10k-labels-idx1", np.zeros(0), "t10k-labels-idx1-ubyte holds no labels"),
+    ],
+)
+def test_files_that_cannot_be_trained_with_are_named(own, name, content, message):
+    with pytest.raises(ConfigError, match=rf"data\.root=.*{message}"):
+        load_mnist(own(name, content))
+
+
+def test_a_class_that_is_tested_and_not_trained(own):
+    with pytest.raises(ConfigError, match=r"there are test images of 5 - five, 6 - six, 7 - seven and 2 more and none to train on"):
+        load_mnist(own("train-labels-idx1", np.arange(30) % 5))
+
+
+def test_an_archive_of_ones_own_says_what_is_read(mnist):
+    archive = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    archive.write_bytes(gzip.compress(idx(np.zeros((30, 28, 28)))))
+    with pytest.raises(ConfigError, match=r"where the images are your own, an unpacked train-images-idx3-ubyte alone is read"):
+        load_mnist(mnist)
+
+
+def test_a_file_that_may_not_be_read(mnist, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", forbidden)
+    with pytest.raises(ConfigError, match=r"data\.root=.*train-images-idx3-ubyte\.gz cannot be read \(permission denied\)"):
         load_mnist(mnist)
 
 

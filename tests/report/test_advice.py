@@ -20,6 +20,11 @@ def test_no_better_than_the_largest_class_within_two_deviations(accuracy, word):
     assert notes(accuracy=0.61) == []
 
 
+def test_every_image_right_is_no_chance_however_few_there_are():
+    assert notes(accuracy=1.0, images=4) == []
+    assert notes(accuracy=0.75, images=4) != []
+
+
 def test_a_short_run():
     """Two epochs of 40 steps: 25 epochs are 1,000."""
     (line,) = notes(losses=(1.0, 0.9), steps=80)

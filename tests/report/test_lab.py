@@ -1,3 +1,5 @@
+import pytest
+
 from bnn_train.report import lab
 
 
@@ -34,7 +36,8 @@ def report(epochs=(1, 100)):
     return {"config": {"protocol": {"plotted": [], "estimators": dict.fromkeys(estimators)}}, "measured": measured}
 
 
-def test_the_table_has_a_line_for_each_estimator_and_network():
+def test_the_table_has_a_line_for_each_estimator_and_network(columns):
+    columns(120)
     text = lab.table(report())
     assert text.count("moons, epoch 1: loss 0.6000, norm of its gradient 0.1000") == 1
     assert text.count("moons, epoch 100") == 1
@@ -45,6 +48,22 @@ def test_the_table_has_a_line_for_each_estimator_and_network():
 
 
 NAMES = ("arm", "tanh", "tanh_no_noise")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_layers_stand_in_a_table_of_their_own_where_one_is_too_wide(columns, width):
+    columns(width)
+    study = report(epochs=(1,))
+    measured = study["measured"][0]
+    measured["gradient_norm"] = dict.fromkeys([f"layer {i}" for i in range(1, 6)] + ["all"], 0.1)
+    measured["estimators"] = {"exact_with_a_long_name": {**measured["estimators"]["arm"]}}
+    measured["estimators"]["exact_with_a_long_name"]["blocks"] = dict.fromkeys(measured["gradient_norm"], block())
+    text = lab.table(study)
+    lines = [line.split() for line in text.splitlines() if "long_name" in line]
+    expected = "2.5+0 0.500 12.35 0.250 0.800 0.800 0.100 -0.700 0.800 0.800 0.800 0.800 0.800"
+    assert [cell for line in lines for cell in line[1:]] == expected.split()
+    assert len(lines) == {60: 3, 80: 2, 120: 1}[width]
+    assert max(len(line) for line in [*text.splitlines(), *lab.legend().splitlines()]) <= width
 
 
 def test_too_few_samples_leave_a_dash():

@@ -1,3 +1,5 @@
+import pytest
+
 from bnn_train.edges.apply import EdgeRow
 from bnn_train.models.layer_table import LayerRow
 from bnn_train.report import tables
@@ -68,23 +70,52 @@ def test_edges_table():
     assert ["output", "10", "10", "0", "0", "0.0%", "0"] in lines
 
 
-def test_the_tables_fit_into_80_columns_with_nested_names():
-    """The longest names and numbers of resnet20, and larger ones."""
-    long = [
-        LayerRow("stage2.block1.shortcut.conv", "Conv2d", (32, 16, 16), 512, 0, 32, 32, 0, 131_072, 2048),
-        LayerRow("stage3.block2.conv", "BinaryConv2d", (64, 8, 8), 36_864, 36_864, 1, 1, 2_359_296, 0, 4608),
-    ]
-    text = tables.network_table(long)
-    assert max(len(line) for line in text.splitlines()) <= 80
-    for piece in ("\nshortcut.conv", "stage3.block2.conv", "2,359,296", "1x1"):
+NAMES = ["stem", "stage2.block1.shortcut.conv", "features.[odd].conv", "a_long_name_with_words_of_its_own.convolution"]
+
+
+def widest(text):
+    return max(map(len, text.splitlines()))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_tables_of_long_names_and_large_numbers_fit_and_are_whole(columns, width):
+    """Larger ones than those of resnet20."""
+    columns(width)
+    numbers = ((64, 8, 8), 36_864, 36_864, 1, 1, 2_359_296, 0, 4608)
+    rows = [LayerRow(name, "BinaryConv2d", *numbers) for name in NAMES]
+    rows.append(LayerRow("big", "Conv2d", (512, 112, 112), 12_359_296, 0, 32, 32, 0, 462_422_016, 49_437_184))
+    text = tables.network_table(rows)
+    assert widest(text) <= width
+    for piece in ("36,864", "2,359,296", "462,422,016", "12,359,296", "32x32"):
         assert piece in text
-    long = [
-        LayerRow("features.[odd].conv", "BinaryConv2d", (512, 112, 112), 12_359_296, 12_359_296, 1, 1, 0, 462_422_016, 4608),
-    ]
-    text = tables.network_table(long)
-    assert max(len(line) for line in text.splitlines()) <= 80
-    for piece in ("features.[odd]", "12,359,296", "462,422,016"):
-        assert piece in text
-    text = tables.edges_table([EdgeRow("stage2.block1.shortcut.conv", 12_359_296, 12_000_000, 300, 100, 200, 50)])
-    assert max(len(line) for line in text.splitlines()) <= 80
-    assert "12,359,296" in text
+    for word in ("[odd].", "shortcut.", "convolution"):
+        assert word in text
+    assert ("stage2.block1.shortcut.conv" in text) == (width == 120)
+    assert (" 4.6 kB" in text) == (width >= 80)
+    edges = tables.edges_table([EdgeRow(name, 12_359_296, 12_000_000, 300, 100, 200, 50) for name in NAMES])
+    assert widest(edges) <= width
+    for piece in ("12,359,296", "12,000,000", "25.0%", "[odd]."):
+        assert piece in edges
+
+
+def test_columns_of_penalties_are_there_where_something_is_penalised():
+    text = tables.edges_table([EdgeRow("output", 10, 10, 0, 0, 0, 0)])
+    assert text.splitlines()[1].split() == ["layer", "edges", "trained", "frozen", "pruned", "sparsity"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_results_break_between_words(columns, width):
+    columns(width)
+    summary = {"test_accuracy": 0.9876, "chosen": "epoch 1000, best on the held-out images", "checkpoint": "checkpoints/result.pt"}
+    summary |= {"limits": {"train": 10_000, "test": 10_000}, "seconds": 5000.0, "images_per_second": 123_456.0}
+    text = tables.result_table({**summary, "device": "cuda NVIDIA H100 80GB HBM3, with a name that is longer"}, "outputs/[x]")
+    assert widest(text) <= width
+    assert "98.76%" in text
+    assert text.endswith("\n\nsaved in outputs/[x]")
+    assert "(checkpoints/result.pt)" in text
+    which = {"kind": "best", "epoch": 1000, "step": 123, "test_accuracy": 0.5, "test_loss": 1.25, "test_images": 1000}
+    text = tables.evaluation_table({"checkpoint": "outputs/2026-01-31/12-00-00-000000/checkpoints/result.pt", **which})
+    assert widest(text) <= width
+    assert " ".join(text.split()).startswith(
+        "outputs/2026-01-31/12-00-00-000000/checkpoints/result.pt, best on the held-out images, after epoch 1000 and 123 steps"
+    )

@@ -227,9 +227,12 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(small, tmp_path):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
 
 
-def test_a_lost_summary_is_written_again(small, tmp_path):
+@pytest.mark.parametrize("left", [None, b"", b'{"status": "fin', b"\xff\xfe"])
+def test_a_lost_or_damaged_summary_is_written_again(small, tmp_path, left):
     summary = run(small(), tmp_path)
     (tmp_path / "summary.json").unlink()
+    if left is not None:
+        (tmp_path / "summary.json").write_bytes(left)
     assert run(small(), tmp_path) == summary
 
 

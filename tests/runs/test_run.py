@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 
 import pytest
 import torch
@@ -119,11 +120,23 @@ def test_refusals_come_before_any_training(small, tmp_path):
         run(small(), tmp_path / "file")
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_a_run_says_fits_into_the_width(small, tmp_path, caplog, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.chdir(tmp_path)  # a short run directory: a path is never broken
+    caplog.set_level(logging.INFO)
+    run(small("data.val_size=100", "ste.stochastic=true", "eval=ensemble", "trainer.epochs=1"), tmp_path / "r")
+    text = "\n".join(record.getMessage() for record in caplog.records)
+    assert max(map(len, text.splitlines())) <= width
+    (line,) = (line for line in text.splitlines() if line.startswith("epoch"))
+    assert re.match(r"epoch 1\S*  loss [\d.]+ .* val .* test ", line)
+
+
 def test_the_tables_and_one_line_per_epoch_are_logged(small, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run(small("data.val_size=100"), tmp_path)
     text = caplog.text
-    assert text.count("img/s  left") == 2
+    assert text.count("  left ") == 2
     for piece in ("x as much", "linear2", "digits: 1,338 training images, 100 held out, 359 test images, 1x8x8", "test accuracy"):
         assert piece in text
 

@@ -1,6 +1,9 @@
 import copy
+import io
 import itertools
+import re
 import shutil
+import sys
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from bnn_train.binary.ste import Ste
 from bnn_train.data import datasets
 from bnn_train.data.batches import train_batches
 from bnn_train.errors import ConfigError
+from bnn_train.report import terminal
 from bnn_train.runs.assemble import assemble
 from bnn_train.training.evaluation import evaluate
 from bnn_train.training.trainer import Trainer
@@ -217,3 +221,19 @@ def test_a_state_saved_in_another_memory_layout_continues_the_same(trainer, opti
         t.train_epoch()
     for name, tensor in one.model.state_dict().items():
         assert torch.equal(tensor, other.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_bar_fits_and_shows_the_loss_before_all_else(trainer, monkeypatch, width):
+    screen = io.StringIO()
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(terminal, "shows_bar", lambda: True)
+    next(iter(trainer("trainer.epochs=1000").fit()))
+    drawn = [line for line in screen.getvalue().split("\r") if "loss" in line]
+    assert drawn
+    assert max(map(len, drawn)) < width
+    total = "/1000" if width > 60 else ""
+    figures = r"loss [\d.]+  train [\d.]+%" if width > 60 else r"loss [\d.]+"
+    assert all(re.fullmatch(rf"epoch    1{total}  {figures} \|.{{10,}}\| +\d+%  left [\d:?]+", line) for line in drawn)
+    assert "\x1b" not in screen.getvalue()

@@ -1,0 +1,72 @@
+"""All images stay in memory: what they need is refused by name where there is less."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from bnn_train.config.data import DataConfig
+from bnn_train.data.words import counted, in_bytes
+from bnn_train.errors import ConfigError
+
+_TORCH_SAYS = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def room(count: int, shape: Sequence[int], config: DataConfig) -> torch.Tensor:
+    """An empty uint8 (count, *shape). Raises ConfigError where the machine cannot hold it."""
+    check(count, shape, config)
+    try:
+        return torch.empty((count, *shape), dtype=torch.uint8)
+    except (RuntimeError, MemoryError):  # torch has no type of its own for it
+        raise _too_much(count, shape, "more than the system gives", config) from None
+
+
+def check(count: int, shape: Sequence[int], config: DataConfig) -> None:
+    """Refuses more than all of the machine's memory: Linux would grant it, and end the process later."""
+    there_is = total()
+    if there_is is not None and count * math.prod(shape) > there_is:
+        raise _too_much(count, shape, f"and there are {in_bytes(there_is)}", config)
+
+
+def _too_much(count: int, shape: Sequence[int], limit: str, config: DataConfig) -> ConfigError:
+    channels, height, width = shape
+    images = f"{counted(count, 'image')} of {width}x{height}, {counted(channels, 'channel')}"
+    remedy = f"{images}, need {in_bytes(count * math.prod(shape))} of memory, {limit}; {_smaller(config)}"
+    return ConfigError("data.image_size", config.image_size, remedy)
+
+
+@contextmanager
+def named(config: DataConfig, device: torch.device) -> Iterator[None]:
+    """Turns memory that runs out, of the machine or of the GPU, into a ConfigError with what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _TORCH_SAYS):
+            raise
+        where = "of the machine" if device.type == "cpu" else f"of the machine or of {device}"
+        key, value = ("image_size", config.image_size) if config.name == "image_folder" else ("train_limit", config.train_limit)
+        remedy = f"the images of data={config.name} take more than the memory {where}; {_smaller(config)}"
+        raise ConfigError(f"data.{key}", value, remedy) from error
+
+
+def total(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
+    """The memory of this machine, or less where its container has a limit, in bytes; None where it cannot be told."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None
+    try:
+        return min(machine, int(limit_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no such file, or "max"
+        return machine
+
+
+def _smaller(config: DataConfig) -> str:
+    if config.name != "image_folder":
+        return "set data.train_limit and data.test_limit, or use device=cpu where it is the GPU's"
+    size = "choose a smaller one" if config.image_size is not None else "set one, such as 64"
+    grey = "" if config.grayscale else ", data.grayscale=true for a third of it,"
+    return f"{size}{grey} or take fewer images"

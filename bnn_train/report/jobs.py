@@ -1,0 +1,127 @@
+"""The jobs of a sweep, from the files in their directories, whole or not."""
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+from bnn_train.errors import ConfigError
+from bnn_train.report.lines import resume_argument
+
+MARKS = (".hydra/overrides.yaml", "summary.json", "failure.txt", "metrics.jsonl", "checkpoints")  # of a job's directory
+Content = TypeVar("Content")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job directory.
+
+    status: "finished", "failed", "damaged" (it has ended, but a file that says how is missing or cut), or "unfinished"
+    (interrupted, running, or yet to start).
+    """
+
+    name: str
+    status: str
+    overrides: dict[str, str] | None  # None where no file says them
+    summary: dict[str, Any] = field(default_factory=dict)  # summary.json, of a finished job
+    reason: str = ""  # the last line of failure.txt; what is damaged or missing
+    command: str = ""  # that continues a job which was extended by itself
+
+
+def read_jobs(sweep_dir: Path) -> list[Job]:
+    """The jobs of a sweep directory, by name. Raises ConfigError where there are none."""
+    try:
+        folders = sorted(Path(entry.path) for entry in os.scandir(sweep_dir) if entry.is_dir())
+    except OSError as error:
+        raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
+    jobs = [_read_job(folder) for folder in folders if _is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
+    if not jobs:
+        raise ConfigError("sweep", sweep_dir, _instead(sweep_dir, folders))
+    if any(job.status == "finished" for job in jobs):
+        return jobs
+    # No job's overrides are known: each has its name for its setting.
+    return [replace(job, status="finished", overrides={"job": job.name}) if job.summary else job for job in jobs]
+
+
+def _is_job(folder: Path) -> bool:
+    return any(os.path.lexists(folder / mark) for mark in MARKS) and not (folder / "lab.json").exists()
+
+
+def _instead(sweep_dir: Path, folders: list[Path]) -> str:
+    """What to give in place of a directory that holds no jobs."""
+    if _is_job(sweep_dir):
+        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it"
+        return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
+    sweeps = [folder.name for folder in folders if any(map(_is_job, folder.glob("*/")))]
+    if sweeps:
+        return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"
+    return "holds no job directories; give the directory of a sweep (sweeps/NAME)"
+
+
+def _read_job(folder: Path) -> Job:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return Job(folder.name, "damaged", None, reason="cannot be read (Permission denied)")
+    summary, damage = _read(folder / "summary.json", _summary)
+    typed, no_overrides = _read(folder / ".hydra" / "overrides.yaml", _overrides)
+    if typed is None:
+        typed = (summary or {}).get("overrides")
+    overrides = None if typed is None else _pairs(typed)
+    if os.path.lexists(folder / "failure.txt"):
+        last, unreadable = _read(folder / "failure.txt", lambda text: text.strip().splitlines()[-1:])
+        return Job(folder.name, "failed", overrides, reason=unreadable or "".join(last or []))
+    if damage:
+        return Job(folder.name, "damaged", overrides, reason=damage)
+    if summary is None:
+        return Job(folder.name, "unfinished", overrides)
+    if summary.get("status", "finished") != "finished":  # the run goes on, and its last end is not its result
+        return Job(folder.name, "unfinished", overrides, command=f"bnn-train {resume_argument(folder)}")
+    if typed is None:
+        reason = no_overrides or ".hydra/overrides.yaml is missing"
+        return Job(folder.name, "damaged", None, summary, reason)
+    return Job(folder.name, "finished", overrides, summary)
+
+
+def _read(file: Path, parse: Callable[[str], Content]) -> tuple[Content | None, str]:
+    """(content, "") of a file; (None, what is wrong with it) where it is damaged; (None, "") where there is none."""
+    if not os.path.lexists(file):
+        return None, ""
+    name = f"{file.parent.name}/{file.name}" if file.parent.name == ".hydra" else file.name
+    try:
+        text = file.read_text(encoding="utf-8", errors="strict" if file.suffix != ".txt" else "replace")
+    except OSError as error:
+        return None, f"{name} cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        return None, f"{name} is damaged"
+    try:
+        return parse(text), ""
+    except Exception:  # whatever the parsers of YAML and JSON raise for rubbish
+        return None, f"{name} is {'cut or damaged' if text.strip() else 'empty'}"
+
+
+def _summary(text: str) -> dict[str, Any]:
+    """Raises an error where a figure that the table shows is missing or is no number."""
+    summary: dict[str, Any] = json.loads(text)
+    figures = [summary["test_accuracy"], summary["seconds"]]
+    figures += [value for key, value in summary.items() if key.endswith("_accuracy")]
+    if not all(math.isfinite(figure) for figure in figures) or not isinstance(summary.get("overrides", []), list):
+        raise ValueError
+    return summary
+
+
+def _overrides(text: str) -> list[str]:
+    """Raises an error where the text is no list, or does not end as Hydra ends it."""
+    found = OmegaConf.to_container(OmegaConf.create(text))
+    if not isinstance(found, list) or not text.endswith("\n"):
+        raise ValueError
+    return [str(override) for override in found]
+
+
+def _pairs(typed: list[str]) -> dict[str, str]:
+    pairs = [str(override).lstrip("+").split("=", 1) for override in typed]
+    return {pair[0]: pair[-1] for pair in pairs if pair[0] != "sweep.name"}

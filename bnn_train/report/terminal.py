@@ -1,0 +1,105 @@
+"""Where text meets the streams: how wide they are, which characters they hold, and that none of them ends the program."""
+
+import atexit
+import codecs
+import errno
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from bnn_train import startup
+
+USUAL, LEAST = 80, 40  # columns: of what has no width of its own; the fewest that anything is laid out for
+
+# What stands for a character that an encoding lacks, where ASCII has something that reads the same.
+_LOOK_ALIKES = {"─": "-", "│": "|", "–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "≤": "<=", "≥": ">="}
+_LOOK_ALIKES |= {"‘": "'", "’": "'", "“": '"', "”": '"', "\N{NO-BREAK SPACE}": " ", "\N{MINUS SIGN}": "-"}
+
+
+def width(name: str = "stdout") -> int:
+    """Columns of sys.stdout or sys.stderr: COLUMNS, where it is a number; else the terminal's; 80 for a file or a pipe."""
+    typed = os.environ.get("COLUMNS", "")
+    columns = int(typed) if typed.isdecimal() else 0
+    if not columns:
+        with suppress(AttributeError, OSError, ValueError):  # closed; no terminal; no file at all
+            columns = os.get_terminal_size(getattr(sys, name).fileno()).columns
+    return max(columns or USUAL, LEAST)
+
+
+def shows_bar() -> bool:
+    """Whether stderr is a terminal on which a line can be drawn over, and whose user has not asked for plain text."""
+    if os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR"):
+        return False
+    with suppress(AttributeError, ValueError):
+        return sys.stderr.isatty()
+    return False
+
+
+def write(text: str, name: str = "stdout") -> bool:
+    """Writes to sys.stdout or sys.stderr, in ASCII where the stream lacks a character; whether it could be written.
+
+    A closed stream, and a pipe whose reader has left, want no more: that counts as written. Anything else, such as a full disk, is
+    said once on stderr. Either way the program goes on, and keeps its exit code.
+    """
+    stream = getattr(sys, name)
+    if stream is None:
+        return True
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "look_alike").decode(encoding))
+        stream.flush()
+    except (OSError, ValueError) as error:
+        _lead_nowhere(name)
+        if not isinstance(error, OSError) or error.errno == errno.EPIPE:
+            return True
+        if name == "stdout":
+            write(f"stdout cannot be written to ({error.strerror}); nothing more is printed\n", "stderr")
+        return False
+    return True
+
+
+def settle() -> None:
+    """For the start of a command: also Hydra, argparse and warnings find both streams open and able to hold every text."""
+    startup.open_streams()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # one that a test or a notebook has put there
+            stream.reconfigure(errors="look_alike")  # type: ignore[union-attr]
+    atexit.register(_finish)
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes each record to stdout through `write`; logging's own handler would drop what the stream cannot take."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write(self.format(record) + "\n")
+
+
+def _finish() -> None:
+    """What Python would do after this, but with exit code 120 where a reader has left."""
+    for name in ("stdout", "stderr"):
+        write("", name)
+
+
+def _lead_nowhere(name: str) -> None:
+    """Lets a stream that failed take everything, also what it still holds and what others write to it."""
+    nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    try:
+        os.dup2(nowhere.fileno(), getattr(sys, name).fileno())
+    except (AttributeError, OSError, ValueError):
+        setattr(sys, name, nowhere)
+
+
+def _look_alike(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: ASCII that reads the same, else an escape that names the character, or the byte of a file's name."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_ascii, error.object[error.start : error.end])), error.end
+
+
+def _ascii(character: str) -> str:
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return _LOOK_ALIKES.get(character) or character.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error("look_alike", _look_alike)

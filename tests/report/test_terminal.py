@@ -1,0 +1,117 @@
+import io
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bnn_train.report import terminal
+
+pty = pytest.importorskip("pty")  # no Windows
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def python(code, shell="", **variables):
+    """Runs Python code in a process of its own, with redirections of the shell."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PROGRAM": f"import sys\nfrom bnn_train.report import terminal\n{code}"}
+    line = ["sh", "-c", f'"$0" -c "$PROGRAM" {shell}', sys.executable]
+    return subprocess.run(line, env={**environment, **variables}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("typed", "width"), [("60", 60), ("120", 120), ("5", 40), ("0", 80), ("-1", 80), ("wide", 80), ("", 80), ("1e3", 80)]
+)
+def test_the_width_is_what_COLUMNS_says_where_that_is_a_number(typed, width, columns):
+    columns(typed)
+    assert terminal.width() == width
+
+
+def test_the_width_of_a_terminal_and_of_what_is_none(monkeypatch):
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert terminal.width() == 80
+    monkeypatch.setattr(sys, "stdout", None)
+    assert terminal.width() == 80
+    leader, follower = pty.openpty()
+    with open(follower, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((97 if number == follower else 0, 24)))
+        assert terminal.width() == 97
+    os.close(leader)
+
+
+def test_there_is_no_bar_without_a_terminal_that_can_be_drawn_on(monkeypatch):
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    leader, follower = pty.openpty()
+    with open(follower, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert terminal.shows_bar()
+        for name, value in (("TERM", "dumb"), ("NO_COLOR", "1")):
+            with monkeypatch.context() as patch:
+                patch.setenv(name, value)
+                assert not terminal.shows_bar()
+    assert not terminal.shows_bar()  # closed
+    os.close(leader)
+    for stream in (None, io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert not terminal.shows_bar()
+
+
+TEXT = r"\u2500\u2500 2 \xd7 3 \u2026 \xe9t\xe9 \u2265 b\udcff"  # a rule, a times, dots, letters, a byte that is no UTF-8
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"-- 2 x 3 ... \xe9t\xe9 >= b\xff"),
+        ("latin-1", r"-- 2 × 3 ... été >= b\xff"),
+        ("cp1252", r"-- 2 × 3 … été >= b\xff"),
+        ("utf-8", r"── 2 × 3 … été ≥ b\xff"),
+    ],
+)
+@pytest.mark.parametrize("how", ["terminal.write(text)", "terminal.settle(); sys.stdout.write(text)"])
+def test_what_a_stream_cannot_hold_comes_in_ascii_and_nothing_is_lost(encoding, shown, how, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    exec(how, {"terminal": terminal, "sys": sys, "text": eval(f'"{TEXT}"')})
+    sys.stdout.flush()
+    assert raw.getvalue().decode(encoding) == shown
+
+
+def test_the_log_on_the_console_goes_the_same_way(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii"))
+    settings = yaml.safe_load((ROOT / "configs/hydra/job_logging/bnn_train.yaml").read_text())["handlers"]["console"]
+    assert settings["class"] == "bnn_train.report.terminal.ConsoleHandler"
+    terminal.ConsoleHandler().emit(logging.LogRecord("x", logging.INFO, "", 0, "%s\nof \xe9", ("──",), None))
+    assert raw.getvalue() == b"--\nof \\xe9\n"
+
+
+GO_ON = "terminal.settle(); first = terminal.write('one\\n'); terminal.write('two\\n'); print(first, file=sys.stderr); sys.exit(3)"
+
+
+@pytest.mark.parametrize(
+    ("shell", "said"),
+    [
+        (">&-", "True\n"),
+        ("<&- >&-", "True\n"),
+        ("| true", "True\n"),
+        (">/dev/full", "stdout cannot be written to (No space left on device); nothing more is printed\nFalse\n"),
+    ],
+)
+def test_a_stream_that_takes_nothing_ends_nothing(shell, said):
+    shell = f"{shell}; exit $?" if "|" not in shell else shell
+    code = f"import time; time.sleep(0.5 * {'|' in shell})\n{GO_ON}"  # until the reader has left
+    result = python(code, shell)
+    assert (result.stderr, result.returncode) == (said, 0 if "|" in shell else 3)
+
+
+def test_closed_streams_are_opened_before_a_file_gets_their_numbers(tmp_path):
+    code = f"terminal.settle(); file = open({str(tmp_path / 'f')!r}, 'w'); import os; os.write(1, b'x'); os.write(2, b'y')"
+    result = python(f"{code}; print('z'); print('z', file=sys.stderr)", ">&- 2>&-; exit $?")
+    assert (result.returncode, (tmp_path / "f").read_text()) == (0, "")
