@@ -55,7 +55,7 @@ def quoted(arguments: list[str]) -> list[str]:
             result.append(argument)
         elif name == SEARCHPATH:
             items = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-            result.append(f"{key}=[{','.join(_as_text(item.strip()) for item in _split(items))}]")
+            result.append(f"{key}=[{','.join(_as_text(os.path.expanduser(item.strip())) for item in _split(items))}]")
         elif name in HYDRAS:
             result.append(f"{key}={_as_text(os.path.expanduser(value))}")
         elif name in keys and sweep and not _FUNCTION.fullmatch(value) and not Path(value).expanduser().exists():

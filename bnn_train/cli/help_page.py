@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train.cli import compose, own_files
-from bnn_train.cli.arguments import check_flags
+from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
 from bnn_train.errors import as_typed
 
@@ -69,7 +69,7 @@ def page(name: str, arguments: list[str]) -> str:
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     folders = [compose.CONFIGS, *own_files.folders(arguments)]
     if overrides:
-        search = [f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"] if folders[1:] else []
+        search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         return "\n".join(_keys(compose.compose([*overrides, *search], name)))
     return "\n".join(
         [

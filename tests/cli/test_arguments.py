@@ -72,6 +72,7 @@ def test_hydras_own_paths(monkeypatch):
     assert quoted(["hydra.run.dir=~/runs/1"]) == ["hydra.run.dir=/home/me/runs/1"]
     assert quoted(["hydra.run.dir=run (1)"]) == ["hydra.run.dir='run (1)'"]
     assert quoted(["hydra.searchpath=[my (1),b]"]) == ["hydra.searchpath=['my (1)',b]"]
+    assert quoted(["hydra.searchpath=[~/my]"]) == ["hydra.searchpath=[/home/me/my]"]
     assert quoted(["hydra.searchpath=mine"]) == ["hydra.searchpath=[mine]"]
     assert arguments.value_of("hydra.run.dir='Bob\\'s'") == "Bob's"
 
