@@ -185,7 +185,8 @@ def test_hydra_refuses_wrong_types_and_keys_that_the_option_does_not_take(compos
 def test_no_key_is_null_because_another_option_needs_it(compose):
     """Where a null stands it says something: not limited, not clipped, the images' own size, no file."""
     says_something = {
-        *("data.train_limit", "data.test_limit", "data.image_size", "weights.clip", "weights.ste", "trainer.clip_grad_norm"),
+        *("data.train_limit", "data.test_limit", "data.image_size", "data.crop_padding"),
+        *("weights.clip", "weights.ste", "trainer.clip_grad_norm"),
         *("trainer.checkpoint_every", "trainer.max_steps", "sweep.name", "resume", "init_from"),
     }
     for option in OPTIONS:

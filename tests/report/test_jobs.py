@@ -81,7 +81,7 @@ def test_a_job_that_has_only_begun_and_one_that_is_extended(folder):
     jobs = {job.name: job for job in read_jobs(folder)}
     assert (jobs["new"].status, jobs["a b,c=1"].status) == ("unfinished", "unfinished")
     command = jobs["a b,c=1"].command
-    assert shlex.split(command) == ["bnn-train", f"resume='{folder}/a b,c=1'"]
+    assert shlex.split(command) == ["bnn-train", f"resume={folder}/a b,c=1"]
     assert f"\n    {command}" in sweep.table(read_jobs(folder), "x")  # whole, on a line of its own
 
 

@@ -102,7 +102,7 @@ def test_extended_then_stopped(small, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert check_one_network(folder) == {**first, "status": "continued"}
     assert sweep.read_jobs(tmp_path)[0].status == "unfinished"
-    assert f"job: extended; bnn-train {lines.resume_argument(folder)}" in sweep.table(sweep.read_jobs(tmp_path), "x")
+    assert f"  job\n    bnn-train {lines.resume_argument(folder)}" in sweep.table(sweep.read_jobs(tmp_path), "x")
     summary = run(small("trainer.epochs=5"), folder, overrides={"trainer.epochs"})
     assert (summary["status"], summary["epoch"]) == ("finished", 5)
     check_one_network(folder)
