@@ -1,3 +1,4 @@
+import os
 import random
 
 import pytest
@@ -91,3 +92,10 @@ def test_running_out_of_memory_names_what_to_lower(error):
 def test_another_error_stays_what_it_is():
     with pytest.raises(RuntimeError, match="shapes"), device.memory_for("trainer.batch_size", 8, "lower it"):
         raise RuntimeError("shapes do not match")
+
+
+def test_how_much_memory_there_is(monkeypatch):
+    """Of a processor by POSIX's own count; where a system does not tell, nothing is refused."""
+    assert device.memory(device.CPU) > 2**28
+    monkeypatch.delattr(os, "sysconf")
+    assert device.memory(device.CPU) is None

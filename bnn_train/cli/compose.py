@@ -23,6 +23,15 @@ from bnn_train.report import terminal
 log = logging.getLogger(__name__)
 
 
+def _let_hydra_help(version: tuple[int, ...] = sys.version_info[:2]) -> None:
+    """From Python 3.14 on argparse formats each help text when it gets it; one of Hydra 1.3 is an object (hydra issue 3121)."""
+    if version >= (3, 14):
+        argparse.ArgumentParser._check_help = lambda parser, action: None  # type: ignore[attr-defined]
+
+
+_let_hydra_help()  # before any command asks for Hydra's flags
+
+
 def command(function: Callable[[], object], schema: type = Config) -> None:
     """Runs a whole command: what a user did or asked for ends in at most a line and its exit code, a defect in its traceback."""
     try:
@@ -74,9 +83,6 @@ def ending(error: BaseException, schema: type = Config) -> tuple[int | None, str
 def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type = Config) -> None:
     """Hydra's main with the configuration configs/<name>.yaml."""
     register()
-    if sys.version_info >= (3, 14):
-        # argparse checks a help text by formatting it; Hydra 1.3's are objects that do not format (hydra issue 3121)
-        argparse.ArgumentParser._check_help = lambda parser, action: None  # type: ignore[attr-defined]
     logging.raiseExceptions = False  # a log file on a full disk: the error that names the file which matters is enough
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, not as Hydra's own page about them
     completion.hide_schemas()

@@ -201,7 +201,7 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
-    for line in notes(config):
+    for line in notes(config, trainer.steps):
         log.info("%s", grid.sentence(f"note: {line}"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")

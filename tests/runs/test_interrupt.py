@@ -48,3 +48,11 @@ def test_a_second_signal_acts_at_once_and_the_handlers_are_put_back():
     with interrupt.deferred():
         pass
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_system_without_some_of_the_signals(monkeypatch):
+    """Windows has no SIGHUP."""
+    monkeypatch.delattr(signal, "SIGHUP")
+    assert set(interrupt.heeded()) == {signal.SIGINT, signal.SIGTERM}
+    with interrupt.deferred() as check:
+        check()
