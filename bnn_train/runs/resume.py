@@ -88,7 +88,10 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
     found = data_signature(data)
     for key, value in state["data"].items():
         if key == "digest" and found[key] != value:
-            remedy = "these are other images than the run was started with: as many, of the same classes, but not the same pixels"
+            remedy = (
+                "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
+            )
+            remedy += "of their own (sweep.name, hydra.run.dir)"
             raise ConfigError("data.root", config.data.root, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"

@@ -267,7 +267,7 @@ def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):
     with pytest.raises(ConfigError, match=r"device=auto: the run was started on cuda"):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
     checkpoint.save({**state, "data": {**state["data"], "digest": "0"}}, tmp_path / "checkpoints" / "last.pt")
-    with pytest.raises(ConfigError, match=r"other images than the run was started with: as many, .* but not the same pixels"):
+    with pytest.raises(ConfigError, match=r"other images than the run was started with: as many, but not the same pixels"):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
     checkpoint.save({**state, "data": {**state["data"], "train": 1437}}, tmp_path / "checkpoints" / "last.pt")
     with pytest.raises(ConfigError, match=r"the data have changed since the run was started: train was 1437, is 1438"):
