@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +25,23 @@ from bnn_train.report import terminal
 from bnn_train.runs import directory
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Ends the program with one line, or with the traceback of a defect; Hydra only warns of an exception in a callback."""
+    try:
+        yield
+    except ConfigError as refusal:
+        terminal.write(f"error: {refusal}\n", "stderr")
+        sys.exit(refusal.exit_code)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
 class Hooks(Callback):
     """Of `bnn-train`; named in configs/train.yaml."""
 
+    @_refusing()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         compose.command(lambda: hydra_errors.typed(config))  # before anything is made on the disk
         if config.get("dry_run") is True:
@@ -34,21 +49,20 @@ class Hooks(Callback):
                 config.hydra.run.dir, config.hydra.output_subdir = _passing_folder(), None
             return
         folder = Path(config.hydra.run.dir)
-        with _refusing():
-            check_one_directory(config.get("resume"), folder)
-            check_free_of("lab.json", "a study of bnn-lab", folder)
-            if not folder.exists():
-                atexit.register(directory.remove_if_nothing_ran, folder)
-            self.lock = directory.lock(folder)  # before Hydra writes into it; held until the process ends
+        check_one_directory(config.get("resume"), folder)
+        check_free_of("lab.json", "a study of bnn-lab", folder)
+        if not folder.exists():
+            atexit.register(directory.remove_if_nothing_ran, folder)
+        self.lock = directory.lock(folder)  # before Hydra writes into it; held until the process ends
 
+    @_refusing()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         given, typed = list(config.hydra.overrides.hydra), list(config.hydra.overrides.task)
         swept = names.swept(typed)
         name = names.default_name(typed)
-        with _refusing():
-            searches.check_sweep(config, typed, swept)
-            if searches.is_search(config.hydra.sweeper):
-                searches.settle(config, given, swept)
+        searches.check_sweep(config, typed, swept)
+        if searches.is_search(config.hydra.sweeper):
+            searches.settle(config, given, swept)
         if config.get("dry_run") is True:
             _for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
             return
@@ -58,14 +72,14 @@ class Hooks(Callback):
         if free and not any(override.startswith("hydra.sweep.subdir=") for override in given):
             _for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{job_dir:{','.join(free)}}}'")
         folder = Path(config.hydra.sweep.dir)
-        with _refusing():
-            if not folder.exists():
-                atexit.register(_remove_if_empty, folder)
-            check_writable("hydra.sweep.dir", folder)
+        if not folder.exists():
+            atexit.register(_remove_if_empty, folder)
+        check_writable("hydra.sweep.dir", folder)
         self.failures = _failures(folder)
         if os.name == "posix":
             side_by_side.forward_signals()
 
+    @_refusing()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if config.get("dry_run") is True:
             return
@@ -83,11 +97,11 @@ class Hooks(Callback):
 class LabHooks(Callback):
     """Of `bnn-lab`; named in configs/lab.yaml."""
 
+    @_refusing()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         compose.command(lambda: hydra_errors.typed(config, LabConfig), LabConfig)
-        with _refusing():
-            check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-            check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
+        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
+        check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
 
 
 def _failures(sweep_dir: Path) -> set[tuple[str, int]]:
@@ -98,7 +112,8 @@ def _failures(sweep_dir: Path) -> set[tuple[str, int]]:
 def _for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
     """Sets a sweep's directory, and Hydra's own overrides: every job agrees on them, wherever a launcher runs it."""
     with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.overrides.hydra.extend([f"hydra.sweep.dir='{sweep_dir}'", *overrides])
+        quoted = sweep_dir.replace("\\", "\\\\").replace("'", "\\'")
+        config.hydra.overrides.hydra.extend([f"hydra.sweep.dir='{quoted}'", *overrides])
         config.hydra.sweep.dir = sweep_dir
 
 
@@ -142,13 +157,3 @@ def _remove_if_empty(sweep_dir: Path) -> None:
             (sweep_dir / "multirun.yaml").unlink(missing_ok=True)
             sweep_dir.rmdir()
             sweep_dir.parent.rmdir()
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Ends the program with one line; Hydra only warns of an exception in a callback, and goes on."""
-    try:
-        yield
-    except ConfigError as refusal:
-        terminal.write(f"error: {refusal}\n", "stderr")
-        sys.exit(refusal.exit_code)

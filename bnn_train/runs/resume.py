@@ -90,8 +90,8 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
         if key == "digest" and found[key] != value:
             remedy = (
                 "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
+                "of their own (sweep.name, hydra.run.dir)"
             )
-            remedy += "of their own (sweep.name, hydra.run.dir)"
             raise ConfigError("data.root", config.data.root, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
