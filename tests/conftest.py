@@ -1,6 +1,7 @@
 """Fixtures: a typed configuration from overrides, and the command line in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,11 @@ from pathlib import Path
 
 # One thread: the networks of the tests are tiny, and more would only wait for each other. Set before torch loads.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# What a shell or nohup has ignored would be ignored by every process that the tests start, and by the handlers that they test.
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL), ("SIGTERM", signal.SIG_DFL)):
+    if getattr(signal, _name, None) is not None and signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _usual)
 
 import pytest
 
