@@ -48,11 +48,14 @@ oldest() { suite oldest "$(command -v python3.11 || command -v python3)" 'torch=
 newest() { suite newest "$(command -v python3)"; }
 
 python() {
-  local mine found
+  local mine found candidate
   mine=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   for version in 3.10 3.11 3.12 3.13 3.14; do
     [ "$version" = "$mine" ] && continue
-    found=$(command -v "python$version" || ls -d "$HOME/.pyenv/versions/$version".*/bin/python 2>/dev/null | head -1)
+    found=
+    for candidate in "$HOME/.pyenv/versions/$version".*/bin/python "python$version"; do
+      "$candidate" -c "import venv" 2>/dev/null && found=$candidate && break # a shim of pyenv's may be there and not run
+    done
     if [ -n "$found" ]; then suite "python $version" "$found"; else note "python $version: not run, not here"; fi
   done
 }
