@@ -207,7 +207,7 @@ def test_divergence_ends_with_one_line(command):
     assert "Traceback" not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_cleanly_with_what_was_done_saved(tmp_path, number, code):
     line = [sys.executable, "-m", "bnn_train", "model.hidden=[16,16]", "trainer.epochs=100000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,33 @@ def test_a_dry_run_leaves_nothing(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_exit_code_of_a_failed_job_survives_the_output(command, tmp_path):
+    """Also where its reader has left, and where Hydra writes nothing into the jobs' folders."""
+    jobs = ["-m", "optimizer.lr=0.01,1e30", *SMALL, "hydra.output_subdir=null", "sweep.name=o"]
+    line = [sys.executable, "-m", "bnn_train", *jobs]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+    assert (process.returncode, "Traceback" in errors, "Warning" in errors) == (1, False, False), errors
+    assert {row["status"] for row in rows(tmp_path / "sweeps" / "o")} == {"finished", "failed"}
+
+
+def test_what_is_swept_is_part_of_a_jobs_name(command, tmp_path):
+    """Also a key that cannot change a result: two values are two jobs."""
+    result = command("-m", "device=cpu,auto", *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert [row["device"] for row in rows(tmp_path / "sweeps" / "device")] == ["auto", "cpu"]
+
+
+def test_a_sweep_that_does_not_say_which_jobs_to_run_leaves_nothing(command, tmp_path):
+    result = command("-m", "seed=0,1", "optimizer.lr=0.1", "seed=2,3", *SMALL)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert "error: seed=2,3: is typed twice" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):
     """No job is started twice: each log names its run directory once."""
     line = [sys.executable, "-m", "bnn_train", "-m", "seed=0,1,2,3", "trainer.epochs=40", "model.hidden=[8,8]", "sweep.name=shared"]
@@ -134,8 +162,38 @@ def test_launchers_give_the_numbers_of_the_plain_sweep(command, tmp_path, launch
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_signal_to_a_joblib_sweep_stops_its_jobs_with_what_they_did_saved(tmp_path):
+    if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        pytest.skip("needs the extra [sweep]")
+    line = [sys.executable, "-m", "bnn_train", "-m", "seed=0,1", "trainer.epochs=100000", "model.hidden=[8,8]", "sweep.name=j"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([*line, "hydra/launcher=joblib"], cwd=tmp_path, env=environment, start_new_session=True)
+    logs = [tmp_path / "sweeps" / "j" / f"model.hidden=[8,8],seed={seed},trainer.epochs=100000" / "metrics.jsonl" for seed in "01"]
+    while not all(log.exists() and log.read_text() for log in logs):
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 143
+    done = [log.read_text() for log in logs]
+    assert all((log.parent / "checkpoints" / "last.pt").exists() for log in logs)
+    time.sleep(2)
+    assert [log.read_text() for log in logs] == done  # no orphan goes on
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_a_failed_trial(command, tmp_path):
+    optuna = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=0")
+    result = command("-m", *optuna, "data.val_size=100", "optimizer.lr=choice(1e30,0.01)", *SMALL)
+    assert result.returncode == 1, result.stderr
+    assert [row["status"] for row in rows(tmp_path / "sweeps" / "optimizer.lr")] == ["finished", "failed"]
+    refused = command("-m", *optuna, "optimizer.lr=choice(0.1,0.01)", *SMALL, "sweep.name=other")
+    assert (refused.returncode, "error: data.val_size=0: a search chooses by held-out images" in refused.stderr) == (2, True)
+    assert not (tmp_path / "sweeps" / "other").exists()
+
+
+@pytest.mark.slow
 def test_optuna_maximises_held_out_accuracy(command, tmp_path):
-    optuna = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=maximize")
+    optuna = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1")
     result = command("-m", *optuna, "data.val_size=100", "optimizer.lr=interval(0.001,0.1)", *SMALL)
     assert result.returncode == 0, result.stderr
     best = max(float(row["val_accuracy"]) for row in rows(tmp_path / "sweeps" / "optimizer.lr"))

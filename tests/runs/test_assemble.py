@@ -58,3 +58,15 @@ def test_what_does_not_fit_is_refused_before_any_image_is_decoded(small, tmp_pat
 )
 def test_shapes_are_known_without_files(small, name, shape, classes):
     assert datasets.peek(small(f"data={name}").data) == (shape, classes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ("[3000000,3000000]", "has 9,0.* parameters, .* of .* that there are"),
+        ("[9999999999,9999999999]", "there is not enough memory"),
+    ],
+)
+def test_a_network_that_cannot_be_in_memory_is_refused_before_it_is_made(small, sizes, message):
+    with pytest.raises(ConfigError, match=f"model=mlp: .*{message}.*; choose a smaller one"):
+        check(small(f"model.hidden={sizes}"))
