@@ -63,7 +63,7 @@ def test_shapes_are_known_without_files(small, name, shape, classes):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ("[3000000,3000000]", "has 9,0.* parameters, .* of .* that there are"),
+        ("[3000000,3000000]", "has 9,0.* parameters, which take .* in training, of .* there are"),
         ("[9999999999,9999999999]", "there is not enough memory"),
     ],
 )
