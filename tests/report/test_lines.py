@@ -1,5 +1,7 @@
 import re
 import shlex
+import shutil
+import subprocess
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -30,6 +32,16 @@ def test_the_argument_that_continues_a_run_is_read_as_the_path(path):
     (argument,) = for_hydra([argument])
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert str(override.value()) == path
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
+def test_every_shell_reads_it_as_one_word(shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    paths = ["sweeps/seed/model.hidden=[8,8],seed=0", "a b/(1)", "Bob's $HOME", "=ls", "~x", "!bang *?", "été"]
+    line = "printf '%s\\n' " + " ".join(map(lines.resume_argument, paths))
+    said = subprocess.run([shell, "-c", line], capture_output=True, text=True, check=True, encoding="utf-8").stdout.splitlines()
+    assert [word.removeprefix("resume=").removeprefix("./") for word in said] == paths
 
 
 @pytest.mark.parametrize("path", ["null", "~", "'quoted'"])
