@@ -117,7 +117,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         if state is not None:
             checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
         try:
-            with _naming_what_is_too_large(config):
+            with _naming_what_the_machine_lacks(config):
                 last = _fit(trainer, outputs, save, check_interrupt, run_dir)
             flipped = None if start is None else health.flipped(start, model)
         except Interrupted as stop:
@@ -137,7 +137,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
 
 
 @contextmanager
-def _naming_what_is_too_large(config: Config) -> Iterator[None]:
+def _naming_what_the_machine_lacks(config: Config) -> Iterator[None]:
     """Turns what can go wrong in training by the machine's fault into a ConfigError with what to change."""
     remedy = "lower it, or trainer.eval_batch_size, or choose a smaller model; what was saved stays"
     try:

@@ -226,3 +226,19 @@ def test_evaluating_on_other_pixels_is_told(small, tmp_path, monkeypatch):
 
     monkeypatch.setitem(datasets.REGISTRY, "digits", digits._replace(read=darker))
     assert not evaluate_saved(tmp_path)["same_images"]
+
+
+_COMPILER = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch._dynamo.exc"})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), ConfigError, r"trainer\.batch_size=100: there is not enough memory for it"),
+        (_COMPILER("no omp.h\nmore"), ConfigError, r"trainer\.compile=true: torch could not compile the network \(no omp\.h\)"),
+        (RuntimeError("a defect"), RuntimeError, "a defect"),
+    ],
+)
+def test_what_the_machine_cannot_do_in_training_is_one_line(small, error, kind, message):
+    with pytest.raises(kind, match=message), run_module._naming_what_the_machine_lacks(small("trainer.compile=true")):
+        raise error
