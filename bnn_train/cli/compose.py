@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import arguments, completion, hydra_errors, names
+from bnn_train.cli import arguments, completion, hydra_errors, names, side_by_side
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
@@ -41,7 +42,7 @@ def command(function: Callable[[], object], schema: type = Config) -> None:
         if code is None:
             raise
         if line:
-            terminal.write(f"error: {line}\n", "stderr")
+            terminal.say(f"error: {line}", "stderr")
         sys.exit(code)
 
 
@@ -53,6 +54,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
     try:
         return function()
     except (Interrupted, KeyboardInterrupt) as stop:
+        if in_sweep and side_by_side.is_the_command():
+            terminal.write(f"the whole sweep goes on with: bnn-train {shlex.join(sys.argv[1:])}\n", "stderr")
         sys.exit(ending(stop)[0])  # also ends a sweep
     except Exception as error:
         code, line = ending(error, schema)

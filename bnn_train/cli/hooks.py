@@ -31,7 +31,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except ConfigError as refusal:
-        terminal.write(f"error: {refusal}\n", "stderr")
+        terminal.say(f"error: {refusal}", "stderr")
         sys.exit(refusal.exit_code)
     except Exception:
         traceback.print_exc()
@@ -44,12 +44,14 @@ class Hooks(Callback):
     @_refusing()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         compose.command(lambda: hydra_errors.typed(config))  # before anything is made on the disk
+        check_is_there(config.get("resume"))
         if config.get("dry_run") is True:
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir, config.hydra.output_subdir = _passing_folder(), None
             return
         folder = Path(config.hydra.run.dir)
         check_one_directory(config.get("resume"), folder)
+        check_own(config, folder)
         check_free_of("lab.json", "a study of bnn-lab", folder)
         if not folder.exists():
             atexit.register(directory.remove_if_nothing_ran, folder)
@@ -88,7 +90,7 @@ class Hooks(Callback):
         try:
             report.show(folder)
         except ConfigError as error:
-            terminal.write(f"error: {error}\n", "stderr")
+            terminal.say(f"error: {error}", "stderr")
         finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
             if _failures(folder) - self.failures:
                 sys.exit(1)
@@ -138,6 +140,21 @@ def check_free_of(file: str, what: str, folder: Path) -> None:
     """Raises ConfigError where the folder holds what must not be written over."""
     if (folder / file).exists():
         raise ConfigError("hydra.run.dir", folder, f"holds {what}; choose another directory")
+
+
+def check_is_there(resume: str | None) -> None:
+    """Raises ConfigError where `resume` names nothing."""
+    if resume and not Path(resume).expanduser().exists():
+        raise ConfigError("resume", resume, "there is no such run directory or checkpoint")
+
+
+def check_own(config: DictConfig, folder: Path) -> None:
+    """Raises ConfigError where a run would write into the current folder or among the user's images."""
+    if not config.hydra.run.dir:
+        raise ConfigError("hydra.run.dir", "", "needs a folder; leave it out for a new one below outputs/")
+    root = Path(config.data.root).expanduser().resolve()
+    if config.data.name == "image_folder" and folder.resolve().is_relative_to(root) and not directory.holds_run(folder):
+        raise ConfigError("hydra.run.dir", folder, f"lies among the images of data.root={config.data.root}; choose another")
 
 
 def check_one_directory(resume: str | None, folder: Path) -> None:

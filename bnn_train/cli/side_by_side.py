@@ -47,6 +47,11 @@ def forward_signals() -> None:
         signal.signal(number, stop)
 
 
+def is_the_command() -> bool:
+    """Whether this process is the one that was typed, and not one of its jobs elsewhere."""
+    return os.environ.get(VARIABLE, "").partition(":")[0] == str(os.getpid())
+
+
 @contextmanager
 def at_work() -> Iterator[None]:
     """Around a job. In another process than the command's, it ends with Interrupted when the command is told to, or has died."""

@@ -53,7 +53,7 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
             summary = run(config, _run_dir(settings, config), list(settings.overrides.task))
     except Busy as error:
         if not in_sweep:
-            terminal.write(f"error: {error}\n", "stderr")  # not into the log, which is the other process's
+            terminal.say(f"error: {error}", "stderr")  # not into the log, which is the other process's
             sys.exit(error.exit_code)
         terminal.write(f"skipped: {error}\n", "stderr")
         return math.nan

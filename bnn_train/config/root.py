@@ -60,6 +60,9 @@ class Config:
             raise ConfigError("seed", self.seed, "must be a whole number of at least 0, below 2^63")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise ConfigError("device", self.device, "must be one of auto, cpu, cuda, cuda:N, mps")
+        for name in ("resume", "init_from"):
+            if getattr(self, name) == "":
+                raise ConfigError(name, "", "needs a run directory; leave it out for a new run")
         if self.resume is not None and self.init_from is not None:
             raise ConfigError("init_from", self.init_from, f"starts a new run, but resume={self.resume} continues one; choose one")
         self._check_names()

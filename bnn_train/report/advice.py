@@ -26,8 +26,11 @@ def advice(
     # Of few images the deviation is large: half of what is to be won is no chance.
     useless = accuracy <= min(largest_class + 2 * deviation, (largest_class + 1) / 2)
     if useless:
-        better = "no better than" if accuracy >= largest_class else "below"
-        found.append(f"test accuracy {accuracy:.2%} is {better} naming the most frequent class each time, {largest_class:.2%}")
+        better = (
+            "below" if accuracy < largest_class else "no better than" if accuracy == largest_class else "not clearly better than"
+        )
+        always = f"naming the most frequent class each time, {largest_class:.2%}"
+        found.append(f"test accuracy {accuracy:.2%} is {better} {always}, on {images:,} images")
     if flipped == 0:
         found.append(f"no binary weight has changed its sign: optimizer.lr={lr:g} is too low to train them; try 0.01")
     losses = [row["train_loss"] for row in history]

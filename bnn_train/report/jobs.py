@@ -71,7 +71,7 @@ def _read_job(folder: Path) -> Job:
     typed, no_overrides = _read(folder / ".hydra" / "overrides.yaml", _overrides)
     if typed is None:
         typed = (summary or {}).get("overrides")
-    overrides = None if typed is None else _pairs(typed)
+    overrides = None if typed is None else _extended(_pairs(typed), summary or {})
     if os.path.lexists(folder / "failure.txt"):
         last, unreadable = _read(folder / "failure.txt", lambda text: text.strip().splitlines()[-1:])
         return Job(folder.name, "failed", overrides, reason=unreadable or "".join(last or []))
@@ -120,6 +120,12 @@ def _overrides(text: str) -> list[str]:
     if not isinstance(found, list) or not text.endswith("\n"):
         raise ValueError
     return [str(override) for override in found]
+
+
+def _extended(overrides: dict[str, str], summary: dict[str, Any]) -> dict[str, str]:
+    """With the end that the run has had: one that was extended by itself is of another length than its sweep's command says."""
+    ends = {"trainer.epochs": summary.get("epochs"), "trainer.max_steps": summary.get("max_steps")}
+    return {key: value if ends.get(key) is None else str(ends[key]) for key, value in overrides.items()}
 
 
 def _pairs(typed: list[str]) -> dict[str, str]:

@@ -6,11 +6,16 @@ import errno
 import logging
 import os
 import sys
+import textwrap
 from contextlib import suppress
 
 from bnn_train import startup
 
 USUAL, LEAST = 80, 40  # columns: of what has no width of its own; the fewest that anything is laid out for
+
+COPIED = ("continue with", "saved in")  # lines that hold what is copied, and are never broken
+
+_left: set[str] = set()  # streams whose reader has left
 
 # What stands for a character that an encoding lacks, where ASCII has something that reads the same.
 _LOOK_ALIKES = {"─": "-", "│": "|", "–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "≤": "<=", "≥": ">="}
@@ -52,11 +57,20 @@ def write(text: str, name: str = "stdout") -> bool:
     except (OSError, ValueError) as error:
         _lead_nowhere(name)
         if not isinstance(error, OSError) or error.errno == errno.EPIPE:
+            _left.add(name)
             return True
         if name == "stdout":
             write(f"stdout cannot be written to ({error.strerror}); nothing more is printed\n", "stderr")
         return False
     return True
+
+
+def say(text: str, name: str = "stdout") -> bool:
+    """A line of prose: on a terminal broken at its spaces, whole for a program that reads it."""
+    stream = getattr(sys, name)
+    if stream is not None and not stream.closed and stream.isatty():
+        text = "\n".join(textwrap.wrap(text, width(name), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    return write(f"{text}\n", name)
 
 
 def settle() -> None:
@@ -69,10 +83,21 @@ def settle() -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes each record to stdout through `write`; logging's own handler would drop what the stream cannot take."""
+    """Writes each record to stdout through `write`; logging's own handler would drop what the stream cannot take.
+
+    Where the reader of stdout has left, what must be read goes to stderr.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        write(self.format(record) + "\n")
+        text, before = self.format(record), set(_left)
+        if "\n" in text or text.startswith(COPIED):
+            write(f"{text}\n")
+        else:
+            say(text)
+        if _left - before:
+            write("nobody reads stdout any more: train.log has the rest\n", "stderr")
+        if "stdout" in _left and record.levelno >= logging.WARNING:
+            say(text, "stderr")
 
 
 def _finish() -> None:

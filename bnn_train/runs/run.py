@@ -119,12 +119,12 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         try:
             with _naming_what_the_machine_lacks(config):
                 last = _fit(trainer, outputs, save, check_interrupt, run_dir)
-            flipped = None if start is None else health.flipped(start, model)
+            flipped = health.flipped(start, model) if start else None
         except Interrupted as stop:
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
-            log.info("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
-            log.info("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
+            log.warning("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
+            log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
         summary = write_result(trainer, last, layers, about, run_dir, flipped)
     directory.tidy(run_dir, config.trainer.keep)

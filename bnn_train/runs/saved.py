@@ -63,8 +63,12 @@ def evaluate_saved(
     """
     saved = load(path, "path", device_name)
     config = saved.config
+    root = Path(config.data.root).expanduser()
     if data_root is not None:
         config.data.root = data_root
+    elif not root.is_absolute() and not root.exists() and config.data.name != "digits":
+        remedy = f"is not here ({root.absolute()}); the path was relative to where the training was started; use data.root=FOLDER"
+        raise ConfigError("data.root", config.data.root, remedy)
     if samples is not None:
         config.eval = EnsembleConfig(samples=samples)
     where = next((parameter.device for parameter in saved.model.parameters()), torch.device("cpu"))

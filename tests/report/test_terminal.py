@@ -115,3 +115,39 @@ def test_closed_streams_are_opened_before_a_file_gets_their_numbers(tmp_path):
     code = f"terminal.settle(); file = open({str(tmp_path / 'f')!r}, 'w'); import os; os.write(1, b'x'); os.write(2, b'y')"
     result = python(f"{code}; print('z'); print('z', file=sys.stderr)", ">&- 2>&-; exit $?")
     assert (result.returncode, (tmp_path / "f").read_text()) == (0, "")
+
+
+def test_what_must_be_read_goes_to_stderr_once_the_reader_of_stdout_has_left(tmp_path):
+    code = """
+import logging, sys, time
+from bnn_train.report import terminal
+terminal.settle()
+log = logging.getLogger()
+log.addHandler(terminal.ConsoleHandler())
+log.setLevel(logging.INFO)
+sys.stdin.read()
+log.info("an epoch")
+log.warning("continue with: bnn-train resume=r")
+log.info("another epoch")
+"""
+    line = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, env=environment, text=True, **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert said == "nobody reads stdout any more: train.log has the rest\ncontinue with: bnn-train resume=r\n"
+
+
+def test_prose_is_broken_at_its_spaces_on_a_terminal_alone(monkeypatch, columns):
+    columns(40)
+    text = "error: data.root=photos: is not a folder (looked at /home/someone/photos); it must hold one folder per class"
+    for terminal_there in (True, False):
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda there=terminal_there: there, raising=False)
+        monkeypatch.setattr(sys, "stderr", stream)
+        terminal.say(text, "stderr")
+        assert " ".join(stream.getvalue().split()) == text
+        assert (stream.getvalue().count("\n") > 1) == terminal_there
