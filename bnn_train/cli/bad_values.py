@@ -31,6 +31,8 @@ def missing_file(error: MissingConfigException, file: Path | None, arguments: Se
     if file is None and typed not in arguments:
         file = next((each for each in own_files.typed(arguments) if own_files.line_with(each, option)), None)
     at = f" ({own_files.where(file, own_files.line_with(file, option))})" if file is not None else ""
+    meant = keys.close(option, there)
+    more += f"; did you mean {' or '.join(meant)}?" if meant and not more else ""
     return f"{typed}: must be one of {', '.join(there)}{more}{at}"
 
 

@@ -92,15 +92,15 @@ def meant(key: str, schema: type, takes: Iterable[str] = ()) -> str:
     prefix = f"{group}." if group else ""
     there = known(schema)
     names = [*there, *groups_of(schema), *(["experiment"] if schema is Config else [])]
-    found = [prefix + name for name in _close(last, takes)]
+    found = [prefix + name for name in close(last, takes)]
     found = found or [name for name in names if _plain(name) == _plain(key)]
     found = found or [name for name in there if _plain(name.rpartition(".")[2]) == _plain(last)]
     if not found and schema is Config and _plain(last) in map(_plain, SYNONYMS):
         found = [name for synonym, name in SYNONYMS.items() if _plain(synonym) == _plain(last)][:1]
     if not found and not group:
-        found = _close(key, names) or [name for name in there if _close(key, [name.rpartition(".")[2]])]
+        found = close(key, names) or [name for name in there if close(key, [name.rpartition(".")[2]])]
     if not found and group:
-        found = [name for name in there if _close(group, [name.rpartition(".")[0]]) and _close(last, [name.rpartition(".")[2]])]
+        found = [name for name in there if close(group, [name.rpartition(".")[0]]) and close(last, [name.rpartition(".")[2]])]
     return f"did you mean {' or '.join(list(dict.fromkeys(found))[:3])}?" if found else ""
 
 
@@ -108,7 +108,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[_-]", "", name.lower())
 
 
-def _close(word: str, names: Iterable[str]) -> list[str]:
+def close(word: str, names: Iterable[str]) -> list[str]:
     """The names that are a slip or two away: letters left out, added, exchanged or swapped; one where the word is short."""
     distances = {name: _slips(_plain(word), _plain(name)) for name in names if name}
     nearest = min(distances.values(), default=99)

@@ -152,7 +152,7 @@ def test_tab_completion(command):
         ("trainer.epochs=0", 2, "trainer.epochs=0: must be a whole number of at least 1"),
         ("hydra.run.dir=${nope}", 1, "hydra.run.dir=${nope}: there is no key nope"),
         ("data=image_folder", 2, "data.root=data: is not a folder"),
-        ("resume=nowhere (1)", 2, "resume=nowhere (1): holds no checkpoints/last.pt"),
+        ("resume=nowhere (1)", 2, "resume=nowhere (1): there is no such run directory or checkpoint"),
         ("init_from=2024_05_12", 2, "init_from=2024_05_12: there is no such file"),
         ("block.name=foo", 2, "block.name=foo: must be one of plain, bireal"),
         (

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from omegaconf import OmegaConf
 
 from bnn_train.cli import hooks
 from bnn_train.errors import ConfigError
@@ -41,3 +44,27 @@ def test_what_a_sweep_leaves_that_ended_before_its_first_job_is_taken_away(tmp_p
     (folder / "seed=0").mkdir(parents=True)
     hooks._remove_if_empty(folder)
     assert folder.exists()
+
+
+def test_a_run_does_not_write_among_the_images_or_into_no_folder(tmp_path):
+    images = tmp_path / "photos"
+    images.mkdir()
+
+    def check(run_dir, name="image_folder"):
+        config = OmegaConf.create({"data": {"name": name, "root": str(images)}, "hydra": {"run": {"dir": run_dir}}})
+        hooks.check_own(config, Path(run_dir))
+
+    with pytest.raises(ConfigError, match=r"hydra\.run\.dir=: needs a folder"):
+        check("")
+    for inside in (images, images / "run"):
+        with pytest.raises(ConfigError, match=r"lies among the images of data\.root="):
+            check(str(inside))
+    check(str(tmp_path / "run"))
+    check(str(images / "run"), name="digits")
+
+
+def test_a_run_that_is_not_there_is_told_before_anything_is_loaded(runs):
+    hooks.check_is_there("R1")
+    hooks.check_is_there(None)
+    with pytest.raises(ConfigError, match="resume=R3: there is no such run directory or checkpoint"):
+        hooks.check_is_there("R3")

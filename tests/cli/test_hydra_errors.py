@@ -159,3 +159,12 @@ def test_a_defect_is_none_of_the_configurations():
     assert is_of_the_configuration(yaml.YAMLError())
     assert reads("seed=1")
     assert not reads("seed=[")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("ste=Tanh", "tanh"), ("ste=cliped", "clipped"), ("optimizer=Adam", "adam")])
+def test_an_option_that_is_spelled_nearly_so(line, typed, meant):
+    assert line(typed).endswith(f"; did you mean {meant}?")
+
+
+def test_an_unquoted_path_with_a_space(line):
+    assert line("data.root=my", "photos") == "photos: is not key=value; a space ends a value: type 'data.root=my photos'"

@@ -108,7 +108,7 @@ def test_a_key_or_value_that_is_wrong(with_file, content, expected):
         ),
         (
             "defaults:\n  - override /model: cnnn\n",
-            "model=cnnn: must be one of cnn, mlp, resnet20 (my/experiment/mine.yaml, line 3)",
+            "model=cnnn: must be one of cnn, mlp, resnet20; did you mean cnn? (my/experiment/mine.yaml, line 3)",
         ),
         ("defaults:\n  - override /scheduler: null\n", "scheduler: must be one of constant, cosine,"),
         ("trainer.epochs: 1\n", "trainer.epochs: there is no such key; in a file trainer stands on a line of its own"),
@@ -125,7 +125,7 @@ def test_an_experiment_without_its_package(with_file):
 
 def test_a_name_among_the_defaults_that_there_is_not(with_file):
     said = with_file("model", "defaults: [mpl, _self_]\n")
-    assert said == "model=mpl: must be one of cnn, mine, mlp, resnet20 (my/model/mine.yaml, line 1)"
+    assert said == "model=mpl: must be one of cnn, mine, mlp, resnet20; did you mean mlp? (my/model/mine.yaml, line 1)"
 
 
 def test_what_is_typed_is_not_said_of_the_file(with_file):

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from bnn_train.errors import ConfigError
+from bnn_train.report import jobs as jobs_module
 from bnn_train.report import sweep
 from bnn_train.report.jobs import read_jobs
 
@@ -105,3 +106,12 @@ def test_a_path_that_is_no_sweep(folder, path, said):
         read_jobs(folder.parent.parent / path)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_job_that_was_extended_is_of_the_length_that_it_has():
+    assert jobs_module._extended({"ste": "tanh", "trainer.epochs": "2"}, {"epochs": 3, "max_steps": None}) == {
+        "ste": "tanh",
+        "trainer.epochs": "3",
+    }
+    assert jobs_module._extended({"trainer.max_steps": "5"}, {"epochs": 3, "max_steps": 9}) == {"trainer.max_steps": "9"}
+    assert jobs_module._extended({"trainer.epochs": "2"}, {}) == {"trainer.epochs": "2"}

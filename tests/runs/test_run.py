@@ -242,3 +242,20 @@ _COMPILER = type("BackendCompilerFailed", (RuntimeError,), {"__module__": "torch
 def test_what_the_machine_cannot_do_in_training_is_one_line(small, error, kind, message):
     with pytest.raises(kind, match=message), run_module._naming_what_the_machine_lacks(small("trainer.compile=true")):
         raise error
+
+
+def test_a_relative_folder_of_images_that_is_not_here_is_asked_for(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(small(), tmp_path / "run")
+    state = checkpoint.load(tmp_path / "run" / "checkpoints" / "result.pt")
+    state["config"]["data"] |= {"name": "image_folder", "root": "photos"}
+    checkpoint.save(state, tmp_path / "run" / "checkpoints" / "result.pt")
+    with pytest.raises(
+        ConfigError, match=r"data\.root=photos: is not here .* relative to where the training was started; use data\.root="
+    ):
+        evaluate_saved(tmp_path / "run")
+
+
+def test_a_network_without_binary_weights_has_none_that_could_flip(small, tmp_path):
+    summary = run(small("ste=none", "weights=real"), tmp_path)
+    assert not any("changed its sign" in note for note in summary["notes"])
