@@ -91,7 +91,8 @@ class Config:
             raise ConfigError("block", self.block.name, f"model={self.model.name} has shortcuts: use block=bireal")
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)
-            remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained"
+            remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained; "
+            remedy += f"use trainer.epochs={self.edges.complete_after + 1} or more, or an earlier end"
             raise ConfigError("edges.rules.ramp", ramp, remedy)
         if self.scheduler.warmup > self.trainer.epochs:
             raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")

@@ -97,7 +97,9 @@ def _members(folder: Path, config: DataConfig) -> Found:
     found = images_in(folder, config)
     if not found.files:
         instead = f"; {left_out_line(found.left_out, folder)}" if found.left_out else ""
-        remedy = f"the class folder {readable(folder.absolute())} holds no image that Pillow reads{instead}"
+        remedy = (
+            f"the class folder {readable(folder.absolute())} holds no image that Pillow reads{instead}; add some, or move it away"
+        )
         raise ConfigError("data.root", config.root, remedy)
     return found
 

@@ -97,6 +97,8 @@ def table(jobs: list[Job], title: str) -> str:
     """Settings ranked: mean, standard deviation and best over seeds, mean time; then the jobs that are not among them."""
     keys, measure, ranked = settings(jobs)
     blocks = [_ranking(keys, ranked, "ensemble" in measure, f"{title}, by {measure.replace('_', ' ')}")] if ranked else [title]
+    if any(ABSENT in setting.values for setting in ranked):
+        blocks.append(grid.sentence(f"{ABSENT}: not typed for that job, which had its default or another option's keys"))
     nameless = sorted({job.reason for job in jobs if job.status == "finished" and job.reason})
     if nameless:
         blocks.append(grid.sentence(f"ranked under the names of their directories: {', '.join(nameless)}"))
