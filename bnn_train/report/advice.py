@@ -36,7 +36,7 @@ def advice(
     losses = [row["train_loss"] for row in history]
     falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
     if steps < ENOUGH_STEPS and (useless or falling) and flipped != 0:
-        epochs = math.ceil(ENOUGH_STEPS * max(1, summary["epoch"]) / max(1, steps))
+        epochs = math.ceil(ENOUGH_STEPS * max(1, len(history)) / max(1, steps))
         state = ", with the loss still falling" if falling else ""
         found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")
     elif useless and summary["train_accuracy"] > accuracy + _BY_HEART:

@@ -4,7 +4,7 @@ from bnn_train.report.advice import advice
 
 
 def notes(accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, flipped=7):
-    summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": len(losses)}
+    summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": 1}  # the best
     return advice(summary, [{"train_loss": loss} for loss in losses], steps, largest_class, flipped, lr=1e-9)
 
 
