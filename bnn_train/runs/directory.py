@@ -33,7 +33,8 @@ def lock(run_dir: Path) -> FileLock:
     except Timeout:
         raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
     except (OSError, NotImplementedError) as error:  # the latter is filelock's for a file system without locks
-        raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({reason}); choose another, or open it") from error
     return held
 
 
