@@ -40,7 +40,7 @@ suite() { # NAME PYTHON PIN...
 
 isa() {
   for variables in "${LOWER[@]}"; do
-    note "isa: $variables: $(env $variables command python -m pytest $COMPUTING 2>/dev/null | grep -E 'passed|failed' | tail -1)"
+    note "isa: $variables: $(env $variables python -m pytest $COMPUTING 2>/dev/null | grep -E 'passed|failed' | tail -1)"
   done
 }
 
