@@ -94,11 +94,22 @@ print("stdout"), sys.stderr.write("stderr"), sys.stdin.read()
     assert (tmp_path / "file").read_bytes() == b""
 
 
+@pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("own", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
-def test_waiting_threads_sleep_soon_but_for_a_setting_of_the_users(own, monkeypatch):
+def test_beside_other_work_waiting_threads_sleep_soon_but_for_a_setting_of_the_users(own, others, monkeypatch):
+    monkeypatch.setattr(startup, "others_at_work", lambda: others)
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
     if own:
         monkeypatch.setenv(own, "7")
     startup.prepare()
-    assert os.environ.get("GOMP_SPINCOUNT") == {None: startup.SPINS, "GOMP_SPINCOUNT": "7"}.get(own)
+    ours = startup.SPINS if others else None
+    assert os.environ.get("GOMP_SPINCOUNT") == {None: ours, "GOMP_SPINCOUNT": "7"}.get(own)
+
+
+@pytest.mark.parametrize(("text", "others"), [("0.20 0.18 0.12 3/80 11206\n", 2), ("0.20 0.18 0.12 1/80 11206\n", 0), ("", 0)])
+def test_who_computes_at_this_moment(tmp_path, text, others):
+    (tmp_path / "loadavg").write_text(text)
+    assert startup.others_at_work(tmp_path / "loadavg") == others
+    assert startup.others_at_work(tmp_path / "nowhere") == 0
