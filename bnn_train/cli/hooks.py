@@ -77,7 +77,8 @@ class Hooks(Callback):
         if not folder.exists():
             atexit.register(_remove_if_empty, folder)
         check_writable("hydra.sweep.dir", folder)
-        self.failures = _failures(folder)
+        self.failures, self.shown = _failures(folder), False
+        atexit.register(lambda: self._show_once(folder) if _failures(folder) - self.failures else None)
         if os.name == "posix":
             side_by_side.forward_signals()
 
@@ -86,14 +87,22 @@ class Hooks(Callback):
         if config.get("dry_run") is True:
             return
         folder = Path(config.hydra.sweep.dir)
+        try:
+            self._show_once(folder)
+        finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
+            if _failures(folder) - self.failures:
+                sys.exit(1)
+
+    def _show_once(self, folder: Path) -> None:
+        """The table: at a sweep's end, or where the sweeper ended with an error, as Optuna does when every trial has failed."""
+        if self.shown:
+            return
+        self.shown = True
         terminal.write("\n")
         try:
             report.show(folder)
         except ConfigError as error:
             terminal.say(f"error: {error}", "stderr")
-        finally:  # the exit code of a sweep in which a job failed, not in an earlier command, whatever became of the table
-            if _failures(folder) - self.failures:
-                sys.exit(1)
 
 
 class LabHooks(Callback):

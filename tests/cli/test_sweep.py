@@ -186,6 +186,8 @@ def test_a_search_goes_on_after_a_failed_trial(command, tmp_path):
     result = command("-m", *optuna, "data.val_size=100", "optimizer.lr=choice(1e30,0.01)", *SMALL)
     assert result.returncode == 1, result.stderr
     assert [row["status"] for row in rows(tmp_path / "sweeps" / "optimizer.lr")] == ["finished", "failed"]
+    every = command("-m", *optuna, "data.val_size=100", "optimizer.lr=choice(1e30,1e31)", *SMALL, "sweep.name=none")
+    assert (every.returncode, "2 failed (the traceback" in every.stdout) == (1, True), every.stdout
     refused = command("-m", *optuna, "optimizer.lr=choice(0.1,0.01)", *SMALL, "sweep.name=other")
     assert (refused.returncode, "error: data.val_size=0: a search chooses by held-out images" in refused.stderr) == (2, True)
     assert not (tmp_path / "sweeps" / "other").exists()
