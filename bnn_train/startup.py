@@ -60,8 +60,8 @@ def _wait_with_patience() -> None:
     """Beside other work, lets a thread that waits for the others of its product sleep after a moment.
 
     By default GNU's OpenMP waits busily for milliseconds. The thread that is waited for may have no processor then, which the
-    waiting ones take from it: steps of 6 to 49 times the length have been seen on one machine, of 3 times on another
-    (scripts/bench_busy.py). On a quiet machine it would cost small networks 5 to 20% of a step, so nothing is changed there.
+    waiting ones take from it. On a quiet machine it would cost small networks a part of a step, so nothing is changed there
+    (scripts/bench_busy.py).
     """
     if others_at_work() and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = SPINS
