@@ -79,14 +79,18 @@ def memory_for(key: str, value: object, remedy: str) -> Iterator[None]:
         raise ConfigError(key, value, f"there is not enough memory for it; {remedy}") from error
 
 
-def memory(device: torch.device) -> int | None:
-    """The bytes of memory that the device has, or None where that cannot be told."""
+def memory(device: torch.device, limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
+    """The bytes of memory that the device has, or less where its container has a limit; None where that cannot be told."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # AttributeError: Windows
         return None
+    try:
+        return min(machine, int(limit_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # no such file, or "max"
+        return machine
 
 
 def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "float32") -> None:

@@ -1,7 +1,6 @@
 """All images stay in memory: what they need is refused by name where there is less."""
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data.words import counted, in_bytes
+from bnn_train.device import CPU, memory
 from bnn_train.errors import ConfigError
 
 _TORCH_SAYS = ("not enough memory", "can't allocate memory", "out of memory")
@@ -53,15 +53,8 @@ def named(config: DataConfig, device: torch.device) -> Iterator[None]:
 
 
 def total(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
-    """The memory of this machine, or less where its container has a limit, in bytes; None where it cannot be told."""
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on Windows
-        return None
-    try:
-        return min(machine, int(limit_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # no such file, or "max"
-        return machine
+    """Of the machine, as device.memory has it."""
+    return memory(CPU, limit_file)
 
 
 def _smaller(config: DataConfig) -> str:
