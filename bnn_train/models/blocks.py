@@ -62,16 +62,16 @@ class Residual(nn.Sequential):
 class Widen(nn.Module):
     """The mean of each size x size square of pixels, and its channels over again until there are `n_out`: no parameters."""
 
-    def __init__(self, size: int, n_out: int, ceil: bool = False) -> None:
+    def __init__(self, size: int, n_in: int, n_out: int, ceil: bool = False) -> None:
         super().__init__()
-        self.size, self.n_out, self.ceil = size, n_out, ceil
+        self.size, self.n_in, self.n_out, self.ceil = size, n_in, n_out, ceil
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.size == 1 else F.avg_pool2d(x, self.size, ceil_mode=self.ceil, count_include_pad=False)
-        return torch.cat([x] * -(-self.n_out // x.shape[1]), dim=1)[:, : self.n_out]
+        return torch.cat([x] * -(-self.n_out // self.n_in), dim=1)[:, : self.n_out]
 
     def extra_repr(self) -> str:
-        return f"size={self.size}, n_out={self.n_out}"
+        return f"size={self.size}, n_in={self.n_in}, n_out={self.n_out}"
 
 
 def linear_layers(

@@ -32,7 +32,7 @@ def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_
                 block.append((f"pool{number}", nn.MaxPool2d(2)))
             block.append((f"norm_conv{number}", nn.BatchNorm2d(n_out)))
             if parts.shortcut and binary_input:
-                past = Widen(2 if pools else 1, n_out) if pools or channels != n_out else None
+                past = Widen(2 if pools else 1, channels, n_out) if pools or channels != n_out else None
                 block = [(f"block_conv{number}", Residual(OrderedDict(block), past))]
             layers.extend(block)
             channels = n_out

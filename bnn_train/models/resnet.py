@@ -42,7 +42,7 @@ def resnet20(config: ResNetConfig, parts: Parts, image_shape: tuple[int, int, in
 
 def _downsample(kind: str, n_in: int, n_out: int) -> nn.Module:
     if kind == "pool":
-        return Widen(2, n_out, ceil=True)
+        return Widen(2, n_in, n_out, ceil=True)
     conv = nn.Conv2d(n_in, n_out, 1, bias=False)
     # ceil_mode: of an odd size the last row counts too, as in the convolution of stride 2.
     pool = nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)

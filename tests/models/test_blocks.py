@@ -10,11 +10,11 @@ from bnn_train.models.blocks import Residual, Widen
 
 def test_widen_averages_and_repeats():
     x = torch.arange(32.0).view(1, 2, 4, 4)
-    y = Widen(2, 3)(x)
+    y = Widen(2, 2, 3)(x)
     assert y.shape == (1, 3, 2, 2)
     assert torch.equal(y[:, 0], y[:, 2])
     assert y[0, 0, 0, 0] == (0 + 1 + 4 + 5) / 4
-    assert torch.equal(Widen(1, 4)(x), torch.cat([x, x], dim=1))
+    assert torch.equal(Widen(1, 2, 4)(x), torch.cat([x, x], dim=1))
 
 
 def test_the_mlp_gets_shortcuts_where_they_fit(compose):

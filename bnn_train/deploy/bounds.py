@@ -1,0 +1,92 @@
+"""How far torch's float32 numbers can be from the exported network's: a bound for every value of given images.
+
+torch adds real products in an order of its own, and rounds each step; here a real sum is rounded once. The bounds are those of
+rounding analysis (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3): a sum of K float32 products in any order is
+off by at most K units of the sum of their sizes. Whole numbers of signs are exact in both. A sign whose input is nearer to its
+threshold than the bound may differ; what comes after it then differs by more than rounding.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bnn_train.deploy.infer import infer
+from bnn_train.deploy.packed import Op, Packed, Value, weights
+from bnn_train.deploy.reference import OPERATIONS, per_channel
+
+UNIT = 2.0**-24  # the largest relative error of one float32 operation
+_STEPS = 8  # float32 operations of a BatchNorm with a scale and a bias before it, and some
+
+
+class Bounds(NamedTuple):
+    scores: np.ndarray  # float64 (N, classes): the largest difference that rounding can make, while every sign is the same
+    uncertain: np.ndarray  # bool (N,): whether some sign of the image may differ
+
+
+def bounds(packed: Packed, values: Sequence[np.ndarray]) -> Bounds:
+    """values: of the reference, all of them, for a batch of images. packed: as it was exported, with what is known of rounding."""
+    known = infer(packed)
+    errors: list[np.ndarray | None] = [None]  # None: no difference
+    uncertain = np.zeros(len(values[0]), bool)
+    for i, op in enumerate(packed.ops):
+        x, e = [values[k] for k in op.inputs], [errors[k] for k in op.inputs]
+        if op.kind == "sign":
+            if e[0] is not None:
+                distance = np.abs(x[0].astype(np.float64) - per_channel(op.tensors["threshold"].astype(np.float64), x[0]))
+                uncertain |= (distance <= e[0]).reshape(len(distance), -1).any(axis=1)
+            errors.append(None)
+            continue
+        errors.append(_error(op, known[i + 1], x, e, values[i + 1]))
+    last = errors[-1]
+    return Bounds(np.zeros(values[-1].shape) if last is None else np.broadcast_to(last, values[-1].shape), uncertain)
+
+
+def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None], y: np.ndarray) -> np.ndarray | None:
+    if op.kind in ("linear", "conv2d"):
+        return _of_product(op, result, x[0], e[0], y)
+    if op.kind == "normalise":
+        return None
+    if op.kind == "affine":
+        scale = np.abs(per_channel(op.tensors["scale"].astype(np.float64), x[0]))
+        terms = op.tensors["shift"] if op.rounding is None else op.rounding
+        sizes = scale * np.abs(x[0]) + per_channel(np.abs(terms).astype(np.float64), x[0])
+        return _zero(e[0]) * scale + _STEPS * UNIT * sizes
+    if op.kind in ("add", "multiply"):
+        a, b = (np.abs(part.astype(np.float64)) for part in x)
+        ea, eb = (_zero(part) for part in e)
+        return (ea + eb if op.kind == "add" else a * eb + b * ea + ea * eb) + UNIT * np.abs(y)
+    if op.kind == "avg_pool":
+        sizes = OPERATIONS["avg_pool"](op, result, np.abs(x[0]).astype(np.float32)).astype(np.float64)
+        spread = 0.0 if e[0] is None else OPERATIONS["avg_pool"](op, result, e[0].astype(np.float32)).astype(np.float64) * 1.0001
+        return spread + UNIT * (int(np.prod(op.settings["kernel"])) + 2) * sizes
+    if all(part is None for part in e):
+        return 4 * UNIT * np.ones(y.shape) if op.kind == "sigmoid" else None
+    if op.kind in ("relu", "prelu", "sigmoid"):
+        slopes = np.abs(op.tensors["slope"]).max() if op.kind == "prelu" else 0.0
+        steepest = 0.25 if op.kind == "sigmoid" else max(1.0, float(slopes))
+        return steepest * _zero(e[0]) + 4 * UNIT * np.abs(y)
+    parts = [np.zeros(a.shape) if part is None else part for a, part in zip(x, e, strict=True)]
+    moved = Op("pad", op.name, op.inputs, {**op.settings, "pad_value": 0}) if op.kind == "pad" else op
+    return OPERATIONS[op.kind](moved, result, *(part.astype(np.float32) * np.float32(1.0001) for part in parts)).astype(np.float64)
+
+
+def _of_product(op: Op, result: Value, x: np.ndarray, e: np.ndarray | None, y: np.ndarray) -> np.ndarray | None:
+    if result.kind == "whole":  # exact, but for torch's own sum where it has float32 pixels
+        return None if op.rounding is None else np.broadcast_to(per_channel(op.rounding, y), y.shape)
+    inputs = x.shape[1] if op.kind == "linear" else x.shape[1] // op.settings["groups"] * int(np.prod(op.settings["kernel"]))
+    sizes = Op(op.kind, op.name, op.inputs, op.settings, {"weight": np.abs(weights(op, inputs)).astype(np.float32)})
+    real = Value("real", result.shape)
+
+    def through(values: np.ndarray) -> np.ndarray:
+        return OPERATIONS[op.kind](sizes, real, values.astype(np.float32)).astype(np.float64) * 1.0001
+
+    terms = through(np.abs(x))
+    for extra in (op.tensors.get("bias"), op.rounding):
+        if extra is not None:
+            terms = terms + per_channel(np.abs(extra).astype(np.float64), y)
+    return (0.0 if e is None else through(e)) + UNIT * (inputs + 2 * _STEPS) * terms
+
+
+def _zero(error: np.ndarray | None) -> np.ndarray | float:
+    return 0.0 if error is None else error

@@ -1,0 +1,74 @@
+"""What the exporter works on: the operations of a traced network with torch's own functions beside them, as a graph to rewrite."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from bnn_train.deploy.packed import Shape
+
+
+class Affine(NamedTuple):
+    """scale * x + shift, per channel; torch's float32 error is below 8 * 2^-24 (|scale x| + rounding). float64 (channels,)."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+    rounding: np.ndarray
+
+
+@dataclass(eq=False)
+class Elementwise:
+    """A function of each channel's numbers. run: torch's own computation, of float32 (N, channels)."""
+
+    run: Callable[[Tensor], Tensor]
+    affine: Affine | None = None
+    rising: bool = False  # whether in each channel it never falls, or never rises: a sign behind it flips once at most
+    wide: bool = False  # run takes float64
+
+
+@dataclass(eq=False)
+class Node:
+    """An operation of `deploy/packed.py`, or "image", or "elementwise": an affine, a relu or a prelu with `function`."""
+
+    kind: str
+    name: str
+    inputs: list["Node"]
+    shape: Shape
+    settings: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    function: Elementwise | None = None
+    rounding: np.ndarray | None = None
+
+
+def in_order(output: Node) -> list[Node]:
+    """All that the output is made of, inputs before what takes them."""
+    found: dict[Node, None] = {}
+    open_nodes: list[tuple[Node, Iterator[Node]]] = [(output, iter(output.inputs))]
+    while open_nodes:
+        node, inputs = open_nodes[-1]
+        following = next((x for x in inputs if x not in found), None)
+        if following is None:
+            found[node] = None
+            open_nodes.pop()
+        else:
+            open_nodes.append((following, iter(following.inputs)))
+    return list(found)
+
+
+def consumers(output: Node) -> dict[Node, list[Node]]:
+    """For each node those that take it, once for each time."""
+    found: dict[Node, list[Node]] = {node: [] for node in in_order(output)}
+    for node in found:
+        for x in node.inputs:
+            found[x].append(node)
+    return found
+
+
+def replace(output: Node, old: Node, new: Node) -> Node:
+    """The output of the graph in which all that took `old` takes `new`."""
+    for node in in_order(output):
+        if node is not new:
+            node.inputs = [new if x is old else x for x in node.inputs]
+    return new if output is old else output

@@ -1,0 +1,58 @@
+"""A torch network, packed: traced, rewritten, without what is the same for every image, and as operations in their order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bnn_train.data.augment import normalise
+from bnn_train.deploy.dead import without_constants
+from bnn_train.deploy.graph import Node, in_order
+from bnn_train.deploy.packed import Op, Packed
+from bnn_train.deploy.rewrite import rewritten
+from bnn_train.deploy.trace import trace
+
+
+def pack(
+    model: nn.Module, image_shape: tuple[int, int, int], mean: Sequence[float], std: Sequence[float], about: dict[str, Any]
+) -> Packed:
+    """The network for uint8 images of `image_shape`, (channels, height, width), normalised as (x / 255 - mean) / std.
+
+    model: on the CPU; it is left in evaluation mode. Raises ConfigError for a layer that cannot be exported, with its name.
+    """
+    model.eval()
+    channels = image_shape[0]
+    pixels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(256, channels, 1, 1)
+    table = normalise(pixels, list(mean), list(std))[:, :, 0, 0].t().contiguous().numpy()
+    image = Node("image", "image", [], image_shape)
+    normalised = Node("normalise", "normalise", [image], image_shape, tensors={"table": table})
+    two = torch.randint(0, 256, (2, *image_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    output = trace(model, normalise(two, list(mean), list(std)), normalised)
+    means, stds = (np.broadcast_to(np.asarray(values, np.float32), (channels,)) for values in (mean, std))
+    output = without_constants(rewritten(output, means, stds))
+    return Packed(image_shape, _operations(output), about)
+
+
+def _operations(output: Node) -> tuple[Op, ...]:
+    numbers: dict[Node, int] = {}
+    ops = []
+    for node in in_order(output):
+        if node.kind == "image":
+            numbers[node] = 0
+            continue
+        ops.append(_operation(node, tuple(numbers[x] for x in node.inputs)))
+        numbers[node] = len(ops)
+    return tuple(ops)
+
+
+def _operation(node: Node, inputs: tuple[int, ...]) -> Op:
+    if node.kind != "elementwise":
+        return Op(node.kind, node.name, inputs, node.settings, node.tensors, node.rounding)
+    function = node.function
+    assert function is not None
+    if function.affine is None:
+        return Op(node.settings["kind"], node.name, inputs, {}, node.tensors)
+    scale, shift, rounding = function.affine
+    return Op("affine", node.name, inputs, {}, {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32)}, rounding)

@@ -1,0 +1,50 @@
+"""Real sums that do not depend on the order of summation: the float64 nearest to the exact sum, then the nearest float32."""
+
+import math
+
+import numpy as np
+
+_UNIT = 2.0**-53  # the largest relative error of one float64 operation
+
+
+def real_sums(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, exact: bool = False) -> np.ndarray:
+    """bias_o + sum over k of x_mk w_ok for float64 x (rows, K), weight (outputs, K), bias (outputs,): float32 (rows, outputs).
+
+    All hold float32 or whole numbers, so that products are exact in float64. The sums are made in float64, in whatever order the
+    machine likes; where their error could change the float32 that comes out, they are made again exactly. exact: it is known that
+    no sum is rounded (see `is_exact`).
+    """
+    sums = x @ weight.T
+    if bias is not None:
+        sums += bias
+    if exact:
+        return sums.astype(np.float32)
+    # The error of a sum of K products in any order is below K units of sum |x w|, which Cauchy's inequality bounds by the norms.
+    norms = np.sqrt(np.einsum("mk,mk->m", x, x))[:, None] * np.sqrt(np.einsum("ok,ok->o", weight, weight))
+    norms += np.abs(sums)
+    norms *= (x.shape[1] + 4) * _UNIT
+    below, above = (sums - norms).astype(np.float32), (sums + norms).astype(np.float32)
+    rows, outputs = np.nonzero(below != above)
+    for m, o in zip(rows.tolist(), outputs.tolist(), strict=True):
+        products = (x[m] * weight[o]).tolist()
+        below[m, o] = math.fsum(products if bias is None else [*products, float(bias[o])])
+    return below
+
+
+def is_exact(weight: np.ndarray, bias: np.ndarray | None, largest: float, grid: float) -> bool:
+    """Whether float64 holds every such sum exactly, where x has multiples of `grid` (a power of two) up to `largest`."""
+    terms = weight if bias is None else np.concatenate([weight, bias[:, None]], axis=1)
+    sizes = np.abs(terms).astype(np.float64)
+    smallest = min(lowest_bit(weight) * grid, math.inf if bias is None else lowest_bit(bias))
+    factors = np.full(terms.shape[1], max(largest, 1.0))
+    return bool(smallest > 0 and (sizes @ factors).max(initial=0.0) < smallest * 2.0**53)
+
+
+def lowest_bit(values: np.ndarray) -> float:
+    """The largest power of two that divides all of these numbers; infinity where all are 0."""
+    numbers = np.abs(values[values != 0].astype(np.float64))
+    if not numbers.size:
+        return math.inf
+    mantissas, exponents = np.frexp(numbers)
+    whole = (mantissas * 2.0**53).astype(np.int64)
+    return float(np.ldexp((whole & -whole).astype(np.float64), exponents - 53).min())
