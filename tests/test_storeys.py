@@ -15,7 +15,7 @@ STOREYS = (
     {"models", "edges", "optim"},
     {"training"},
     {"runs"},
-    {"lab"},
+    {"lab", "deploy"},
     {"cli"},
     {"__main__"},
 )
