@@ -5,14 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnn_train import device, models
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
 from bnn_train.data import datasets
+from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
@@ -69,8 +71,7 @@ def evaluate_saved(
     config = saved.config
     if samples is not None:
         config.eval = EnsembleConfig(samples=samples)
-    where = next((parameter.device for parameter in saved.model.parameters()), device.CPU)
-    data, same_images = load_data(config.data, saved.data, data_root, where)
+    data, same_images = load_data(config.data, saved.data, data_root, _device_of(saved.model))
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
     result["same_images"] = same_images
     for name, split in (("test", data.test), ("val", data.val)):
@@ -78,6 +79,14 @@ def evaluate_saved(
             result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}
             result[f"{name}_images"] = len(split)
     return result
+
+
+@torch.no_grad()
+def logits(saved: Saved, images: np.ndarray) -> np.ndarray:
+    """float32 (N, classes), without noise, on images, uint8 (N, C, H, W)."""
+    where = _device_of(saved.model)
+    found: Tensor = saved.model(normalise(torch.from_numpy(images).to(where), saved.config.data.mean, saved.config.data.std))
+    return found.float().cpu().numpy()
 
 
 def load_data(
@@ -101,6 +110,10 @@ def load_data(
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
         raise ConfigError("data.root", config.root, remedy)
     return data, found["digest"] == signature.get("digest", found["digest"])
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), device.CPU)
 
 
 def _shape(sizes: list[int]) -> models.Shape:
