@@ -40,7 +40,8 @@ def main() -> None:
 
 def _evaluate(parser: Flags, arguments: argparse.Namespace) -> None:
     startup.prepare()
-    from bnn_train.deploy.evaluate import evaluate_exported, is_exported
+    from bnn_train.deploy.evaluate import evaluate_exported
+    from bnn_train.deploy.file import is_exported
     from bnn_train.report.tables import evaluation_table
     from bnn_train.runs.saved import evaluate_saved
 

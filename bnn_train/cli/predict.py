@@ -59,7 +59,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     if arguments.csv is not None and not arguments.csv.absolute().parent.is_dir():
         raise ConfigError("--csv", arguments.csv, f"there is no folder {arguments.csv.absolute().parent}")
     from bnn_train.deploy import pictures
-    from bnn_train.deploy.evaluate import is_exported
+    from bnn_train.deploy.file import is_exported
     from bnn_train.report import predictions, tables
 
     found, failures = pictures.find(arguments.images)

@@ -1,33 +1,22 @@
-"""An exported network on the images that it was not trained on, and how its file is told from a checkpoint."""
+"""An exported network on the images that it was not trained on."""
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from bnn_train import deploy
-
-if TYPE_CHECKING:
-    from bnn_train.data.splits import Split
-    from bnn_train.deploy.runner import Network
-
-ENDS = ".bnn"
-_CHECKPOINTS = (".pt", ".pth")
-_ZIP = b"PK\x03\x04"  # what torch saves begins with it
+from bnn_train.config.data import DataConfig
+from bnn_train.data.splits import Split
+from bnn_train.runs.saved import load_data
 
 
-def is_exported(path: Path) -> bool:
-    """Whether a path that the user typed is meant as an exported network, be it there or not, whole or not."""
-    if path.suffix.lower() == ENDS:
-        return not path.is_dir()
-    if path.suffix.lower() in _CHECKPOINTS or not path.is_file():
-        return False
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_ZIP)) != _ZIP
-    except OSError:
-        return False  # loading says why it cannot be read
+class _Network(Protocol):
+    """Of the runner's, what is needed here."""
+
+    def logits(self, images: np.ndarray) -> np.ndarray: ...
 
 
 def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any]:
@@ -37,9 +26,6 @@ def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any
 
     Raises ConfigError for a file that is no exported network, and as loading the data does.
     """
-    from bnn_train.config.data import DataConfig  # loads torch, which telling files apart must not
-    from bnn_train.runs.saved import load_data
-
     network = deploy.load(path)
     about = network.about
     known = {each.name for each in fields(DataConfig)}
@@ -54,14 +40,12 @@ def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any
     return result
 
 
-def measure(network: "Network", split: "Split", batch_size: int) -> tuple[float, float]:
+def measure(network: _Network, split: Split, batch_size: int) -> tuple[float, float]:
     """(mean cross-entropy, accuracy in [0, 1]) on a split.
 
     The class is the first of the largest logits, as in torch. The accuracy is torch's quotient in float32, so that equal counts
     print the same digits; the cross-entropy is a float64 mean.
     """
-    import torch
-
     images, labels = split.images.cpu().numpy(), split.labels.cpu().numpy()
     loss, correct = 0.0, 0
     for start in range(0, len(labels), batch_size):

@@ -14,7 +14,7 @@ from bnn_train.cli import evaluate as command
 from bnn_train.config.data import DataConfig
 from bnn_train.data import datasets
 from bnn_train.data.splits import Split
-from bnn_train.deploy.evaluate import evaluate_exported, is_exported, measure
+from bnn_train.deploy.evaluate import evaluate_exported, measure
 from bnn_train.errors import ConfigError
 from bnn_train.runs.resume import data_signature
 from bnn_train.runs.run import run
@@ -141,26 +141,3 @@ def test_torch_takes_the_first_of_equal_maxima_on_the_cpu_too():
     for classes in (2, 10, 100, 1000):
         values = torch.randint(3, (200, classes), generator=torch.Generator().manual_seed(0)).float()
         assert np.array_equal(values.argmax(dim=1).numpy(), values.numpy().argmax(axis=1))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("m.bnn", b"", True),
-        ("m.BNN", None, True),  # not there: loading says so
-        ("m", b"\x10\0\0\0\0\0\0\0{}", True),
-        ("result.pt", b"cut short or foreign", False),
-        ("result", b"PK\x03\x04 and so on", False),
-        ("nowhere", None, False),
-    ],
-)
-def test_an_exported_network_is_known_by_its_name_or_its_first_bytes(tmp_path, name, content, expected):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    assert is_exported(tmp_path / name) == expected
-
-
-def test_a_directory_is_a_run_whatever_its_name(tmp_path):
-    assert not is_exported(tmp_path)
-    (tmp_path / "run.bnn").mkdir()
-    assert not is_exported(tmp_path / "run.bnn")
