@@ -24,11 +24,18 @@ def module() -> ModuleType | None:
     return numkong if hasattr(numkong, "hammings_packed") and hasattr(numkong, "dots_packed") else None
 
 
+def needed() -> ModuleType:
+    nk = module()
+    assert nk is not None
+    return nk
+
+
 class Binary:
     """With a mask: H0 and H1 are the distances to the weights with what is masked set to 0, and to 1. A masked bit differs from
     exactly one of the two, so H0 + H1 = 2 * distance + masked bits. Both in one product, of 2 O outputs."""
 
-    def __init__(self, nk: ModuleType, weight: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> None:
+    def __init__(self, weight: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> None:
+        nk = needed()
         self.nk, self.outputs = nk, len(weight)
         self.masked: NDArray[np.int32] | None = None
         if mask is not None:
@@ -64,7 +71,8 @@ class Binary:
 class Byte:
     """Bytes as int8, 128 less: sum(u w) = sum((u - 128) w) + 128 sum(w)."""
 
-    def __init__(self, nk: ModuleType, weight: NDArray[np.int8]) -> None:
+    def __init__(self, weight: NDArray[np.int8]) -> None:
+        nk = needed()
         self.nk, self.width = nk, len(weight)
         self.weight = nk.dots_pack(np.ascontiguousarray(weight))
         self.shift = 128 * weight.sum(axis=1, dtype=np.int32)

@@ -1,6 +1,7 @@
 """Packed products: every engine that is installed against plain integer arithmetic."""
 
 import itertools
+import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.deploy import products
+from bnn_train.deploy import product_llvm, products
 from bnn_train.deploy.products import BinaryProduct, ByteProduct
 from bnn_train.errors import ConfigError
 
@@ -219,11 +220,89 @@ def test_an_unknown_engine_is_refused_with_the_names():
 
 
 def test_numpy_alone_is_enough(monkeypatch):
-    for name in ("numkong", "llvmlite", "llvmlite.binding"):
-        monkeypatch.setitem(sys.modules, name, None)
+    forget(monkeypatch, "numkong", "llvmlite", "llvmlite.binding")
     assert products.installed() == ["numpy"]
     rng = np.random.default_rng(2)
     check_binary(None, rng.integers(0, 2, (20, 99), np.uint8), rng.integers(0, 2, (9, 99), np.uint8))
     check_bytes(None, rng.integers(0, 256, (20, 99), np.uint8), rng.integers(-1, 2, (9, 99), np.int8))
     with pytest.raises(ConfigError, match="not installed here"):
         BinaryProduct(np.zeros((1, 1), np.uint8), engine="numkong")
+
+
+def forget(monkeypatch, *modules):
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def random_product(engine=None):
+    weight = np.random.default_rng(3).integers(0, 256, (9, 20), np.uint8)
+    return BinaryProduct(weight, engine=engine), np.random.default_rng(4).integers(0, 256, (5, 20), np.uint8)
+
+
+needs_llvm = pytest.mark.skipif("llvm" not in products.installed(), reason="no llvmlite")
+
+
+@needs_llvm
+def test_llvm_is_taken_when_as_much_was_spent_as_it_costs(monkeypatch):
+    monkeypatch.setattr(products, "LLVM_IS_FASTER", True)
+    monkeypatch.setattr(products, "_spent", 0.0)
+    product, x = random_product()
+    expected = product.hamming(x)
+    assert set(product._made) <= {"numkong", "numpy"}
+    monkeypatch.setattr(products, "_spent", products.LLVM_COST)
+    assert np.array_equal(product.hamming(x), expected)
+    assert type(product._final) is product_llvm.Binary
+
+
+def test_llvm_that_cannot_be_loaded_is_asked_for_no_more_than_once(monkeypatch):
+    forget(monkeypatch, "llvmlite", "llvmlite.binding")
+    monkeypatch.setattr(products, "_spent", products.LLVM_COST)
+    product, x = random_product()
+    expected = product.hamming(x)
+    assert product._final is not None
+    monkeypatch.setattr(product_llvm, "available", None)
+    assert np.array_equal(product.hamming(x), expected)
+
+
+@needs_llvm
+def test_an_llvm_that_may_not_compile_is_not_there(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("no executable memory")
+
+    monkeypatch.setattr(product_llvm, "compiled", refuse)
+    product_llvm._works.cache_clear()
+    try:
+        assert "llvm" not in products.installed()
+    finally:
+        product_llvm._works.cache_clear()
+
+
+@pytest.fixture
+def small_processor(request, monkeypatch):
+    needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}[request.param]
+    if needed not in product_llvm.features(None)[2]:
+        pytest.skip(f"a processor without {needed}")
+    monkeypatch.setattr(product_llvm, "CPU", request.param)
+
+
+@needs_llvm
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="code of x86-64")
+@pytest.mark.parametrize("small_processor", ["x86-64-v2", "x86-64-v3", "x86-64-v4"], indirect=True)
+@pytest.mark.parametrize(("rows", "outputs", "k"), [(1, 40, 700), (9, 10, 27), (70, 33, 65)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_code_for_a_smaller_processor_is_exact_too(small_processor, rows, outputs, k, masked):
+    rng = np.random.default_rng(k)
+    bits = lambda *size: rng.integers(0, 2, size, np.uint8)  # noqa: E731
+    check_binary("llvm", bits(rows, k), bits(outputs, k), bits(outputs, k) if masked else None)
+    check_bytes("llvm", rng.integers(0, 256, (rows, k), np.uint8), rng.integers(-1, 2, (outputs, k), np.int8))
+
+
+@needs_llvm
+@pytest.mark.parametrize("masked", [False, True])
+def test_bytes_by_their_bits_are_exact(monkeypatch, masked):
+    monkeypatch.setattr(product_llvm, "byte_level", lambda _: None)
+    rng = np.random.default_rng(5)
+    for rows, outputs, k in ((1, 9, 1), (2, 16, 63), (3, 8, 64), (20, 5, 65), (2, 3, 784)):
+        weight = rng.integers(-1 if masked else 0, 2, (outputs, k), np.int8)
+        check_bytes("llvm", rng.integers(0, 256, (rows, k), np.uint8), weight if masked else 2 * weight - 1)
+    check_bytes("llvm", np.arange(256, dtype=np.uint8)[:, None], np.array([[-1], [0], [1]], np.int8))
