@@ -76,16 +76,21 @@ class Text:
         self.block, self.index, values[:] = done, index, names
 
 
+@contextmanager
+def span(text: Text, total: str, size: str | int, carried: list[str], kind: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Loop over parts of at most `size` of `total`: start and end of each, and the carried vectors."""
+    last = text(f"add i64 {text(f'sub i64 {total}, 1')}, {size}")
+    with text.loop("0", last, size, carried, kind) as (start, values):
+        end = text(f"add i64 {start}, {size}")
+        yield start, text(f"select i1 {text(f'icmp ult i64 {end}, {total}')}, i64 {end}, i64 {total}"), values
+
+
 def module(kernel: Kernel) -> str:
     """A module with the one function `kernel`."""
     text = Text()
     plan = load_plan(text)
     # Rows go in chunks that stay in the first-level cache, all outputs against each chunk.
-    chunk = plan["chunk"]
-    last = text(f"add i64 %rows, {text(f'sub i64 {chunk}, 1')}")
-    with text.loop("0", last, chunk, []) as (start, _):
-        end = text(f"add i64 {start}, {chunk}")
-        end = text(f"select i1 {text(f'icmp ult i64 {end}, %rows')}, i64 {end}, i64 %rows")
+    with span(text, "%rows", plan["chunk"], [], "") as (start, end, _):
         group = "0"
         for groups in dict.fromkeys((kernel.groups, 1)):
             with text.loop(group, plan["groups"], groups, []) as (group_index, _):

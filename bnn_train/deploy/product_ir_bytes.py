@@ -1,15 +1,17 @@
 """Products of bytes with signs as kernels: multiply and add four at a time in each of 8 or 16 lanes; and bytes taken apart to bits.
 
 The instructions multiply unsigned with signed bytes. VNNI adds the four exactly; AVX2 and AVX-512BW add pairs in 16 bits first, and
-two times 255 times a sign fits. Weights lie as dwords[group][dword][lanes], each 8 lanes backwards.
+64 times two times 255 fit. Weights lie as dwords[group][dword][lanes], each 8 lanes backwards.
 """
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.product_ir import Text, function, load_plan, row_loads, splat, write
+from bnn_train.deploy.product_ir import Text, function, load_plan, row_loads, span, splat, write
 
 # Per level: lanes of 32 bits, then rows and groups of a tile; the best of those that fit the registers.
 LEVELS = {"vnni512": (16, 4, 4), "bw512": (16, 4, 4), "vnni256": (8, 2, 4), "avx2": (8, 2, 4)}
+
+SPAN = 64
 
 
 @dataclass(frozen=True)
@@ -32,57 +34,79 @@ class ByteKernel:
         return LEVELS[self.level][2]
 
     @property
-    def declarations(self) -> str:
-        lanes = self.lanes
-        sums, pairs, single = f"<{lanes} x i32>", f"<{2 * lanes} x i16>", f"<{4 * lanes} x i8>"
-        if self.level.startswith("vnni"):
-            return f"declare {sums} @llvm.x86.avx512.vpdpbusd.{32 * lanes}({sums}, {sums}, {sums})"
-        by_byte, by_pair = self.steps
-        return f"declare {pairs} @{by_byte}({single}, {single})\ndeclare {sums} @{by_pair}({pairs}, {pairs})"
+    def vectors(self) -> tuple[str, str, str]:
+        """Of int32 sums, of sums of two products, and of bytes."""
+        return f"<{self.lanes} x i32>", f"<{2 * self.lanes} x i16>", f"<{4 * self.lanes} x i8>"
 
     @property
     def steps(self) -> tuple[str, str]:
+        """The instructions that multiply and add by twos, bytes and int16."""
         if self.level == "bw512":
             return "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"
         return "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
 
-    def add_products(self, text: Text, total: str, x: str, weight: str) -> str:
-        lanes = self.lanes
-        sums, pairs, single = f"<{lanes} x i32>", f"<{2 * lanes} x i16>", f"<{4 * lanes} x i8>"
-        if self.level.startswith("vnni"):
-            return text(f"call {sums} @llvm.x86.avx512.vpdpbusd.{32 * lanes}({sums} {total}, {sums} {x}, {sums} {weight})")
+    @property
+    def declarations(self) -> str:
+        sums, pairs, single = self.vectors
+        if self.vnni:
+            return f"declare {sums} @llvm.x86.avx512.vpdpbusd.{32 * self.lanes}({sums}, {sums}, {sums})"
         by_byte, by_pair = self.steps
+        return f"declare {pairs} @{by_byte}({single}, {single})\ndeclare {sums} @{by_pair}({pairs}, {pairs})"
+
+    @property
+    def vnni(self) -> bool:
+        return self.level.startswith("vnni")
+
+    def by_fours(self, text: Text, total: str, x: str, weight: str) -> str:
+        sums = self.vectors[0]
+        if self.vnni:
+            return text(f"call {sums} @llvm.x86.avx512.vpdpbusd.{32 * self.lanes}({sums} {total}, {sums} {x}, {sums} {weight})")
+        return text(f"add {sums} {total}, {self.widened(text, self.by_twos(text, x, weight))}")
+
+    def by_twos(self, text: Text, x: str, weight: str) -> str:
+        sums, pairs, single = self.vectors
         x, weight = (text(f"bitcast {sums} {value} to {single}") for value in (x, weight))
-        two = text(f"call {pairs} @{by_byte}({single} {x}, {single} {weight})")
-        ones = f"<{', '.join(['i16 1'] * 2 * lanes)}>"
-        four = text(f"call {sums} @{by_pair}({pairs} {two}, {pairs} {ones})")
-        return text(f"add {sums} {total}, {four}")
+        return text(f"call {pairs} @{self.steps[0]}({single} {x}, {single} {weight})")
+
+    def widened(self, text: Text, value: str) -> str:
+        sums, pairs, _ = self.vectors
+        return text(f"call {sums} @{self.steps[1]}({pairs} {value}, {pairs} <{', '.join(['i16 1'] * 2 * self.lanes)}>)")
 
     def tile(self, text: Text, plan: dict[str, str], row: str, group: str, rows: int, groups: int) -> None:
-        sums = f"<{self.lanes} x i32>"
+        sums, pairs, _ = self.vectors
         first = text.at("%x", text.times(row, plan["row_bytes"]))
         x = [text.at(first, text.times(plan["row_bytes"], number)) for number in range(rows)]
         weights = text.at(plan["weight"], text.times(group, plan["group_bytes"]))
         bases = [text.at(weights, text.times(plan["group_bytes"], number)) for number in range(groups)]
         full, tail = row_loads(text, plan, 4)
 
-        def added(totals: list[str], word: str, loaded: list[str]) -> list[str]:
+        def products(word: str, loaded: list[str]) -> list[tuple[str, str]]:
+            """Vectors of x and of weights that meet."""
             vectors = [splat(text, sums, one) for one in loaded]
-            found: list[str] = []
-            for base in bases:
-                weight = text(f"load {sums}, ptr {text.at(base, text.times(word, 4 * self.lanes))}, align 4")
-                for one in vectors:
-                    found.append(self.add_products(text, totals[len(found)], one, weight))
-            return found
+            at = [text.at(base, text.times(word, 4 * self.lanes)) for base in bases]
+            weights = [text(f"load {sums}, ptr {address}, align 4") for address in at]
+            return [(one, weight) for weight in weights for one in vectors]
 
-        with text.loop("0", plan["full_words"], 1, ["zeroinitializer"] * (rows * groups), sums) as (word, values):
-            values[:] = added(values, word, [full(base, word) for base in x])
-        with text.loop("0", plan["tail"], 1, values, sums) as (_, values):  # at most once
-            values[:] = added(values, plan["full_words"], [tail(base) for base in x])
+        zeros = ["zeroinitializer"] * (rows * groups)
+        if self.vnni:
+            with text.loop("0", plan["full_words"], 1, zeros, sums) as (word, totals):
+                met = products(word, [full(base, word) for base in x])
+                totals[:] = [self.by_fours(text, total, *pair) for total, pair in zip(totals, met, strict=True)]
+        else:
+            with span(text, plan["full_words"], SPAN, zeros, sums) as (start, end, totals):
+                with text.loop(start, end, 1, zeros, pairs) as (word, values):
+                    met = products(word, [full(base, word) for base in x])
+                    twos = [self.by_twos(text, *pair) for pair in met]
+                    values[:] = [text(f"add {pairs} {value}, {two}") for value, two in zip(values, twos, strict=True)]
+                fours = [self.widened(text, value) for value in values]
+                totals[:] = [text(f"add {sums} {total}, {four}") for total, four in zip(totals, fours, strict=True)]
+        with text.loop("0", plan["tail"], 1, totals, sums) as (_, totals):  # at most once
+            met = products(plan["full_words"], [tail(base) for base in x])
+            totals[:] = [self.by_fours(text, total, *pair) for total, pair in zip(totals, met, strict=True)]
         for number in range(groups):
             for index in range(rows):
                 at = text(f"add i64 {row}, {index}"), text(f"add i64 {group}, {number}")
-                write(text, plan, values[number * rows + index], self.lanes, *at, "sge" if self.compare else None)
+                write(text, plan, totals[number * rows + index], self.lanes, *at, "sge" if self.compare else None)
 
 
 def planes_module() -> str:

@@ -1,28 +1,22 @@
-"""Packed products by LLVM: compiled here for the processor at hand, through llvmlite (which Numba brings; Numba is not needed).
+"""Packed products by kernels that LLVM compiles here (llvmlite, which Numba brings; Numba itself is not needed)."""
 
-Loading LLVM takes 40 ms and a kernel 10 to 30 ms, once in a process, at the first call that needs it.
-"""
-
-import ctypes
 import functools
 import sys
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy import product_numpy
-from bnn_train.deploy.product_ir import PLAN, Kernel, module
+from bnn_train.deploy import product_compile, product_numpy
+from bnn_train.deploy.product_compile import Call, address, compiled, features, row_plan
+from bnn_train.deploy.product_ir import PLAN
 from bnn_train.deploy.product_ir_bits import LANES, BitKernel
-from bnn_train.deploy.product_ir_bytes import LEVELS, ByteKernel, planes_module
+from bnn_train.deploy.product_ir_bytes import LEVELS, ByteKernel
+from bnn_train.deploy.product_ir_nibbles import MOST_BYTES, NibbleKernel
 
-ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
+NEVER_BELOW, NEVER_ABOVE = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # limits that no sum reaches
 PLANES_ROWS, PLANES_SIZE = 2, 1 << 18  # up to so many rows, from so many weights on: bits of bytes, see Byte
-CPU: str | None = None  # LLVM's name of another processor to compile for: for tests and measurements
-_lock = threading.Lock()
-_kept: list[Any] = []  # a compiler frees its code when it goes
+NIBBLE_ROWS = 4  # from so many rows on: a tile
 
 
 def available() -> bool:
@@ -45,105 +39,62 @@ def _works() -> bool:
     return np.array_equal(found, product_numpy.Binary(weight, None).compare(x, limits))
 
 
-def features(cpu: str | None) -> tuple[str, str, set[str]]:
-    """LLVM's name of the processor, its features as LLVM wants them, and as a set."""
-    import llvmlite.binding as llvm
-
-    if cpu is not None:
-        levels = {"x86-64-v3": {"avx2"}, "x86-64-v4": {"avx2", "avx512bw"}}
-        return cpu, "", levels.get(cpu, set())
-    found = llvm.get_host_cpu_features()
-    return llvm.get_host_cpu_name(), found.flatten(), {name for name, there in found.items() if there}
-
-
 def byte_level(cpu: str | None) -> str | None:
     there = features(cpu)[2]
     asked = {"vnni512": "avx512vnni", "bw512": "avx512bw", "vnni256": "avxvnni", "avx2": "avx2"}
     return next((level for level in LEVELS if asked[level] in there), None)
 
 
-def compiled(kernel: Kernel | None, cpu: str | None) -> Callable[..., None]:
-    """The function of a kernel; of the taking apart of bytes for None."""
-    with _lock:
-        return _compiled(kernel, cpu)  # type: ignore[arg-type]
-
-
-@functools.cache
-def _compiled(kernel: Kernel | None, cpu: str | None) -> Callable[..., None]:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    name, asked, _ = features(cpu)
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=asked, opt=3)
-    parsed = llvm.parse_assembly(planes_module() if kernel is None else module(kernel))
-    parsed.verify()
-    compiler = llvm.create_mcjit_compiler(parsed, machine)
-    compiler.finalize_object()
-    _kept.append(compiler)
-    # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5)(compiler.get_function_address("kernel"))
-
-
-class Call:
-    """A kernel with its plan and outputs: call(x, rows, limits) gives sums, int32 (rows, O), or bits, uint8 (rows, ceil(O/8))."""
-
-    def __init__(
-        self, kernel: Kernel, lanes: int, outputs: int, never: int, weight: NDArray[Any], bias: NDArray[Any] | None, **plan: int
-    ) -> None:
-        self.kernel = compiled(kernel, CPU)
-        self.outputs, self.never = outputs, never
-        self.padded = outputs + -outputs % lanes
-        self.dtype = np.uint8 if kernel.compare else np.int32
-        self.width, self.wanted = (self.padded // 8, -(-outputs // 8)) if kernel.compare else (self.padded, outputs)
-        numbers = plan | {"weight": weight.ctypes.data, "groups": self.padded // lanes, "group_bytes": weight[0].nbytes}
-        numbers |= {"out_bytes": self.width * np.dtype(self.dtype).itemsize, "bias": 0 if bias is None else bias.ctypes.data}
-        self.held = weight, bias, np.array([numbers[name] for name in PLAN], np.int64)
-        self.plan = self.held[2].ctypes.data
-        self.limits: tuple[Any, int] = (None, 0)
-
-    def __call__(self, x: NDArray[Any], rows: int, limits: NDArray[np.int32] | None) -> NDArray[Any]:
-        out = np.empty((rows, self.width), self.dtype)
-        if limits is None or self.padded == self.outputs:
-            known, at = (
-                self.limits
-            )  # finding an address takes as long as a tenth of a product: the last one is kept, with its array
-            if known is not limits:
-                at = address(limits)
-                self.limits = (limits, at)
-            self.kernel(address(x), rows, self.plan, at, address(out))
-        else:
-            padded = np.full(self.padded, self.never, np.int32)
-            padded[: self.outputs] = limits
-            self.kernel(address(x), rows, self.plan, address(padded), address(out))
-        return out if self.width == self.wanted else np.ascontiguousarray(out[:, : self.wanted])
+def nibble_lanes(cpu: str | None, outputs: int) -> int | None:
+    """None where bits are counted by one instruction, or nothing is known to be faster."""
+    there = features(cpu)[2]
+    if "avx512vpopcntdq" in there or "avx2" not in there or outputs <= 8:
+        return None
+    return 64 if "avx512bw" in there and outputs > 32 else 32
 
 
 class Binary:
+    """Bits counted by words or, where that takes many instructions, looked up by fours (product_ir_nibbles.py)."""
+
     def __init__(self, weight: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> None:
+        self.weight, self.mask = weight, mask
         self.outputs, self.width = weight.shape
         self.pad = max(0, 8 - self.width)
-        words = interleaved(weight)
-        if mask is not None:
-            words = np.stack([words, interleaved(mask)], axis=2)
-        self.words = np.ascontiguousarray(words)
-        self.masked = mask is not None
-        self._calls: dict[bool, Call] = {}
+        self.nibble_lanes = nibble_lanes(product_compile.CPU, self.outputs) if mask is None and self.width <= MOST_BYTES else None
+        self._calls: dict[tuple[bool, bool], Call] = {}
 
     def hamming(self, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-        return self.call(False)(self.wide(x), len(x), None)
+        return self.product(x, None)
 
     def compare(self, x: NDArray[np.uint8], limits: NDArray[np.int32]) -> NDArray[np.uint8]:
-        return self.call(True)(self.wide(x), len(x), limits)
+        return self.product(x, limits)
 
-    def wide(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.pad(x, ((0, 0), (0, self.pad))) if self.pad else x
+    def product(self, x: NDArray[np.uint8], limits: NDArray[np.int32] | None) -> NDArray[Any]:
+        if self.nibble_lanes and len(x) >= NIBBLE_ROWS:
+            return self.call(True, limits is not None)(x, len(x), limits)
+        return self.call(False, limits is not None)(widened(x, self.pad) if self.pad else x, len(x), limits)
 
-    def call(self, compare: bool) -> Call:
-        if compare not in self._calls:
-            kernel, least = BitKernel(compare, self.masked), np.iinfo(np.int32).min
-            self._calls[compare] = Call(kernel, LANES, self.outputs, least, self.words, None, **row_plan(self.width + self.pad, 8))
-        return self._calls[compare]
+    def call(self, nibbles: bool, compare: bool) -> Call:
+        if (nibbles, compare) not in self._calls:
+            self._calls[nibbles, compare] = self.call_of_nibbles(compare) if nibbles else self.call_of_words(compare)
+        return self._calls[nibbles, compare]
+
+    def call_of_words(self, compare: bool) -> Call:
+        words = interleaved(self.weight)
+        if self.mask is not None:
+            words = np.stack([words, interleaved(self.mask)], axis=2)
+        kernel, plan = BitKernel(compare, self.mask is not None), row_plan(self.width + self.pad, 8)
+        return Call(kernel, LANES, self.outputs, NEVER_BELOW, np.ascontiguousarray(words), None, **plan)
+
+    def call_of_nibbles(self, compare: bool) -> Call:
+        lanes = self.nibble_lanes
+        assert lanes is not None
+        padded = np.zeros((self.outputs + -self.outputs % lanes, self.width), np.uint8)
+        padded[: self.outputs] = self.weight
+        nibbles = np.stack([padded >> 4, padded & 15], axis=2)
+        lined = backwards(nibbles).reshape(-1, lanes, self.width, 2).transpose(0, 2, 3, 1)
+        kernel = NibbleKernel(compare, lanes)
+        return Call(kernel, lanes, self.outputs, NEVER_BELOW, np.ascontiguousarray(lined), None, **row_plan(self.width, 1))
 
 
 class Byte:
@@ -157,8 +108,8 @@ class Byte:
     def __init__(self, weight: NDArray[np.int8]) -> None:
         self.outputs, self.width = weight.shape
         self.weight, self.masked = weight, bool((weight == 0).any())
-        self.level = byte_level(CPU)
-        large = "avx512vpopcntdq" in features(CPU)[2] and weight.size >= PLANES_SIZE
+        self.level = byte_level(product_compile.CPU)
+        large = "avx512vpopcntdq" in features(product_compile.CPU)[2] and weight.size >= PLANES_SIZE
         self.planes_rows = PLANES_ROWS if large else 0
         self._calls: dict[tuple[bool, bool], Call] = {}
         self._planes: tuple[Any, ...] | None = None
@@ -173,17 +124,17 @@ class Byte:
         rows, compare = len(u), limits is not None
         if rows <= self.planes_rows or self.level is None:
             return self.call(True, compare)(self.planes(u), rows, limits)
-        return self.call(False, compare)(u if self.width >= 4 else np.pad(u, ((0, 0), (0, 4 - self.width))), rows, limits)
+        return self.call(False, compare)(u if self.width >= 4 else widened(u, 4 - self.width), rows, limits)
 
     def planes(self, u: NDArray[np.uint8]) -> NDArray[np.uint64]:
         if self._planes is None:
             words, width = -(-self.width // 64), max(64, self.width)
             plan = dict.fromkeys(PLAN, 0) | row_plan(width, 64) | {"out_bytes": 64 * words}
             held = np.array(list(plan.values()), np.int64)
-            self._planes = words, width, held, held.ctypes.data, compiled(None, CPU)
+            self._planes = words, width, held, held.ctypes.data, compiled(None, product_compile.CPU)
         words, width, _, plan_at, kernel = self._planes
         if width > self.width:
-            u = np.pad(u, ((0, 0), (0, width - self.width)))
+            u = widened(u, width - self.width)
         out = np.empty((len(u), 8, words), np.uint64)
         kernel(address(u), len(u), plan_at, 0, address(out))
         return out
@@ -203,7 +154,7 @@ class Byte:
         kernel = BitKernel(compare, self.masked, planes=True)
         plan = row_plan(8 * words.shape[1], 8)
         plan["chunk"] = max(1, plan["chunk"] // 8)
-        return Call(kernel, LANES, self.outputs, np.iinfo(np.int32).max, np.ascontiguousarray(words), self.backwards(bias), **plan)
+        return Call(kernel, LANES, self.outputs, NEVER_ABOVE, np.ascontiguousarray(words), backwards(bias), **plan)
 
     def call_of_bytes(self, compare: bool) -> Call:
         assert self.level is not None
@@ -211,13 +162,20 @@ class Byte:
         lanes, width = kernel.lanes, max(4, self.width)
         padded = np.zeros((self.outputs + -self.outputs % lanes, width + -width % 4), np.int8)
         padded[: self.outputs, : self.width] = self.weight
-        lined = self.backwards(padded).reshape(-1, lanes, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
-        return Call(kernel, lanes, self.outputs, np.iinfo(np.int32).max, np.ascontiguousarray(lined), None, **row_plan(width, 4))
+        lined = backwards(padded).reshape(-1, lanes, padded.shape[1] // 4, 4).transpose(0, 2, 1, 3)
+        return Call(kernel, lanes, self.outputs, NEVER_ABOVE, np.ascontiguousarray(lined), None, **row_plan(width, 4))
 
-    @staticmethod
-    def backwards(array: NDArray[Any]) -> NDArray[Any]:
-        """Each 8 rows in the opposite order."""
-        return np.ascontiguousarray(array.reshape(-1, 8, *array.shape[1:])[:, ::-1].reshape(array.shape))
+
+def backwards(array: NDArray[Any]) -> NDArray[Any]:
+    """Each 8 rows in the opposite order."""
+    return np.ascontiguousarray(array.reshape(-1, 8, *array.shape[1:])[:, ::-1].reshape(array.shape))
+
+
+def widened(x: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    """So many bytes of 0 at the end of each row: a tenth of the time of numpy.pad."""
+    wide = np.zeros((len(x), x.shape[1] + by), np.uint8)
+    wide[:, : x.shape[1]] = x
+    return wide
 
 
 def interleaved(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -226,18 +184,3 @@ def interleaved(packed: NDArray[np.uint8]) -> NDArray[np.uint64]:
     padded = np.zeros((outputs + -outputs % LANES, width + -width % 8), np.uint8)
     padded[:outputs, :width] = packed
     return padded.view(np.uint64).reshape(-1, LANES, padded.shape[1] // 8)[:, ::-1].transpose(0, 2, 1)
-
-
-def row_plan(width: int, word: int) -> dict[str, int]:
-    """How rows of so many bytes are read in words of so many bytes; width >= word. 64 are taken apart: there a byte is a bit."""
-    rest = width % word
-    shift = (word - rest) * (1 if word == 64 else 8)
-    numbers = {"row_bytes": width, "full_words": width // word, "tail": int(rest > 0), "tail_at": width - word, "tail_shift": shift}
-    return numbers | {"chunk": max(16, ROW_CHUNK // width)}
-
-
-def address(array: NDArray[Any] | None) -> int:
-    """Of an array's first byte. By its buffer takes 0.2 us, by `ctypes.data` 0.8, but a buffer must be writable."""
-    if array is None:
-        return 0
-    return ctypes.addressof(ctypes.c_char.from_buffer(array)) if array.flags.writeable else array.ctypes.data  # type: ignore[arg-type]

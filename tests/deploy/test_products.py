@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.deploy import product_llvm, products
+from bnn_train.deploy import product_compile, product_llvm, products
 from bnn_train.deploy.products import BinaryProduct, ByteProduct
 from bnn_train.errors import ConfigError
 
@@ -269,7 +269,7 @@ def test_an_llvm_that_may_not_compile_is_not_there(monkeypatch):
     def refuse(*_):
         raise RuntimeError("no executable memory")
 
-    monkeypatch.setattr(product_llvm, "compiled", refuse)
+    monkeypatch.setattr(product_compile, "compiled", refuse)
     product_llvm._works.cache_clear()
     try:
         assert "llvm" not in products.installed()
@@ -279,22 +279,32 @@ def test_an_llvm_that_may_not_compile_is_not_there(monkeypatch):
 
 @pytest.fixture
 def small_processor(request, monkeypatch):
-    needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}[request.param]
-    if needed not in product_llvm.features(None)[2]:
+    needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw", "alderlake": "avxvnni"}[request.param]
+    if needed not in product_compile.features(None)[2]:
         pytest.skip(f"a processor without {needed}")
-    monkeypatch.setattr(product_llvm, "CPU", request.param)
+    monkeypatch.setattr(product_compile, "CPU", request.param)
 
 
 @needs_llvm
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="code of x86-64")
-@pytest.mark.parametrize("small_processor", ["x86-64-v2", "x86-64-v3", "x86-64-v4"], indirect=True)
-@pytest.mark.parametrize(("rows", "outputs", "k"), [(1, 40, 700), (9, 10, 27), (70, 33, 65)])
+@pytest.mark.parametrize("small_processor", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "alderlake"], indirect=True)
+@pytest.mark.parametrize(("rows", "outputs", "k"), [(1, 40, 700), (9, 10, 27), (70, 33, 65), (6, 200, 99)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_code_for_a_smaller_processor_is_exact_too(small_processor, rows, outputs, k, masked):
     rng = np.random.default_rng(k)
     bits = lambda *size: rng.integers(0, 2, size, np.uint8)  # noqa: E731
     check_binary("llvm", bits(rows, k), bits(outputs, k), bits(outputs, k) if masked else None)
     check_bytes("llvm", rng.integers(0, 256, (rows, k), np.uint8), rng.integers(-1, 2, (outputs, k), np.int8))
+
+
+@needs_llvm
+@pytest.mark.parametrize("small_processor", ["x86-64-v3", "x86-64-v4"], indirect=True)
+def test_the_largest_counts_of_a_smaller_processor_are_exact(small_processor):
+    for k in (8 * 31, 8 * 8191, 8 * 8192):  # a byte counts 31 bytes of differing bits, 16 bits count 8191
+        ones = np.ones((4, k), np.uint8)
+        check_binary("llvm", ones, np.repeat([[0], [1]], 5, axis=0).astype(np.uint8) * ones[:1])
+    for k in (4 * 64, 4 * 64 + 1, 70_000):  # 16 bits add 64 times two bytes
+        check_bytes("llvm", np.full((4, k), 255, np.uint8), np.stack([np.ones(k, np.int8), -np.ones(k, np.int8)]))
 
 
 @needs_llvm
