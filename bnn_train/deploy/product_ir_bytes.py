@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bnn_train.deploy.product_ir import Text, function, load_plan, row_loads, span, splat, write
 
 # Per level: lanes of 32 bits, then rows and groups of a tile; the best of those that fit the registers.
-LEVELS = {"vnni512": (16, 4, 4), "bw512": (16, 4, 4), "vnni256": (8, 2, 4), "avx2": (8, 2, 4)}
+LEVELS = {"vnni512": (16, 4, 4), "bw512": (16, 4, 4), "vnni256": (8, 3, 4), "avx2": (8, 2, 4)}
 
 SPAN = 64
 
@@ -96,8 +96,10 @@ class ByteKernel:
             with span(text, plan["full_words"], SPAN, zeros, sums) as (start, end, totals):
                 with text.loop(start, end, 1, zeros, pairs) as (word, values):
                     met = products(word, [full(base, word) for base in x])
-                    twos = [self.by_twos(text, *pair) for pair in met]
-                    values[:] = [text(f"add {pairs} {value}, {two}") for value, two in zip(values, twos, strict=True)]
+                    # Each product is added at once: LLVM keeps the order, and eight products at a time spill registers.
+                    values[:] = [
+                        text(f"add {pairs} {value}, {self.by_twos(text, *pair)}") for value, pair in zip(values, met, strict=True)
+                    ]
                 fours = [self.widened(text, value) for value in values]
                 totals[:] = [text(f"add {sums} {total}, {four}") for total, four in zip(totals, fours, strict=True)]
         with text.loop("0", plan["tail"], 1, totals, sums) as (_, totals):  # at most once
