@@ -29,6 +29,8 @@ class Plan(NamedTuple):
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N, C, H, W) to class scores, float32 (N, classes)."""
+        if not len(images):
+            return np.empty((0, *self.scores.shape), np.float32)
         values: dict[int, np.ndarray] = {0: images}
         y = images
         for stage in self.stages:
@@ -105,7 +107,7 @@ def _step(
         return _MAKERS[op.kind](op, result, x)
     if op.kind == "max_pool" and x.kind == "bits":
         return steps.max_pool_of_bits(op, result, x)
-    if op.kind == "avg_pool" and x.kind != "bits" and tuple(op.settings["kernel"]) == x.shape[1:] and result.shape[1:] == (1, 1):
+    if op.kind == "avg_pool" and x.kind != "bits" and steps.is_of_whole_image(op, result, x):
         return steps.average(op, result, x)
     same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.order is None for of in inputs)
     if op.kind == "add" and same:
