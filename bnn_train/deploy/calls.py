@@ -102,6 +102,8 @@ def _reshaped(name: str, output: Tensor, x: Value, *shape: Any, **named: Any) ->
         return None
     if output.ndim == 2 and len(output) == 2:  # two images go through: each keeps its row
         return layers.flatten(None, name, x, output)
+    if len(x.shape) == 3 and x.shape[1:] == (1, 1) and tuple(output.shape) == (2, x.shape[0], 1):
+        return Node("flatten", name, [x], x.shape[:1])  # half of squeeze(-1).squeeze(-1)
     return x if tuple(output.shape[1:]) == x.shape else None
 
 

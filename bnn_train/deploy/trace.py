@@ -12,6 +12,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from bnn_train.binary.layers import BinaryLayer
 from bnn_train.deploy import layers
 from bnn_train.deploy.calls import ALIASES, CALLS, Value, refuse
 from bnn_train.deploy.graph import Node
@@ -52,7 +53,8 @@ def _one_line(error: Exception) -> str:
 
 class _Tracer(torch.fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return layers.known(m) is not None or super().is_leaf_module(m, module_qualified_name)
+        # A binary layer's own forward branches: one that computes something else is refused by its name.
+        return layers.known(m) is not None or isinstance(m, BinaryLayer) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Follower(torch.fx.Interpreter):
