@@ -25,13 +25,14 @@ def pack(
     model: on the CPU; it is left in evaluation mode. Raises ConfigError for a layer that cannot be exported, with its name.
     """
     model.eval()
+    mean, std = [float(value) for value in mean], [float(value) for value in std]  # numpy's own numbers would make float64 images
     channels = image_shape[0]
     pixels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(256, channels, 1, 1)
-    table = normalise(pixels, list(mean), list(std))[:, :, 0, 0].t().contiguous().numpy()
+    table = normalise(pixels, mean, std)[:, :, 0, 0].t().contiguous().numpy()
     image = Node("image", "image", [], image_shape)
     normalised = Node("normalise", "normalise", [image], image_shape, tensors={"table": table})
     two = torch.randint(0, 256, (2, *image_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    output = trace(model, normalise(two, list(mean), list(std)), normalised)
+    output = trace(model, normalise(two, mean, std), normalised)
     means, stds = (np.broadcast_to(np.asarray(values, np.float32), (channels,)) for values in (mean, std))
     output = without_constants(rewritten(output, means, stds))
     packed = Packed(image_shape, _operations(output), about)
