@@ -37,7 +37,7 @@ def _result(op: Op, values: Sequence[Value]) -> Value:
     if not all(type(i) is int and 0 <= i < len(values) for i in op.inputs):
         raise Unfit("takes a value that is not there yet")
     rule, count = _RULES[op.kind]
-    if len(op.inputs) != count and not (count == 0 and op.inputs):
+    if not op.inputs or (count and len(op.inputs) != count):
         raise Unfit(f"takes {len(op.inputs)} values")
     given = Given(op)
     result = rule(given, *(values[i] for i in op.inputs))
