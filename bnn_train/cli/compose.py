@@ -14,11 +14,11 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import arguments, completion, hydra_errors, names, side_by_side
+from bnn_train.cli import arguments, completion, endings, hydra_errors, names, side_by_side
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
-from bnn_train.errors import ConfigError, Diverged, Interrupted
+from bnn_train.errors import Interrupted
 from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
@@ -34,16 +34,8 @@ _let_hydra_help()  # before any command asks for Hydra's flags
 
 
 def command(function: Callable[[], object], schema: type = Config) -> None:
-    """Runs a whole command: what a user did or asked for ends in at most a line and its exit code, a defect in its traceback."""
-    try:
-        function()
-    except (Exception, Interrupted, KeyboardInterrupt) as error:
-        code, line = ending(error, schema)
-        if code is None:
-            raise
-        if line:
-            terminal.say(f"error: {line}", "stderr")
-        sys.exit(code)
+    """Runs a whole command, whose errors may be Hydra's too, as `endings.command` does."""
+    endings.command(function, lambda error: ending(error, schema))
 
 
 def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: bool = False, schema: type = Config) -> Any:
@@ -72,15 +64,12 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         return float("nan")
 
 
-def ending(error: BaseException, schema: type = Config) -> tuple[int | None, str]:
+def ending(error: BaseException, schema: type = Config) -> endings.Ending:
     """(exit code, line for the user) of an error; (None, "") for a defect of the program."""
-    if isinstance(error, ConfigError | Diverged):
-        return error.exit_code, str(error)
-    if hydra_errors.is_of_the_configuration(error):
+    code, line = endings.ending(error)
+    if code is None and hydra_errors.is_of_the_configuration(error):
         return 1, hydra_errors.one_line(error, schema)
-    if isinstance(error, Interrupted):
-        return error.exit_code, ""
-    return (130, "") if isinstance(error, KeyboardInterrupt) else (None, "")
+    return code, line
 
 
 def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type = Config) -> None:

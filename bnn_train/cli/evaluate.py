@@ -8,9 +8,14 @@ from pathlib import Path
 from bnn_train import startup
 from bnn_train.cli import compose
 from bnn_train.cli.flags import Flags
+from bnn_train.errors import ConfigError
 from bnn_train.report import terminal
 
 OWN = {"data.root": "--data-root", "device": "--device", "eval.samples": "--samples"}
+_NOT_EXPORTED = {
+    "samples": "an exported network draws none; give the run that it was made of, or leave the flag out",
+    "device": "an exported network runs on the CPU; leave the flag out",
+}
 
 
 def main() -> None:
@@ -21,7 +26,8 @@ def main() -> None:
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
         epilog="Example: bnn-eval outputs/2026-01-31/12-00-00-000000",
     )
-    parser.add_argument("path", type=Path, help="a run directory (its result, or what it has reached so far), or a checkpoint")
+    what = "a run directory (its result, or what it has reached so far), a checkpoint, or an exported network (.bnn)"
+    parser.add_argument("path", type=Path, help=what)
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps (default: as in training)")
     parser.add_argument(
@@ -34,11 +40,19 @@ def main() -> None:
 
 def _evaluate(parser: Flags, arguments: argparse.Namespace) -> None:
     startup.prepare()
+    from bnn_train.deploy.evaluate import evaluate_exported
+    from bnn_train.deploy.file import is_exported
     from bnn_train.report.tables import evaluation_table
     from bnn_train.runs.saved import evaluate_saved
 
     with parser.own_terms():
-        result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
+        if is_exported(arguments.path):
+            for name, remedy in _NOT_EXPORTED.items():
+                if (value := getattr(arguments, name)) is not None:
+                    raise ConfigError(f"--{name}", value, remedy)
+            result = evaluate_exported(arguments.path, arguments.data_root)
+        else:
+            result = evaluate_saved(arguments.path, arguments.data_root, arguments.device, arguments.samples)
     if not terminal.write((json.dumps(result) if arguments.json else evaluation_table(result)) + "\n"):
         sys.exit(1)
 

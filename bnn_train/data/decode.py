@@ -4,6 +4,7 @@ Upright, as the camera's orientation tag says; over grey where it is transparent
 8 bits without either comes out exactly as PIL converts it.
 """
 
+import io
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from bnn_train.config.data import DataConfig
 from bnn_train.data import depth
 from bnn_train.data.words import readable
 
@@ -24,34 +24,46 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-def decode(path: Path, config: DataConfig, scales: depth.Scales | None = None) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W); cropped to a square around its middle and resized if data.image_size is set.
+def decode(
+    file: Path | bytes, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
+) -> np.ndarray | depth.Deep | Unreadable:
+    """uint8 (C, H, W) of a file, or of the bytes of one; cropped to a square around its middle and resized if image_size is set.
 
-    An image of more than 8 bits needs its data set's `scales`; without them it comes back as what is known of it.
+    An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a doubtful tag, or of many pixels: the image is read all the same
-            return _pixels(path, config, scales)
+            return _pixels(file, image_size, grayscale, scales or {})
     except Exception as error:  # for a malformed file PIL's plugins raise whatever comes their way, struct.error or KeyError
-        return Unreadable(_reason(error, path))
+        return Unreadable(_reason(error, file))
 
 
-def _pixels(path: Path, config: DataConfig, scales: depth.Scales | None) -> np.ndarray | depth.Deep:
-    with Image.open(path) as image:
+def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """uint8 (C, H, W) that `decode` gave, cropped around its middle to the proportions of width and height, and resized to them."""
+    return _planes(ImageOps.fit(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)), (width, height)))
+
+
+def _pixels(file: Path | bytes, image_size: int | None, grayscale: bool, scales: depth.Scales) -> np.ndarray | depth.Deep:
+    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
         bits = depth.bits(image.mode, image.format)
         image.load()
         upright = _upright(image)
         if bits > 8:
-            if scales is None:
-                width, height = (config.image_size,) * 2 if config.image_size is not None else upright.size
-                return depth.Deep((1 if config.grayscale else 3, height, width), bits, *depth.ends(upright))
+            if bits not in scales:
+                width, height = (image_size,) * 2 if image_size is not None else upright.size
+                return depth.Deep((1 if grayscale else 3, height, width), bits, *depth.ends(upright))
             upright = depth.to_bytes(upright, scales[bits])
-        opaque = _over_background(_from_lab(upright)).convert("L" if config.grayscale else "RGB")
-    if config.image_size is not None and opaque.size != (config.image_size, config.image_size):
-        opaque = ImageOps.fit(opaque, (config.image_size, config.image_size))
-    pixels = np.asarray(opaque)
-    return np.array(pixels[None] if config.grayscale else pixels.transpose(2, 0, 1), order="C")
+        opaque = _over_background(_from_lab(upright)).convert("L" if grayscale else "RGB")
+    if image_size is not None and opaque.size != (image_size, image_size):
+        opaque = ImageOps.fit(opaque, (image_size, image_size))
+    return _planes(opaque)
+
+
+def _planes(image: Image.Image) -> np.ndarray:
+    """uint8 (C, H, W) of an image in L or RGB."""
+    pixels = np.asarray(image)
+    return np.array(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), order="C")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -79,9 +91,10 @@ def _over_background(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, file: Path | bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "in no format that Pillow knows" if path.stat().st_size else "empty"
+        size = len(file) if isinstance(file, bytes) else file.stat().st_size
+        return "in no format that Pillow knows" if size else "empty"
     if isinstance(error, Image.DecompressionBombError):
         return f"of more than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels that Pillow opens"
     if isinstance(error, MemoryError):

@@ -32,11 +32,12 @@ def decode_all(files: Sequence[Path], config: DataConfig) -> tuple[torch.Tensor,
     """
     if config.image_size is not None:
         memory.check(len(files), (1 if config.grayscale else 3, config.image_size, config.image_size), config)
+    settled = partial(decode, image_size=config.image_size, grayscale=config.grayscale)
     images: torch.Tensor | None = None
     first = files[0]
     deep: dict[int, depth.Deep] = {}
     unreadable: dict[int, Unreadable] = {}
-    for i, result in enumerate(_bar(_results(partial(decode, config=config), files), len(files))):
+    for i, result in enumerate(_bar(_results(settled, files), len(files))):
         if isinstance(result, Unreadable):
             unreadable[i] = result
             continue
@@ -51,7 +52,7 @@ def decode_all(files: Sequence[Path], config: DataConfig) -> tuple[torch.Tensor,
     if unreadable:
         raise _no_images({files[i]: result.reason for i, result in unreadable.items()}, config)
     assert images is not None
-    again = partial(decode, config=config, scales=depth.scales(list(deep.values())))
+    again = partial(settled, scales=depth.scales(list(deep.values())))
     for i, result in zip(deep, _bar(_results(again, [files[i] for i in deep]), len(deep)), strict=True):
         images[i] = torch.from_numpy(result)
     return images, depth.described(list(deep.values()))

@@ -32,6 +32,8 @@ class Scale(NamedTuple):
 
 Scales = dict[int, Scale]  # of the 16-bit and of the 32-bit images
 
+WHOLE = Scale(0, 65535)  # of 16 bits, whatever the images
+
 
 def bits(mode: str, file_format: str | None) -> int:
     """Of a pixel's channel, by PIL's name of the mode."""
@@ -52,7 +54,7 @@ def scales(images: Sequence[Deep]) -> Scales:
     wide = [image for image in images if image.bits == 32]
     low, high = min((image.low for image in wide), default=0.0), max((image.high for image in wide), default=1.0)
     within = [Scale(0, top) for top in (1, 255) if low >= 0 and high <= top]
-    return {16: Scale(0, 65535), 32: within[0] if within else Scale(low, high)}
+    return {16: WHOLE, 32: within[0] if within else Scale(low, high)}
 
 
 def to_bytes(image: Image.Image, scale: Scale) -> Image.Image:

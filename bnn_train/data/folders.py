@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 def layout(config: DataConfig) -> Layout:
     """The layout of config.root. Raises ConfigError where it is no folder, or could be read in two ways."""
     root = _root(config)
-    visible = folders_in(root, config)
+    visible = folders_in(root, config.root)
     roles: dict[str, list[Path]] = {}
     for path in visible:
         if path.name.lower() in NAMES:
@@ -93,10 +93,10 @@ def _split(config: DataConfig, roles: dict[str, list[Path]], others: list[Path])
 
 def classes(folder: Path, config: DataConfig) -> list[Path]:
     """The class folders, sorted. Raises ConfigError where there are fewer than two."""
-    found = folders_in(folder, config)
+    found = folders_in(folder, config.root)
     if len(found) < 2:
         words = f"only the class {readable(found[0].name)}" if found else "no class folder"
-        inner = folders_in(found[0], config) if found and folder == root_of(config) else []
+        inner = folders_in(found[0], config.root) if found and folder == root_of(config) else []
         hint = f"; {_names(inner)} lie one deeper: data.root={readable(found[0])} would read them" if len(inner) > 1 else ""
         remedy = f"{readable(folder.absolute())} holds {words}; it must hold a folder for each of two or more{hint}"
         raise ConfigError("data.root", config.root, remedy)
@@ -105,7 +105,7 @@ def classes(folder: Path, config: DataConfig) -> list[Path]:
 
 def note_on_depth(folders: list[Path], config: DataConfig) -> list[str]:
     """A line where class folders without an image of their own all hold the same sub-folders: these may be the classes."""
-    inner = [{path.name for path in folders_in(folder, config)} for folder in folders]
+    inner = [{path.name for path in folders_in(folder, config.root)} for folder in folders]
     if len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     deeper = listed([f"{name}/" for name in sorted(inner[0])])
@@ -114,7 +114,7 @@ def note_on_depth(folders: list[Path], config: DataConfig) -> list[str]:
 
 def _holds_images(folder: Path, config: DataConfig) -> bool:
     """Whether images lie in the folder itself, not in a folder of it."""
-    return any(path.suffix.lower() in suffixes() and not is_hidden(path) for path in listing(folder, config))
+    return any(path.suffix.lower() in suffixes() and not is_hidden(path) for path in listing(folder, config.root))
 
 
 def _names(paths: list[Path]) -> str:

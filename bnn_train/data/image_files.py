@@ -1,7 +1,7 @@
 """Which files of a class folder are images, and why the others are not.
 
 Sub-folders and links are followed. Hidden is what begins with a dot, as the copies of notebooks and of macOS do. What PIL can open
-is known by its suffix; a file with another suffix, or none, is looked into.
+is known by its suffix; a file with another suffix, or none, is looked into. `root` is data.root as it was typed, for messages.
 """
 
 import functools
@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from bnn_train.config.data import DataConfig
 from bnn_train.data.words import counted, listed, readable
 from bnn_train.errors import ConfigError
 
@@ -33,23 +32,23 @@ class Found(NamedTuple):
     left_out: Mapping[str, list[Path]]
 
 
-def images_in(folder: Path, config: DataConfig) -> Found:
+def images_in(folder: Path, root: str) -> Found:
     """The image files of the folder and its sub-folders. Raises ConfigError that names a folder which cannot be read."""
     found = Found([], defaultdict(list))
-    _walk(folder, config, found, {os.path.realpath(folder)})
+    _walk(folder, root, found, {os.path.realpath(folder)})
     return found
 
 
-def _walk(folder: Path, config: DataConfig, found: Found, seen: set[str]) -> None:
+def _walk(folder: Path, root: str, found: Found, seen: set[str]) -> None:
     """seen: the real paths of the folders read so far, so that links in a circle come to an end."""
     here = os.path.join(os.path.realpath(folder), "")
-    for path in listing(folder, config):
+    for path in listing(folder, root):
         name = path.name.lower()
         if is_hidden(path):
             if name not in _OF_THE_SYSTEM:
                 found.left_out[HIDDEN].append(path)
             continue
-        mode = _mode(path, config)
+        mode = _mode(path, root)
         if mode is None:
             found.left_out[NOWHERE].append(path)
         elif stat.S_ISDIR(mode):
@@ -60,7 +59,7 @@ def _walk(folder: Path, config: DataConfig, found: Found, seen: set[str]) -> Non
                 found.left_out[TWICE].append(path)
             else:
                 seen.add(real)
-                _walk(path, config, found, seen)
+                _walk(path, root, found, seen)
         elif not stat.S_ISREG(mode):
             found.left_out[SPECIAL].append(path)
         elif is_image(path):
@@ -69,40 +68,40 @@ def _walk(folder: Path, config: DataConfig, found: Found, seen: set[str]) -> Non
             found.left_out[NO_IMAGE].append(path)
 
 
-def _mode(path: Path, config: DataConfig) -> int | None:
+def _mode(path: Path, root: str) -> int | None:
     """What kind of file it is, links followed; None for a link to nowhere or to itself."""
     try:
         return path.stat().st_mode
     except PermissionError:
-        raise _forbidden(path, config, "permission denied") from None
+        raise _forbidden(path, root, "permission denied") from None
     except OSError:
         return None
 
 
-def listing(folder: Path, config: DataConfig) -> list[Path]:
+def listing(folder: Path, root: str) -> list[Path]:
     """What a folder holds, sorted. Raises ConfigError where it cannot be read."""
     try:
         return [folder / name for name in sorted(os.listdir(folder))]
     except OSError as error:
-        raise _forbidden(folder, config, (error.strerror or str(error)).lower()) from None
+        raise _forbidden(folder, root, (error.strerror or str(error)).lower()) from None
 
 
-def _forbidden(path: Path, config: DataConfig, reason: str) -> ConfigError:
+def _forbidden(path: Path, root: str, reason: str) -> ConfigError:
     remedy = f"{readable(path.absolute())} cannot be read ({reason}); make it readable, or move it away"
-    return ConfigError("data.root", config.root, remedy)
+    return ConfigError("data.root", root, remedy)
 
 
-def folders_in(folder: Path, config: DataConfig) -> list[Path]:
+def folders_in(folder: Path, root: str) -> list[Path]:
     """The folders that are not hidden, sorted. Raises ConfigError as `listing` does."""
-    visible = [path for path in listing(folder, config) if not is_hidden(path)]
-    return [path for path in visible if stat.S_ISDIR(_mode(path, config) or 0)]
+    visible = [path for path in listing(folder, root) if not is_hidden(path)]
+    return [path for path in visible if stat.S_ISDIR(_mode(path, root) or 0)]
 
 
-def loose_in(folder: Path, config: DataConfig) -> Mapping[str, list[Path]]:
+def loose_in(folder: Path, root: str) -> Mapping[str, list[Path]]:
     """What lies beside the class folders and looks as if it were meant to be read, by reason."""
     left_out: dict[str, list[Path]] = {LOOSE: [], NOWHERE: []}
-    for path in listing(folder, config):
-        mode = _mode(path, config)
+    for path in listing(folder, root):
+        mode = _mode(path, root)
         if mode is None:
             left_out[NOWHERE].append(path)
         elif stat.S_ISREG(mode) and path.suffix.lower() in suffixes() and not is_hidden(path):

@@ -68,7 +68,8 @@ def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
     channels = 1 if config.grayscale else 3
     if config.image_size is not None:
         return (channels, config.image_size, config.image_size), len(classes)
-    first = decode(_members(classes[0], config).files[0], config)  # decoded: what turns an image turns its shape
+    # decoded: what turns an image turns its shape
+    first = decode(_members(classes[0], config).files[0], config.image_size, config.grayscale)
     if isinstance(first, Unreadable):
         return None
     _, height, width = first.shape
@@ -77,7 +78,7 @@ def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
 
 def _part(folder: Path, config: DataConfig) -> Part:
     classes = folders.classes(folder, config)
-    left_out = defaultdict(list, loose_in(folder, config))
+    left_out = defaultdict(list, loose_in(folder, config.root))
     files: list[Path] = []
     labels: list[int] = []
     for number, path in enumerate(classes):
@@ -94,7 +95,7 @@ def _part(folder: Path, config: DataConfig) -> Part:
 
 def _members(folder: Path, config: DataConfig) -> Found:
     """The images of a class. Raises ConfigError where there is none, with what there is instead."""
-    found = images_in(folder, config)
+    found = images_in(folder, config.root)
     if not found.files:
         instead = f"; {left_out_line(found.left_out, folder)}" if found.left_out else ""
         remedy = (

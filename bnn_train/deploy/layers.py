@@ -13,6 +13,8 @@ from bnn_train.deploy.graph import Affine, Elementwise, Node
 from bnn_train.deploy.packed import packed_bits
 from bnn_train.errors import ConfigError
 
+_LARGE = 2.0**60
+
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
@@ -102,15 +104,16 @@ def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, x: Node, outpu
         raise refused(layer, name, "it has no running statistics (track_running_stats=False)")
     if len(x.shape) == 2:
         raise refused(layer, name, "its input is neither features nor images")
-    mean, variance = (array(statistic).astype(np.float64) for statistic in (layer.running_mean, layer.running_var))
-    gamma = np.ones_like(mean) if layer.weight is None else array(layer.weight).astype(np.float64)
+    mean = array(layer.running_mean).astype(np.float64)
     beta = np.zeros_like(mean) if layer.bias is None else array(layer.bias).astype(np.float64)
-    scale = gamma / np.sqrt(variance + layer.eps)
 
     def run(values: Tensor) -> Tensor:
         return layer(values) if len(x.shape) == 1 else layer(values[:, :, None, None])[:, :, 0, 0]
 
-    function = Elementwise(run, Affine(scale, beta - mean * scale, np.abs(beta) + np.abs(mean * scale)), True)
+    # torch computes scale * x + shift; which float32 numbers these are, at 0 and at what is so large that the shift is lost.
+    shift = array(run(torch.zeros(1, len(mean))))[0].astype(np.float64)
+    scale = array(run(torch.full((1, len(mean)), _LARGE)))[0].astype(np.float64) / _LARGE
+    function = Elementwise(run, Affine(scale, shift, np.abs(beta) + np.abs(mean * scale)), True)
     return Node("elementwise", name, [x], x.shape, function=function)
 
 

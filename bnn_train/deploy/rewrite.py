@@ -23,7 +23,7 @@ def rewritten(output: Node, mean: np.ndarray, std: np.ndarray) -> Node:
     for rewrite in (_one_sign_each, _signs_first):
         output = rewrite(output)
     output = _whole_pixels(output, mean, std)
-    for rewrite in (_signs_of_sums, _whole_heads, _one_affine):
+    for rewrite in (_signs_of_sums, _whole_heads):
         output = rewrite(output)
     return output
 
@@ -227,17 +227,3 @@ def _on_grid(weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
     grid = 2.0 ** np.ceil(np.log2(largest)) * _GRID
     rounded = np.rint(weight / grid[:, None]) * grid[:, None]
     return {"weight": rounded.astype(np.float32), "bias": (np.rint(bias / grid) * grid).astype(np.float32)}
-
-
-def _one_affine(output: Node) -> Node:
-    """Consecutive affine functions become one."""
-    for node in in_order(output):
-        while node.function is not None and node.inputs[0].function is not None:
-            inner = node.inputs[0]
-            f, g = inner.function.affine, node.function.affine  # type: ignore[union-attr]
-            if f is None or g is None or len(consumers(output)[inner]) > 1:
-                break
-            both = Affine(g.scale * f.scale, g.scale * f.shift + g.shift, np.abs(g.scale) * f.rounding + g.rounding)
-            node.function = Elementwise(node.function.run, both, rising=True)
-            node.inputs = list(inner.inputs)
-    return output

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+_ALONE = 2**18
 _UNIT = 2.0**-53  # the largest relative error of one float64 operation
 
 
@@ -15,7 +16,7 @@ def real_sums(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, exact:
     no sum is rounded (see `is_exact`). An infinity or a NaN in x gives what IEEE 754 says, which is the same in any order.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 are infinities, and what infinities make
-        sums = x @ weight.T
+        sums = _products(x, weight)
         if bias is not None:
             sums += bias
         if exact:
@@ -32,6 +33,27 @@ def real_sums(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, exact:
             products = (x[m] * weight[o]).tolist()
             below[m, o] = math.fsum(products if bias is None else [*products, float(bias[o])])
     return below
+
+
+def _products(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """x @ weight.T in parts that OpenBLAS computes in one thread: its own would wait busily for each other, and for the runner's.
+
+    It wakes them up for more than 2^18 products in a matrix (interface/gemm.c), 10,000 in a pair of vectors.
+    """
+    rows, inputs = x.shape
+    outputs = len(weight)
+    if rows == 1 and inputs <= 10_000:
+        pairs: np.ndarray = np.matmul(weight[:, None, :], x[0][:, None])
+        return pairs.reshape(1, outputs)
+    block = _ALONE // max(1, inputs * outputs)
+    if block >= rows or block < 8:  # small, or so large that threads pay
+        return x @ weight.T
+    whole = rows // block * block
+    sums = np.empty((rows, outputs))
+    np.matmul(x[:whole].reshape(-1, block, inputs), weight.T, out=sums[:whole].reshape(-1, block, outputs))
+    if whole < rows:
+        np.matmul(x[whole:], weight.T, out=sums[whole:])
+    return sums
 
 
 def is_exact(weight: np.ndarray, bias: np.ndarray | None, largest: float, grid: float) -> bool:

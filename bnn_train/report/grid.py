@@ -22,7 +22,7 @@ class Column:
     header: str
     cells: Sequence[str]
     right: bool = True
-    dotted: bool = False  # names such as stage1.block1.conv, which may be broken
+    dotted: bool = False  # names such as stage1.block1.conv and cats/large/1.png, which may be broken
     spare: int = 0  # 0: always shown; else the larger, the sooner it is left out
 
     @property
@@ -81,7 +81,7 @@ def sentence(text: str, indent: str = "  ", first: str = "") -> str:
     return fold([plain(word) for word in text.split()], indent, first=first)
 
 
-def folded(text: str, most: int, after: str = "._ ") -> str:
+def folded(text: str, most: int, after: str = "._/ ") -> str:
     """A text in lines of at most `most` columns, where it has signs of `after` to be broken after."""
     lines = [""]
     for part in re.findall(f"[^{re.escape(after)}]*[{re.escape(after)}]+|[^{re.escape(after)}]+", text):
@@ -125,7 +125,7 @@ def _broken(column: Column, most: int) -> Column:
     """Names on several lines, each no longer than `most` or than the longest word of them all."""
     if not column.dotted:
         return column
-    words = [length(word) for text in (column.header, *column.cells) for word in re.findall(r"[^._]*[._]?", text)]
+    words = [length(word) for text in (column.header, *column.cells) for word in re.findall(r"[^._/]*[._/]?", text)]
     return replace(column, cells=[folded(cell, max(most, *words)) for cell in column.cells])
 
 

@@ -1,6 +1,6 @@
 """The tables that a run prints: its network before training, its result after it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -107,8 +107,12 @@ def evaluation_table(result: dict[str, Any]) -> str:
     names, *numbers = zip(*rows, strict=True)
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
+    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
+    return f"{which_network(result)}{other}\n\n{grid.table(columns)}"
+
+
+def which_network(result: Mapping[str, Any]) -> str:
+    """checkpoint, kind, epoch, step in words."""
     within = f" and {result['step']} steps" if result["step"] else ""
     kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
-    which = grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after epoch {result['epoch']}{within}"])
-    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
-    return f"{which}{other}\n\n{grid.table(columns)}"
+    return grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after epoch {result['epoch']}{within}"])

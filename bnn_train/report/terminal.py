@@ -18,7 +18,7 @@ COPIED = ("continue with", "saved in")  # lines that hold what is copied, and ar
 _left: set[str] = set()  # streams whose reader has left
 
 # What stands for a character that an encoding lacks, where ASCII has something that reads the same.
-_LOOK_ALIKES = {"─": "-", "│": "|", "–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "≤": "<=", "≥": ">="}
+_LOOK_ALIKES = {"─": "-", "█": "#", "│": "|", "–": "-", "—": "-", "…": "...", "×": "x", "·": ".", "→": "->", "≤": "<=", "≥": ">="}
 _LOOK_ALIKES |= {"‘": "'", "’": "'", "“": '"', "”": '"', "\N{NO-BREAK SPACE}": " ", "\N{MINUS SIGN}": "-"}
 
 

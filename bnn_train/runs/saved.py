@@ -1,15 +1,21 @@
 """A saved network again: rebuilt from its checkpoint alone, and evaluated on its data."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bnn_train import device, models
+from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
 from bnn_train.data import datasets
+from bnn_train.data.augment import normalise
+from bnn_train.data.splits import Data
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint
@@ -63,27 +69,51 @@ def evaluate_saved(
     """
     saved = load(path, "path", device_name)
     config = saved.config
-    root = Path(config.data.root).expanduser()
-    if data_root is not None:
-        config.data.root = data_root
-    elif not root.is_absolute() and not root.exists() and config.data.name != "digits":
-        remedy = f"is not here ({root.absolute()}); the path was relative to where the training was started; use data.root=FOLDER"
-        raise ConfigError("data.root", config.data.root, remedy)
     if samples is not None:
         config.eval = EnsembleConfig(samples=samples)
-    where = next((parameter.device for parameter in saved.model.parameters()), torch.device("cpu"))
-    data = datasets.load(config.data, where)
-    found = data_signature(data)
-    if any(found[name] != value for name, value in saved.data.items() if name != "digest"):
-        remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
-        raise ConfigError("data.root", config.data.root, remedy)
+    data, same_images = load_data(config.data, saved.data, data_root, _device_of(saved.model))
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
-    result["same_images"] = found["digest"] == saved.data.get("digest", found["digest"])
+    result["same_images"] = same_images
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
             result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}
             result[f"{name}_images"] = len(split)
     return result
+
+
+@torch.no_grad()
+def logits(saved: Saved, images: np.ndarray) -> np.ndarray:
+    """float32 (N, classes), without noise, on images, uint8 (N, C, H, W)."""
+    where = _device_of(saved.model)
+    found: Tensor = saved.model(normalise(torch.from_numpy(images).to(where), saved.config.data.mean, saved.config.data.std))
+    return found.float().cpu().numpy()
+
+
+def load_data(
+    config: DataConfig, signature: Mapping[str, Any], data_root: str | None = None, where: torch.device = device.CPU
+) -> tuple[Data, bool]:
+    """The images that a network was trained and measured with, and whether all their pixels are the same.
+
+    signature: what data_signature said of them then; `data_root` replaces the configuration's.
+
+    Raises ConfigError for images of other classes, sizes or numbers, and as loading the data does.
+    """
+    root = Path(config.root).expanduser()
+    if data_root is not None:
+        config = replace(config, root=data_root)
+    elif not root.is_absolute() and not root.exists() and config.name != "digits":
+        remedy = f"is not here ({root.absolute()}); the path was relative to where the training was started; use data.root=FOLDER"
+        raise ConfigError("data.root", config.root, remedy)
+    data = datasets.load(config, where)
+    found = data_signature(data)
+    if any(found[name] != value for name, value in signature.items() if name != "digest"):
+        remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
+        raise ConfigError("data.root", config.root, remedy)
+    return data, found["digest"] == signature.get("digest", found["digest"])
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), device.CPU)
 
 
 def _shape(sizes: list[int]) -> models.Shape:

@@ -134,4 +134,4 @@ def test_deep_images_among_others(tmp_path, config):
         save(tmp_path / "d.png", 70, np.uint8),
     ]
     assert decode_all(files, config())[0][:, 2, 1, 1].tolist() == [40, 50, 60, 70]
-    assert decode(files[0], config()).shape == (3, 2, 2)
+    assert decode(files[0]).shape == (3, 2, 2)

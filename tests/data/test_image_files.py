@@ -15,7 +15,7 @@ def look(tmp_path, config):
 
     def function():
         folder = tmp_path / "class"
-        found = images_in(folder, config())
+        found = images_in(folder, config().root)
         names = [path.relative_to(folder).as_posix() for path in found.files]
         return names, {reason: [path.name for path in paths] for reason, paths in found.left_out.items()}
 

@@ -1,0 +1,144 @@
+"""From a run, or any network, to a proven file of 1 bit a weight."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bnn_train import files
+from bnn_train.data.augment import normalise
+from bnn_train.deploy import file
+from bnn_train.deploy.infer import infer
+from bnn_train.deploy.pack import pack
+from bnn_train.deploy.packed import Packed, Unfit
+from bnn_train.deploy.proof import Proof, prove
+from bnn_train.deploy.runner import Network
+from bnn_train.errors import ConfigError
+from bnn_train.runs import environment, saved
+from bnn_train.training.evaluation import class_scores
+
+
+class Exported(NamedTuple):
+    packed: Packed
+    proof: Proof
+    which: dict[str, Any]  # checkpoint, kind, epoch, step of the network that it was compared with
+    same_images: bool  # whether the test images have the pixels that the network was measured with
+
+
+def export_run(path: Path, output: Path, data_root: str | None = None) -> Exported:
+    """The network of a run directory or a checkpoint, proven on its test images, as the file `output`.
+
+    Raises ConfigError for a network or data that do not fit, and where the file would not give what the network gives: then none
+    is written.
+    """
+    _check_output(output)
+    found = saved.load(path, device_name="cpu")
+    data, same_images = saved.load_data(found.config.data, found.data, data_root)
+    which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
+    about = {
+        "classes": data.classes,
+        "image_shape": list(data.image_shape),
+        "data": asdict(found.config.data),
+        "images": dict(found.data),
+        "run": str(found.file.parent.parent if found.file.parent.name == "checkpoints" else found.file.parent),
+        **which,
+        "figures": _figures(found),
+        "eval_batch_size": found.config.trainer.eval_batch_size,
+    }
+    scores = class_scores(found.model, data.test, found.config).numpy()
+    images = data.test.images.numpy()
+    mean, std = found.config.data.mean, found.config.data.std
+    packed, proof = export(found.model, data.image_shape, mean, std, output, images, about, scores)
+    return Exported(packed, proof, which, same_images)
+
+
+def export(
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    output: Path,
+    test_images: np.ndarray,
+    about: dict[str, Any],
+    test_scores: np.ndarray | None = None,
+) -> tuple[Packed, Proof]:
+    """Any network whose input is (x / 255 - mean) / std for uint8 images x of image_shape, (channels, height, width).
+
+    model: on the CPU; it is left in evaluation mode. test_images: uint8 (N, channels, height, width), to prove it on. about: plain
+    types, with "classes", a list of names. Raises ConfigError as `export_run` does.
+    """
+    _check_output(output)
+    facts = {**about, "float32_bytes": _float32_bytes(model), "versions": environment.versions(), "program": _program()}
+    packed = pack(model, image_shape, mean, std, facts)
+    try:
+        outputs = infer(packed)[-1].shape[0]
+    except Unfit as error:
+        raise ConfigError("network", type(model).__name__, f"cannot be exported: {error}") from error
+    if outputs != len(about["classes"]):
+        raise ConfigError(
+            "network", type(model).__name__, f"gives {outputs} class scores, but there are {len(about['classes'])} classes"
+        )
+    aside = output.with_name(output.name + ".part")
+    try:
+        file.write(packed, aside)
+        network = Network(file.read(aside))
+
+        def scores(images: np.ndarray) -> np.ndarray:
+            return torch_scores(model, images, mean, std)
+
+        theirs = scores(test_images) if test_scores is None else test_scores
+        proof = prove(network, packed, scores, test_images, theirs)
+        if proof.wrong:
+            remedy = f"the file would not give what the network gives ({proof.wrong[0]}); nothing was written. Please report this"
+            raise ConfigError("network", type(model).__name__, remedy)
+        with files.writing(output):
+            os.replace(aside, output)
+    finally:
+        aside.unlink(missing_ok=True)
+    return packed, proof
+
+
+@torch.no_grad()
+def torch_scores(model: nn.Module, images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """float32 (N, classes) for uint8 images (N, C, H, W), a hundred at a time."""
+    parts: list[Tensor] = [model(normalise(part, list(mean), list(std))).float() for part in torch.from_numpy(images).split(100)]
+    return torch.cat(parts).numpy()
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() != file.SUFFIX:
+        raise ConfigError("--output", output, f"must end in {file.SUFFIX}")
+    if output.is_dir():
+        raise ConfigError("--output", output, "is a folder; name a file in it")
+    if not output.absolute().parent.is_dir():
+        raise ConfigError("--output", output, f"there is no folder {output.absolute().parent}")
+
+
+def _figures(found: saved.Saved) -> dict[str, Any]:
+    """What summary.json says of this very network; nothing where it is of another."""
+    try:
+        summary = json.loads((found.file.parent.parent / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    same = all(summary.get(name) == getattr(found, name) for name in ("kind", "epoch", "step"))
+    return {name: value for name, value in summary.items() if name.endswith(("_accuracy", "_loss"))} if same else {}
+
+
+def _float32_bytes(model: nn.Module) -> int:
+    """Of all parameters and BatchNorm's statistics, four bytes each."""
+    statistics = [b for name, b in model.named_buffers() if b.is_floating_point() and not name.endswith("connected")]
+    return 4 * sum(tensor.numel() for tensor in [*model.parameters(), *statistics])
+
+
+def _program() -> str:
+    try:
+        return version("bnn-train")
+    except PackageNotFoundError:
+        return "unknown"

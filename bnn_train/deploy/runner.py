@@ -1,0 +1,111 @@
+"""An exported network at work: images in, classes out, by numpy and what else is installed; neither torch nor Hydra is loaded."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnn_train import startup
+from bnn_train.deploy import file
+from bnn_train.deploy.packed import Packed
+from bnn_train.deploy.plan import Plan, plan
+from bnn_train.errors import ConfigError
+
+_CACHE = 2**21  # bytes: so many images at a time that their largest layer stays in a processor's cache
+_WORTH_A_THREAD = 2**16  # bytes that a thread's part must move, or starting it takes longer than it saves
+
+
+class Network:
+    """A network from a file. Images are uint8 (N, C, H, W), as `image_shape` says; (N, H, W) where there is one channel; or one
+    image without N. With layout="nhwc" channels come last. The same scores come of every engine and number of threads."""
+
+    def __init__(self, packed: Packed, threads: int | None = None, engine: str | None = None) -> None:
+        """threads: at most so many, by default one for each processor that the process may use. engine: numba, numkong or numpy for
+        the packed products; by default what is fastest of those installed."""
+        if threads is not None and not (type(threads) is int and threads > 0):
+            raise ConfigError("threads", threads, "must be a whole number above 0")
+        self.packed = packed
+        self.threads = threads or startup.processors()
+        self._plan: Plan = plan(packed, engine)
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the file says of the network: run, epoch, figures, data, versions."""
+        return self.packed.about
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.packed.image_shape
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, in the order of the scores."""
+        return list(self.about["classes"])
+
+    def logits(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
+        """Class scores, float32 (N, classes). Raises ConfigError for images of another shape, type or range."""
+        batch = self._checked(images, layout)
+        size = max(1, _CACHE // self._plan.bytes_per_image)
+        if self.threads > 1 and len(batch) > 1:
+            worth = len(batch) * self._plan.bytes_per_image // _WORTH_A_THREAD
+            threads = max(1, min(self.threads, len(batch), worth))
+            size = min(size, -(-len(batch) // threads))
+        if size >= len(batch):
+            return self._plan.run(batch)
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+        if self.threads == 1:
+            return np.concatenate([self._plan.run(part) for part in parts])
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads)
+        return np.concatenate(list(self._pool.map(self._plan.run, parts)))
+
+    def probabilities(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
+        """The softmax of the class scores, float32 (N, classes)."""
+        return softmax(self.logits(images, layout))
+
+    def predict(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
+        """The class of the highest score, of equals the first: int64 (N,)."""
+        return self.logits(images, layout).argmax(axis=1)
+
+    def describe(self) -> str:
+        """The network as a table: for each layer bits, bytes in the file, operations."""
+        from bnn_train.deploy.describe import table
+
+        return table(self.packed)
+
+    def _checked(self, images: np.ndarray, layout: str) -> np.ndarray:
+        """(N, C, H, W), contiguous."""
+        if layout not in ("nchw", "nhwc"):
+            raise ConfigError("layout", layout, "must be nchw or nhwc")
+        channels, height, width = self.image_shape
+        one = (channels, height, width) if layout == "nchw" else (height, width, channels)
+        array = np.asarray(images)
+        gray = f" or (N, {height}, {width})" if channels == 1 else ""
+        wanted = f"must be uint8 of shape (N, {', '.join(map(str, one))}){gray}"
+        shapes = {one, (height, width)} if channels == 1 else {one}
+        if array.shape not in shapes and array.shape[1:] not in shapes:
+            raise ConfigError("images", f"shape {array.shape}", f"{wanted}, or one such image")
+        if array.dtype != np.uint8:
+            whole = array.dtype.kind in "iub" and (array.size == 0 or (array.min() >= 0 and array.max() <= 255))
+            if array.dtype.kind != "i" or not whole:
+                remedy = f"{wanted}, pixels from 0 to 255 as they are in a file; they are normalised here"
+                raise ConfigError("images", f"type {array.dtype}", remedy)
+            array = array.astype(np.uint8)
+        batch = array.reshape(-1, *one)
+        return np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 3, 1, 2))
+
+
+def load(path: str | Path, threads: int | None = None, engine: str | None = None) -> Network:
+    """The network of an exported file. Raises ConfigError where there is none in it, or not the one that was written."""
+    return Network(file.read(Path(path)), threads, engine)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Of float32 (N, classes), in float64, as float32."""
+    wide = np.exp(scores - scores.max(axis=1, keepdims=True, initial=-np.inf).astype(np.float64))
+    result: np.ndarray = (wide / wide.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
