@@ -3,7 +3,7 @@
     python scripts/fuzz_format.py                     # 20,000 files
     python scripts/fuzz_format.py --files 200000 --seed 7
 
-Half of them are sealed with a checksum of their own, as whoever means harm would. The files are made of three small networks that
+Five of six are sealed with a checksum of their own, as whoever means harm would. The files are made of three small networks that
 have every operation. Prints what became of them, the slowest one and the most memory that one took, and ends with 1 where a file
 led to another exception, to a value that is not what was announced, or was too slow or too large.
 """

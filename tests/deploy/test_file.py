@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from fuzz_networks import small_networks
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.file import DamagedFile, decode, encode, is_exported, read, write
@@ -14,6 +15,11 @@ from bnn_train.deploy.packed import Op, Packed, Unfit
 
 FORMAT = Path(__file__).parent.parent.parent / "docs" / "format.md"
 ABOUT = {"classes": ["dark", "light"]}
+
+
+@pytest.fixture
+def networks():
+    return small_networks()
 
 
 def example():

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fuzz_networks import small_networks
 from torch.nn import functional as F
 
 from bnn_train.deploy import limits, reference
@@ -14,6 +15,11 @@ CONV = {"outputs": 1, "kernel": [2, 2], "stride": [1, 1], "padding": [0, 0], "di
 POOL = {"kernel": [2, 2], "stride": [2, 2], "padding": [0, 0], "ceil": False}
 BYTES, BITS, REAL = (Value(kind, (2, 4, 4)) for kind in ("bytes", "bits", "real"))
 WHOLE = Value("whole", (2, 4, 4), 9)
+
+
+@pytest.fixture
+def networks():
+    return small_networks()
 
 
 def ones(rows, columns):
