@@ -119,6 +119,10 @@ def or_pool(op: Op, result: Value) -> Step:
     return step
 
 
+def is_of_whole_image(op: Op, result: Value, x: Layout) -> bool:
+    return tuple(op.settings["kernel"]) == x.shape[1:] and result.shape[1:] == (1, 1) and not any(op.settings["padding"])
+
+
 def average(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     """Without padding."""
     windows = windows_of({**op.settings, "dilation": (1, 1)}, result)

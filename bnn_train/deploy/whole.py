@@ -133,7 +133,7 @@ def _bits(
     pool = None if signs.pool is None else _pool_of_turned(signs, flip)
     under = _rows(op, result, x, 1 if op.settings["pad_value"] == 1 else 0)
     places = list(regions(op, result, x, turned)) if _is_ternary(op) else []
-    if len(places) > 1:
+    if places:
         binary = _binary(arranged, turned, engine)
         parts = [(region.rows, region.columns, _limits(turned, limits, region.lost)) for region in places]
         raw = _by_region(binary, under, parts, shape)
