@@ -10,8 +10,9 @@ from bnn_train.deploy.packed import Unfit
 
 DEEPEST = 32  # brackets within brackets
 _LONGEST_NUMBER = 32  # characters
-_BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_STEPS = bytes({**dict.fromkeys(b"[{", 1), **dict.fromkeys(b"]}", 255)}.get(byte, 0) for byte in range(256))
+_CONTROL_ESCAPED = re.compile(rb"\\(?:[bfnrt]|u00(?:[0189]|7f))", re.IGNORECASE)
+_CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
 
 
 def parsed(text: bytes | str, for_people: bool = False) -> Any:
@@ -26,20 +27,21 @@ def parsed(text: bytes | str, for_people: bool = False) -> Any:
         value = json.loads(
             content.decode("utf-8"), parse_constant=_refused, parse_int=_whole, parse_float=_real, object_pairs_hook=_object
         )
-        plain = json.dumps(value, ensure_ascii=False)
-        plain.encode("utf-8")  # fails for half a pair of surrogates
+        if rb"\ud" in content.lower():
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails for half a pair of surrogates
     except ValueError:
         raise Unfit("is no exported network: its header is damaged") from None
-    if for_people and re.search(r"\\[bfnrtu]|[\x7f-\x9f]", plain.replace("\\\\", "")):
+    if for_people and (_CONTROL_ESCAPED.search(content.replace(rb"\\", b"")) or _CONTROL.search(content)):
         raise Unfit("holds a name with a control character")
     return value
 
 
 def _depth(content: bytes) -> int:
     """How deep brackets stand within brackets, in one pass whatever the text is."""
-    outside = re.sub(rb'"[^"]*"?', b"", content.replace(rb"\\", b"").replace(rb"\"", b""))
-    steps = np.frombuffer(outside.translate(_BRACKETS, _NO_BRACKETS), np.int8)
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
+    plain = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    in_string = np.logical_xor.accumulate(np.frombuffer(plain, np.uint8) == ord('"'))
+    steps = np.frombuffer(plain.translate(_STEPS), np.int8)
+    return int(np.cumsum(np.where(in_string, 0, steps), dtype=np.int32).max(initial=0))
 
 
 def _refused(text: str) -> NoReturn:

@@ -19,7 +19,7 @@ def infer(packed: Packed) -> list[Value]:
         raise Unfit(f"has {len(packed.ops)} operations, where 1 to {MOST_OPERATIONS:,} are allowed")
     for i, op in enumerate(packed.ops):
         try:
-            values.append(_result(op, values))
+            values.append(result_of(op, values))
         except Unfit as error:
             raise Unfit(f"operation {i} ({op.kind[:40]!r}, {op.name[:80]!r}): {error}") from None
     last = values[-1]
@@ -29,7 +29,8 @@ def infer(packed: Packed) -> list[Value]:
     return values
 
 
-def _result(op: Op, values: Sequence[Value]) -> Value:
+def result_of(op: Op, values: Sequence[Value]) -> Value:
+    """What the operation makes of the values that were made before it. Raises Unfit."""
     if op.kind not in _RULES:
         raise Unfit("is no known operation")
     if len(op.name) > MOST_NAME:
@@ -37,7 +38,7 @@ def _result(op: Op, values: Sequence[Value]) -> Value:
     if not all(type(i) is int and 0 <= i < len(values) for i in op.inputs):
         raise Unfit("takes a value that is not there yet")
     rule, count = _RULES[op.kind]
-    if len(op.inputs) != count and not (count == 0 and op.inputs):
+    if not op.inputs or (count and len(op.inputs) != count):
         raise Unfit(f"takes {len(op.inputs)} values")
     given = Given(op)
     result = rule(given, *(values[i] for i in op.inputs))
