@@ -274,7 +274,9 @@ def test_signs_of_whole_and_of_real_numbers(reader, tmp_path):
             tensors = {"threshold": numbers.astype(types), "flip": np.array([[flip]], np.uint8)}
             check(reader, path, with_scores(shape, (*ops, Op("sign", "s", (len(ops),), {}, tensors)), 120))
             found = reader.scores(path, images)[0].reshape(4, 30)[:, 7]
-            assert found.tolist() == [-1 if bool(flip & bit) == at else 1 for bit, at in zip((128, 64, 32, 16), (1, 1, 0, 1), strict=True)]
+            assert found.tolist() == [
+                -1 if bool(flip & bit) == at else 1 for bit, at in zip((128, 64, 32, 16), (1, 1, 0, 1), strict=True)
+            ]
 
 
 def test_a_real_sum_is_rounded_to_float64_and_then_to_float32(reader, tmp_path):
