@@ -228,9 +228,11 @@ def test_convolutions_of_every_kind_and_geometry(reader, tmp_path, kind, weight)
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_pools_of_every_kind_and_geometry(reader, tmp_path, kind):
-    """Where a last window of `ceil` ends behind the padding, and where it is left out."""
+    """Where a last window of `ceil` ends behind the padding, where it is left out, and where it is larger than the image."""
     rng = np.random.default_rng(2)
-    for (kernel, padding), stride, ceil in itertools.product(((3, 0), (3, 1), (2, 1), (4, 2)), (1, 2, 3, 5), (False, True)):
+    for (kernel, padding), stride, ceil in itertools.product(((3, 0), (3, 1), (2, 1), (4, 2), (6, 0)), (1, 2, 3, 5), (False, True)):
+        if kernel > 5 and not (ceil and stride > 1):
+            continue  # no place at all
         for more in (None, False, True):
             shape, ops = start(rng, kind)
             settings = {"kernel": [kernel] * 2, "stride": [stride] * 2, "padding": [padding] * 2, "ceil": ceil}
@@ -245,9 +247,8 @@ def test_elementwise_operations_on_every_kind(reader, tmp_path, kind):
     numbers = lambda: rng.normal(0, 1, 4).astype(np.float32)  # noqa: E731
     shape, ops = start(rng, kind)
     last = len(ops)
-    column = Op(
-        "avg_pool", "p", (last,), {"kernel": [1, 6], "stride": [1, 6], "padding": [0, 0], "ceil": False, "count_padding": False}
-    )
+    row = {"kernel": [1, 6], "stride": [1, 6], "padding": [0, 0], "ceil": False, "count_padding": False}
+    column = Op("avg_pool", "p", (last,), row)
     for more, count in (
         ((Op("affine", "a", (last,), {}, {"scale": numbers(), "shift": numbers()}),), 120),
         ((Op("relu", "a", (last,)),), 120),
@@ -262,20 +263,26 @@ def test_elementwise_operations_on_every_kind(reader, tmp_path, kind):
 
 
 def test_signs_of_whole_and_of_real_numbers(reader, tmp_path):
-    """At, below and above a threshold that there is; always and never; both ways round."""
-    rng = np.random.default_rng(4)
-    for kind, numbers in (("whole", [0, 37, 400, -400]), ("real", [0, -0.0, np.inf, -np.inf])):
-        for types, flip in itertools.product((np.int16, np.int32) if kind == "whole" else (np.float32,), (0x00, 0xA0, 0xF0)):
-            shape, ops = start(rng, kind)
-            tensors = {"threshold": np.array(numbers, types), "flip": np.array([[flip]], np.uint8)}
-            ops = (*ops, Op("sign", "s", (len(ops),), {}, tensors))
-            check(reader, tmp_path / "m.bnn", with_scores(shape, ops, 120))
+    """At a threshold that there is, below and above; always and never; both ways round."""
+    path, images = tmp_path / "m.bnn", some_images((4, 5, 6))
+    for kind, types in (("whole", np.int16), ("whole", np.int32), ("real", np.float32)):
+        for flip in (0x00, 0xA0, 0xF0):
+            shape, ops = start(np.random.default_rng(4), kind)
+            path.write_bytes(file.encode(with_scores(shape, ops, 120)))
+            numbers = reader.scores(path, images)[0].reshape(4, 30)[:, 7]  # one of the first image in each channel
+            numbers[2:] = (np.inf, -np.inf) if kind == "real" else (32767, -32768)
+            tensors = {"threshold": numbers.astype(types), "flip": np.array([[flip]], np.uint8)}
+            check(reader, path, with_scores(shape, (*ops, Op("sign", "s", (len(ops),), {}, tensors)), 120))
+            found = reader.scores(path, images)[0].reshape(4, 30)[:, 7]
+            assert found.tolist() == [
+                -1 if bool(flip & bit) == at else 1 for bit, at in zip((128, 64, 32, 16), (1, 1, 0, 1), strict=True)
+            ]
 
 
-def test_a_real_sum_is_rounded_twice_and_once_only_each(reader, tmp_path):
-    """2^24 + 1 + 2^-30 is nearest 2^24 + 2 at once; by way of float64 too, since that holds it. With 2^-60 it is a tie in float64
-    after the first rounding, and of two that are equally near the even one is taken, 2^24."""
-    one = np.zeros((1, 256), np.float32) + 1
+def test_a_real_sum_is_rounded_to_float64_and_then_to_float32(reader, tmp_path):
+    """2^24 + 1 + 2^-25 is a float64, and nearest 2^24 + 2. With 2^-60 instead the nearest float64 is 2^24 + 1, which lies in the
+    middle of two float32: the even one, 2^24, is taken."""
+    one = np.ones((1, 256), np.float32)
     normalise = Op("normalise", "n", (0,), {}, {"table": one})
     flat = Op("flatten", "f", (1,))
     rows = np.array([[2**24, 1, 2**-25], [2**24, 1, 2**-60], [2**24, 1, 0], [2**60, 1, -(2**60)]], np.float32)
