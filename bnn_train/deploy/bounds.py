@@ -16,7 +16,7 @@ from bnn_train.deploy.packed import Op, Packed, Value, weights
 from bnn_train.deploy.reference import OPERATIONS, per_channel
 
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
-_STEPS = 8  # float32 operations of a BatchNorm with a scale and a bias before it, and some
+_STEPS = 16  # more roundings of a product's terms: what was folded into its weights (deploy/rewrite.py), and that of the weights
 
 
 class Bounds(NamedTuple):
@@ -33,13 +33,21 @@ def bounds(packed: Packed, values: Sequence[np.ndarray]) -> Bounds:
         x, e = [values[k] for k in op.inputs], [errors[k] for k in op.inputs]
         if op.kind == "sign":
             if e[0] is not None:
-                distance = np.abs(x[0].astype(np.float64) - per_channel(op.tensors["threshold"].astype(np.float64), x[0]))
-                uncertain |= (distance <= e[0]).reshape(len(distance), -1).any(axis=1)
+                near = (_to_turning_point(op, x[0]) <= e[0]) & (e[0] > 0)
+                uncertain |= near.reshape(len(near), -1).any(axis=1)
             errors.append(None)
             continue
         errors.append(_error(op, known[i + 1], x, e, values[i + 1]))
     last = errors[-1]
     return Bounds(np.zeros(values[-1].shape) if last is None else np.broadcast_to(last, values[-1].shape), uncertain)
+
+
+def _to_turning_point(op: Op, x: np.ndarray) -> np.ndarray:
+    """How far each number is from where the sign turns: between two whole numbers it is known where, or else is at either."""
+    if op.rounding is not None:
+        return np.abs(x - per_channel(op.rounding, x))
+    distance: np.ndarray = np.abs(x.astype(np.float64) - per_channel(op.tensors["threshold"].astype(np.float64), x))
+    return distance if x.dtype == np.float32 else np.minimum(distance, np.abs(distance - 1))
 
 
 def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None], y: np.ndarray) -> np.ndarray | None:
@@ -49,9 +57,13 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
         return None
     if op.kind == "affine":
         scale = np.abs(per_channel(op.tensors["scale"].astype(np.float64), x[0]))
-        terms = op.tensors["shift"] if op.rounding is None else op.rounding
-        sizes = scale * np.abs(x[0]) + per_channel(np.abs(terms).astype(np.float64), x[0])
-        return _zero(e[0]) * scale + _STEPS * UNIT * sizes
+        assert op.rounding is not None
+        steps, rounding = (per_channel(values, x[0]) for values in op.rounding)
+        if not op.rounding.any():
+            return e[0]
+        return _zero(e[0]) * scale + UNIT * (steps * scale * np.abs(x[0]) + rounding)
+    if all(part is None for part in e) and op.kind in ("add", "multiply", "relu", "prelu"):
+        return None  # the same float32 operation on the same numbers
     if op.kind in ("add", "multiply"):
         a, b = (np.abs(part.astype(np.float64)) for part in x)
         ea, eb = (_zero(part) for part in e)
@@ -75,17 +87,18 @@ def _of_product(op: Op, result: Value, x: np.ndarray, e: np.ndarray | None, y: n
     if result.kind == "whole":  # exact, but for torch's own sum where it has float32 pixels
         return None if op.rounding is None else np.broadcast_to(per_channel(op.rounding, y), y.shape)
     inputs = x.shape[1] if op.kind == "linear" else x.shape[1] // op.settings["groups"] * int(np.prod(op.settings["kernel"]))
-    sizes = Op(op.kind, op.name, op.inputs, op.settings, {"weight": np.abs(weights(op, inputs)).astype(np.float32)})
+    weight = {"weight": np.abs(weights(op, inputs)).astype(np.float32)}
     real = Value("real", result.shape)
 
-    def through(values: np.ndarray) -> np.ndarray:
+    def through(values: np.ndarray, outside: int) -> np.ndarray:
+        sizes = Op(op.kind, op.name, op.inputs, {**op.settings, "pad_value": outside}, weight)
         return OPERATIONS[op.kind](sizes, real, values.astype(np.float32)).astype(np.float64) * 1.0001
 
-    terms = through(np.abs(x))
+    terms = through(np.abs(x), abs(op.settings.get("pad_value", 0)))
     for extra in (op.tensors.get("bias"), op.rounding):
         if extra is not None:
             terms = terms + per_channel(np.abs(extra).astype(np.float64), y)
-    return (0.0 if e is None else through(e)) + UNIT * (inputs + 2 * _STEPS) * terms
+    return (0.0 if e is None else through(e, 0)) + UNIT * (inputs + _STEPS) * terms
 
 
 def _zero(error: np.ndarray | None) -> np.ndarray | float:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bnn_train.deploy.graph import Node, consumers, in_order
+from bnn_train.deploy.graph import Node, consumers, in_order, kind_of
 from bnn_train.deploy.packed import packed_bits, unpacked_bits
-from bnn_train.deploy.rewrite import kind_of, range_of, set_signs, signs_of
+from bnn_train.deploy.rewrite import range_of, set_signs, signs_of
 
 Takers = dict[Node, list[Node]]
 
@@ -87,6 +87,8 @@ def _take_out(sign: Node, constant: np.ndarray, above: list[Node], below: list[N
         set_signs(node, signs)
     _keep_outputs(above[-1], kept)
     sign.tensors["threshold"] = sign.tensors["threshold"][kept]
+    if sign.rounding is not None:
+        sign.rounding = sign.rounding[kept]
     if "flip" in sign.tensors:
         sign.tensors["flip"] = packed_bits(unpacked_bits(sign.tensors["flip"], len(kept))[:, kept])
 

@@ -11,10 +11,14 @@ from bnn_train.deploy.packed import Shape
 
 
 class Affine(NamedTuple):
-    """scale * x + shift, per channel; torch's float32 error is below 8 * 2^-24 (|scale x| + rounding). float64 (channels,)."""
+    """scale * x + shift, per channel; float64 (channels,).
+
+    What torch computes and what the exported network computes differ by less than 2^-24 (steps |scale x| + rounding).
+    """
 
     scale: np.ndarray
     shift: np.ndarray
+    steps: float
     rounding: np.ndarray
 
 
@@ -39,7 +43,19 @@ class Node:
     settings: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     function: Elementwise | None = None
-    rounding: np.ndarray | None = None
+    rounding: np.ndarray | None = None  # what deploy/bounds.py asks of an operation
+
+
+def kind_of(node: Node) -> str:
+    """bytes, bits, whole or real."""
+    if node.kind in ("image", "sign"):
+        return {"image": "bytes", "sign": "bits"}[node.kind]
+    if node.kind in ("linear", "conv2d"):
+        return "whole" if node.tensors["weight"].dtype == np.uint8 and kind_of(node.inputs[0]) in ("bits", "bytes") else "real"
+    if node.kind not in ("max_pool", "flatten", "slice", "pad", "concatenate"):
+        return "real"
+    kinds = {kind_of(x) for x in node.inputs}
+    return kinds.pop() if len(kinds) == 1 else "real"
 
 
 def in_order(output: Node) -> list[Node]:

@@ -1,5 +1,6 @@
 """From one known torch layer to the operations that it is: (layer, its name, its input, its output on two images) -> a node."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.ste import Ste
-from bnn_train.deploy.graph import Affine, Elementwise, Node
+from bnn_train.deploy.graph import Affine, Elementwise, Node, kind_of
 from bnn_train.deploy.packed import packed_bits
 from bnn_train.errors import ConfigError
+from bnn_train.models.dropout import Dropout
 
 _LARGE = 2.0**60
 
@@ -35,12 +37,23 @@ def binary(layer: BinaryLinear | BinaryConv2d, name: str, x: Node, output: Tenso
     else:
         tensors = {"weight": np.ascontiguousarray(flat, np.float32)}
     y = _product(layer, name, x, output, tensors)
-    scale = layer.output_scale()
-    if scale is not None:
-        y = affine(name, y, array(scale), np.zeros(len(scale)))
-    if layer.bias is not None:
-        y = affine(name, y, np.ones(len(layer.bias)), array(layer.bias))
-    return y
+    scale, bias = layer.output_scale(), layer.bias
+    if scale is None and bias is None:
+        return y
+    if scale is None and bias is not None:
+        y.rounding = _of_inner_bias(y, flat, np.abs(array(bias).astype(np.float64)))
+    factors = np.ones(len(flat)) if scale is None else array(scale)
+    return affine(name, y, factors, np.zeros(len(flat)) if bias is None else array(bias))
+
+
+def _of_inner_bias(y: Node, weight: np.ndarray, bias: np.ndarray) -> np.ndarray | None:
+    """torch may add a bias before the products: then sums of signs are rounded too. See deploy/bounds.py."""
+    if kind_of(y) != "whole":
+        return bias
+    if (bias == np.rint(bias)).all():
+        return None
+    edges = np.abs(weight).sum(axis=1, dtype=np.float64)
+    return 2.0**-24 * (weight.shape[1] + 4) * (edges + bias)
 
 
 def _estimated(layer: BinaryLinear | BinaryConv2d, name: str, x: Node) -> Node:
@@ -94,7 +107,8 @@ def affine(name: str, x: Node, scale: np.ndarray, shift: np.ndarray) -> Node:
     def run(values: Tensor) -> Tensor:
         return values * factor + term
 
-    function = Elementwise(run, Affine(scale.astype(np.float64), shift.astype(np.float64), np.abs(shift).astype(np.float64)), True)
+    values = Affine(scale.astype(np.float64), shift.astype(np.float64), 4, 4 * np.abs(shift).astype(np.float64))
+    function = Elementwise(run, values, True)
     return Node("elementwise", name, [x], x.shape, function=function)
 
 
@@ -112,8 +126,9 @@ def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, name: str, x: Node, outpu
 
     # torch computes scale * x + shift; which float32 numbers these are, at 0 and at what is so large that the shift is lost.
     shift = array(run(torch.zeros(1, len(mean))))[0].astype(np.float64)
-    scale = array(run(torch.full((1, len(mean)), _LARGE)))[0].astype(np.float64) / _LARGE
-    function = Elementwise(run, Affine(scale, shift, np.abs(beta) + np.abs(mean * scale)), True)
+    at_large = array(run(torch.full((1, len(mean)), _LARGE)))[0].astype(np.float64)
+    scale = np.where(np.abs(at_large) > 2.0**25 * np.abs(shift), at_large, at_large - shift) / _LARGE  # of gamma 0 it is 0
+    function = Elementwise(run, Affine(scale, shift, 9, 10 * (np.abs(beta) + np.abs(mean * scale))), True)
     return Node("elementwise", name, [x], x.shape, function=function)
 
 
@@ -167,8 +182,10 @@ def adaptive(layer: nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d, name: str, x: N
 
 
 def flatten(layer: nn.Flatten | None, name: str, x: Node, output: Tensor) -> Node:
-    if output.ndim != 2:
-        raise ConfigError("layer", name, "cannot be exported: it flattens only a part of the dimensions of an image")
+    if tuple(output.shape) != (2, math.prod(x.shape)):
+        kind = "flatten" if layer is None else type(layer).__name__
+        remedy = "cannot be exported: it flattens other dimensions than all those of an image; use nn.Flatten()"
+        raise ConfigError("layer", f"{name} ({kind})", remedy)
     return x if len(x.shape) == 1 else Node("flatten", name, [x], tuple(output.shape[1:]))
 
 
@@ -189,3 +206,36 @@ def _pair(sizes: int | tuple[int, ...]) -> list[int]:
 
 
 Convert = Callable[[Any, str, Node, Tensor], Node]
+
+# From a layer to its operations: (layer, its dotted name, its input, an output of two images) -> the last of them.
+LAYERS: dict[type[nn.Module], Convert] = {
+    BinaryLinear: binary,
+    BinaryConv2d: binary,
+    nn.Linear: real,
+    nn.Conv2d: real,
+    nn.BatchNorm1d: batch_norm,
+    nn.BatchNorm2d: batch_norm,
+    Ste: sign,
+    nn.ReLU: relu,
+    nn.PReLU: prelu,
+    nn.Sigmoid: sigmoid,
+    nn.MaxPool2d: max_pool,
+    nn.AvgPool2d: avg_pool,
+    nn.AdaptiveAvgPool2d: adaptive,
+    nn.AdaptiveMaxPool2d: adaptive,
+    nn.Flatten: flatten,
+    nn.ZeroPad2d: pad,
+    nn.ConstantPad2d: pad,
+    nn.Identity: same,
+    nn.Dropout: same,
+    nn.Dropout2d: same,
+    Dropout: same,
+}
+
+
+def known(module: nn.Module) -> type[nn.Module] | None:
+    """The known layer that a module is: its forward is that layer's own."""
+    for kind in type(module).__mro__:
+        if kind in LAYERS and type(module).forward is kind.forward:
+            return kind
+    return None

@@ -42,6 +42,8 @@ def features(kind: str, count: int) -> Layout:
 
 def flattened(image: Layout) -> Layout:
     """The same memory, seen as features."""
+    if len(image.shape) == 1:
+        return image
     channels, height, width = image.shape
     order = np.arange(channels * height * width).reshape(channels, height, width)
     if image.kind != "bytes":  # those are channels first

@@ -10,9 +10,11 @@ from torch import nn
 from bnn_train.data.augment import normalise
 from bnn_train.deploy.dead import without_constants
 from bnn_train.deploy.graph import Node, in_order
-from bnn_train.deploy.packed import Op, Packed
+from bnn_train.deploy.infer import infer
+from bnn_train.deploy.packed import Op, Packed, Unfit
 from bnn_train.deploy.rewrite import rewritten
 from bnn_train.deploy.trace import trace
+from bnn_train.errors import ConfigError
 
 
 def pack(
@@ -32,7 +34,12 @@ def pack(
     output = trace(model, normalise(two, list(mean), list(std)), normalised)
     means, stds = (np.broadcast_to(np.asarray(values, np.float32), (channels,)) for values in (mean, std))
     output = without_constants(rewritten(output, means, stds))
-    return Packed(image_shape, _operations(output), about)
+    packed = Packed(image_shape, _operations(output), about)
+    try:
+        infer(packed)
+    except Unfit as error:
+        raise ConfigError("network", type(model).__name__, f"cannot be exported: {error}") from None
+    return packed
 
 
 def _operations(output: Node) -> tuple[Op, ...]:
@@ -54,5 +61,6 @@ def _operation(node: Node, inputs: tuple[int, ...]) -> Op:
     assert function is not None
     if function.affine is None:
         return Op(node.settings["kind"], node.name, inputs, {}, node.tensors)
-    scale, shift, rounding = function.affine
-    return Op("affine", node.name, inputs, {}, {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32)}, rounding)
+    scale, shift, steps, rounding = function.affine
+    tensors = {"scale": scale.astype(np.float32), "shift": shift.astype(np.float32)}
+    return Op("affine", node.name, inputs, {}, tensors, np.stack([np.full_like(rounding, steps), rounding]))

@@ -36,7 +36,7 @@ class Value(NamedTuple):
 class Op:
     """One operation. `name` is that of the layer it comes from, for people.
 
-    rounding: known where the network is exported, and not written: see deploy/bounds.py.
+    rounding: known where the network is exported, and not written; deploy/bounds.py says what it is.
     """
 
     kind: str

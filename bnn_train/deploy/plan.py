@@ -29,6 +29,8 @@ class Plan(NamedTuple):
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N, C, H, W) to class scores, float32 (N, classes)."""
+        if not len(images):
+            return np.empty((0, *self.scores.shape), np.float32)
         values: dict[int, np.ndarray] = {0: images}
         y = images
         for stage in self.stages:
@@ -55,7 +57,7 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
         if i in inside:
             continue
         output, signs = i + 1, None
-        if op.kind in ("linear", "conv2d") and known[i + 1].kind == "whole":
+        if op.kind in ("linear", "conv2d") and known[i + 1].kind == "whole" and _is_ungrouped(op):
             signs, output, parts = _signs_behind(packed, known, takers, i)
             inside.update(parts)
         inputs = [layouts[x] for x in op.inputs]
@@ -80,6 +82,10 @@ def _signs_behind(packed: Packed, known: list[Value], takers: list[list[int]], i
     return whole.Signs(packed.ops[sign], packed.ops[pool], known[pool + 1]), sign + 1, [pool, sign]
 
 
+def _is_ungrouped(op: Op) -> bool:
+    return op.kind == "linear" or op.settings["groups"] == 1
+
+
 _MAKERS: dict[str, Callable[..., tuple[steps.Step, Layout]]] = {
     "flatten": steps.flatten,
     "normalise": steps.normalise,
@@ -94,7 +100,7 @@ def _step(
 ) -> tuple[steps.Step, Layout]:
     x = inputs[0]
     if op.kind in ("linear", "conv2d"):
-        single = op.kind == "linear" or op.settings["groups"] == 1
+        single = _is_ungrouped(op)
         if result.kind == "whole" and single:
             return whole.product(op, result, x, signs, engine)
         if result.kind == "real" and single and x.kind in ("real", "whole"):
@@ -105,7 +111,7 @@ def _step(
         return _MAKERS[op.kind](op, result, x)
     if op.kind == "max_pool" and x.kind == "bits":
         return steps.max_pool_of_bits(op, result, x)
-    if op.kind == "avg_pool" and x.kind != "bits" and tuple(op.settings["kernel"]) == x.shape[1:] and result.shape[1:] == (1, 1):
+    if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x)
     same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.order is None for of in inputs)
     if op.kind == "add" and same:

@@ -51,7 +51,7 @@ def conv2d(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
             sums = sums if offset is None else sums + offset[rows]
         else:
             sums = real_sums(flat, weight[rows], None if bias is None else bias[rows])
-        parts.append(sums.reshape(*under.shape[:3], -1).transpose(0, 3, 1, 2))
+        parts.append(sums.reshape(*under.shape[:3], outputs // groups).transpose(0, 3, 1, 2))
     return np.concatenate(parts, axis=1)
 
 
@@ -64,7 +64,8 @@ def patches(op: Op, x: np.ndarray) -> np.ndarray:
     windows = sliding_window_view(padded, span, axis=(2, 3))
     stride = op.settings["stride"]
     windows = windows[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
-    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(len(x), windows.shape[2], windows.shape[3], -1)
+    count = x.shape[1] * kernel_h * kernel_w
+    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(len(x), windows.shape[2], windows.shape[3], count)
 
 
 def _bias(op: Op) -> np.ndarray | None:
@@ -166,7 +167,7 @@ def pad(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
 
 
 def flatten(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
-    return x.reshape(len(x), -1)
+    return x.reshape(len(x), result.size)
 
 
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {

@@ -1,7 +1,8 @@
 """Rewrites of the traced network that change nothing of what it computes but the rounding of torch's real sums.
 
-In this order: signs go up through pools to where the sums are; a first layer on pixels sums whole numbers; what stands between a
-sum and its sign becomes a threshold; what stands between whole sums and a real layer goes into the layer's weights.
+In this order: bits become numbers where they meet some; signs go up through pools to where the sums are; a first layer on pixels
+sums whole numbers; what stands between a sum and its sign becomes a threshold; what stands between whole sums and a real layer goes
+into the layer's weights.
 """
 
 import math
@@ -11,30 +12,22 @@ import numpy as np
 import torch
 
 from bnn_train.deploy import thresholds
-from bnn_train.deploy.graph import Affine, Elementwise, Node, consumers, in_order, replace
+from bnn_train.deploy.graph import Affine, Elementwise, Node, consumers, in_order, kind_of, replace
 from bnn_train.deploy.packed import packed_bits, unpacked_bits
 
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
+_ROOM = 14  # roundings between a sum and the product that takes it: BatchNorm and an output scale have 13
 _GRID = 2.0**-30  # to which multiples of a row's largest weight weights are rounded, so that no float64 sum of theirs is
 
 
 def rewritten(output: Node, mean: np.ndarray, std: np.ndarray) -> Node:
     """The output of the rewritten graph. mean, std: float32 (channels,), of the normalisation."""
-    for rewrite in (_one_sign_each, _signs_first):
+    for rewrite in (_numbers_of_bits, _one_sign_each, _signs_first):
         output = rewrite(output)
     output = _whole_pixels(output, mean, std)
     for rewrite in (_signs_of_sums, _whole_heads):
         output = rewrite(output)
     return output
-
-
-def kind_of(node: Node) -> str:
-    """bytes, bits, whole or real."""
-    if node.kind in ("image", "sign"):
-        return {"image": "bytes", "sign": "bits"}[node.kind]
-    if node.kind in ("linear", "conv2d"):
-        return "whole" if node.tensors["weight"].dtype == np.uint8 and kind_of(node.inputs[0]) in ("bits", "bytes") else "real"
-    return kind_of(node.inputs[0]) if node.kind in ("max_pool", "flatten", "slice", "pad", "concatenate") else "real"
 
 
 def inputs_of(node: Node) -> int:
@@ -76,6 +69,22 @@ def range_of(node: Node) -> tuple[np.ndarray, np.ndarray]:
         places = math.prod(node.inputs[0].shape[1:])
         return low.repeat(places), high.repeat(places)
     return (np.minimum(low, -1), np.maximum(high, 1)) if node.kind == "pad" else (low, high)
+
+
+def _numbers_of_bits(output: Node) -> Node:
+    """Bits and whole sums that are concatenated with other kinds, and bits that are padded with 0, as real numbers."""
+    for node in in_order(output):
+        if node.kind == "concatenate" and len({kind_of(x) for x in node.inputs}) > 1:
+            node.inputs = [x if kind_of(x) == "real" else _as_real(x) for x in node.inputs]
+        elif node.kind == "pad" and node.settings["pad_value"] == 0 and kind_of(node) == "bits":
+            node.inputs = [_as_real(node.inputs[0])]
+    return output
+
+
+def _as_real(x: Node) -> Node:
+    one, zero = np.ones(x.shape[0]), np.zeros(x.shape[0])
+    function = Elementwise(lambda values: values, Affine(one, zero, 0, zero), rising=True)
+    return Node("elementwise", x.name, [x], x.shape, function=function)
 
 
 def _one_sign_each(output: Node) -> Node:
@@ -128,9 +137,11 @@ def _whole_pixels(output: Node, mean: np.ndarray, std: np.ndarray) -> Node:
         shift = -(signs.sum(axis=2) @ mean.astype(np.float64)) / float(std[0])
         largest = float(np.abs(normalise.tensors["table"]).max())
         edges = np.abs(signs).sum(axis=(1, 2))
-        node.rounding = UNIT * (inputs_of(node) + 4) * edges * largest * unit  # of torch's sum of float32 products, in pixels
+        bias = 0.0 if node.rounding is None else node.rounding
+        # Of torch's sum of float32 products, in pixels; 4 more steps round each normalised pixel.
+        node.rounding = UNIT * (inputs_of(node) + 4) * (edges * largest + bias) * unit
         scale = np.full(len(shift), 1 / unit)
-        function = Elementwise(_pixel_sum(scale, shift), Affine(scale, shift, np.abs(shift)), rising=True, wide=True)
+        function = Elementwise(_pixel_sum(scale, shift), Affine(scale, shift, 4, 4 * np.abs(shift)), rising=True, wide=True)
         scaled = Node("elementwise", node.name, [node], node.shape, function=function)
         output = replace(output, node, scaled)
         scaled.inputs = [node]
@@ -173,6 +184,8 @@ def _signs_of_sums(output: Node) -> Node:
             x, chain = place[-1], chain[1:]
         node.inputs = [x]
         _set_threshold(node, found)
+        if kind_of(x) == "whole" and all(function.rising for function in chain):
+            node.rounding = thresholds.turning_points(chain, found)
     return output
 
 
@@ -199,15 +212,16 @@ def _whole_heads(output: Node) -> Node:
         if node.kind != "linear" or node.tensors["weight"].dtype == np.uint8:
             continue
         scale, shift, rounding = np.ones(inputs_of(node)), np.zeros(inputs_of(node)), np.zeros(inputs_of(node))
-        x, places, flat = node.inputs[0], 1, ""
+        x, places, flat, steps = node.inputs[0], 1, "", 0.0
         while True:
             if x.kind == "flatten":
                 places, flat = math.prod(x.inputs[0].shape[1:]), x.name
-            elif x.function is not None and x.function.affine is not None and len(takers[x]) == 1:
-                inner = Affine(*(values.repeat(places) for values in x.function.affine))
-                shift = shift + scale * inner.shift
-                rounding = rounding + np.abs(scale) * inner.rounding
-                scale = scale * inner.scale
+            elif _is_foldable(x, takers, steps):
+                inner = x.function.affine  # type: ignore[union-attr]
+                assert inner is not None
+                term = scale * inner.shift.repeat(places)
+                rounding = rounding + np.abs(scale) * inner.rounding.repeat(places) + steps * np.abs(term)
+                shift, scale, steps = shift + term, scale * inner.scale.repeat(places), steps + inner.steps
             else:
                 break
             (x,) = x.inputs
@@ -215,15 +229,23 @@ def _whole_heads(output: Node) -> Node:
             continue
         weight = node.tensors["weight"].astype(np.float64)
         bias = node.tensors.get("bias", np.zeros(len(weight), np.float32)).astype(np.float64)
-        node.rounding = np.abs(weight) @ rounding + np.abs(bias)
-        node.tensors = _on_grid(weight * scale, bias + weight @ shift)
+        node.tensors, grid = _on_grid(weight * scale, bias + weight @ shift)
+        # deploy/bounds.py multiplies this by (inputs + 16) 2^-24. What is off by half a step of the grid is no rounding of float32.
+        largest = np.maximum(*(np.abs(end) for end in range_of(x))).sum(dtype=np.float64) * places + 1
+        node.rounding = np.abs(weight) @ (np.abs(shift) + rounding / 16) + np.abs(bias) + grid * largest / UNIT / inputs_of(node)
         node.inputs = [Node("flatten", flat, [x], node.inputs[0].shape)] if flat else [x]
     return output
 
 
-def _on_grid(weight: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
-    """As float32 numbers that are multiples of a power of two each row."""
+def _is_foldable(x: Node, takers: dict[Node, list[Node]], steps: float) -> bool:
+    """Whether nothing else takes an affine function, and deploy/bounds.py has room for its rounding."""
+    affine = None if x.function is None else x.function.affine
+    return affine is not None and len(takers[x]) == 1 and steps + affine.steps <= _ROOM
+
+
+def _on_grid(weight: np.ndarray, bias: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """As float32 numbers that are multiples of a power of two each row, float64 (rows,)."""
     largest = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny)
     grid = 2.0 ** np.ceil(np.log2(largest)) * _GRID
     rounded = np.rint(weight / grid[:, None]) * grid[:, None]
-    return {"weight": rounded.astype(np.float32), "bias": (np.rint(bias / grid) * grid).astype(np.float32)}
+    return {"weight": rounded.astype(np.float32), "bias": (np.rint(bias / grid) * grid).astype(np.float32)}, grid

@@ -35,6 +35,30 @@ def real_sums(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, exact:
     return below
 
 
+def window_sums(windows: np.ndarray) -> np.ndarray:
+    """Real sums of float64 windows (N, rows, columns, kernel height, kernel width, C): float32 (N, rows, columns, C)."""
+    sums = windows.sum(axis=(3, 4))
+    errors = np.abs(windows).sum(axis=(3, 4)) * (windows.shape[3] * windows.shape[4] * _UNIT)
+    below, above = (sums - errors).astype(np.float32), (sums + errors).astype(np.float32)
+    unsure = below != above
+    if unsure.any():
+        below[unsure] = _nearest(windows.transpose(0, 1, 2, 5, 3, 4)[unsure].reshape(int(unsure.sum()), -1))
+    return below
+
+
+def _nearest(terms: np.ndarray) -> np.ndarray:
+    """The float64 nearest to the exact sum of each row. Few float32 often lie in the middle of two, with a sum that is exact."""
+    sums, exact = np.zeros(len(terms)), np.ones(len(terms), bool)
+    for term in terms.T:  # Knuth's two-sum: what an addition has lost
+        longer = sums + term
+        part = longer - sums
+        exact &= (sums - (longer - part)) + (term - part) == 0
+        sums = longer
+    for row in np.nonzero(~exact)[0]:
+        sums[row] = math.fsum(terms[row].tolist())
+    return sums
+
+
 def _products(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """x @ weight.T in parts that OpenBLAS computes in one thread: its own would wait busily for each other, and for the runner's.
 

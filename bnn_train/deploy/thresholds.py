@@ -63,11 +63,22 @@ def _halved(chain: Sequence[Elementwise], low: np.ndarray, high: np.ndarray) -> 
     return Threshold(np.where(flips, above, np.where(starts, low, high + 1)), flips & starts)
 
 
+def turning_points(chain: Sequence[Elementwise], found: Threshold) -> np.ndarray:
+    """Where between value - 1 and value functions that never turn cross 0, float64 (channels,); far away where they do not."""
+    below, above = found.value - 1.0, found.value.astype(np.float64)
+    starts, ends = (_signs(chain, torch.from_numpy(values)[None])[0] for values in (below, above))
+    for _ in range(52):
+        middle = (below + above) / 2
+        is_start = _signs(chain, torch.from_numpy(middle)[None])[0] == starts
+        below, above = np.where(is_start, middle, below), np.where(is_start, above, middle)
+    return np.where(starts == ends, np.inf, above)
+
+
 def of_real_numbers(chain: Sequence[Elementwise], channels: int) -> Threshold | None:
     """For float32 numbers; None where a function of the chain is not known to rise, or fall, all the way."""
     if not all(function.rising for function in chain):
         return None
-    largest = np.full(channels, np.finfo(np.float32).max, np.float32)
+    largest = _largest(chain, channels)
     starts, ends = (_signs(chain, torch.from_numpy(values).double()[None])[0] for values in (-largest, largest))
     below, above = _ordinal(-largest), _ordinal(largest)
     while (above - below > 1).any():
@@ -79,12 +90,27 @@ def of_real_numbers(chain: Sequence[Elementwise], channels: int) -> Threshold | 
     return Threshold(np.where(flips, _float(above), constant).astype(np.float32), flips & starts)
 
 
+def _largest(chain: Sequence[Elementwise], channels: int) -> np.ndarray:
+    """The largest numbers at which the chain gives one: infinity times a factor of 0 is none. float32 (channels,)."""
+    largest = np.full(channels, np.finfo(np.float32).max, np.float32)
+    for _ in range(16):
+        values = torch.from_numpy(np.stack([-largest, largest])).double()
+        largest = np.where(np.isnan(_computed(chain, values)).any(axis=0), largest * np.float32(2**-15), largest)
+    return largest
+
+
 @torch.no_grad()
-def _signs(chain: Sequence[Elementwise], values: Tensor) -> np.ndarray:
-    """Whether torch computes a number >= 0: bool, of the shape of float64 `values` (N, channels)."""
+def _computed(chain: Sequence[Elementwise], values: Tensor) -> np.ndarray:
+    """What torch computes of float64 (N, channels)."""
     for function in chain:
         values = function.run(values if function.wide else values.float())
-    result: np.ndarray = (values >= 0).numpy()
+    result: np.ndarray = values.numpy()
+    return result
+
+
+def _signs(chain: Sequence[Elementwise], values: Tensor) -> np.ndarray:
+    """Whether torch computes a number >= 0: bool, of the shape of float64 `values` (N, channels)."""
+    result: np.ndarray = _computed(chain, values) >= 0
     return result
 
 

@@ -79,9 +79,9 @@ def _rows(op: Op, result: Value, x: Layout, outside: int) -> Step:
     if op.kind == "linear":
         return lambda batch: batch
     if x.kind == "bytes":
-        bare = patches(op, result, 0)
+        bare = patches(op.settings, result, 0)
         return lambda batch: bare(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
-    return patches(op, result, np.packbits(np.full(x.shape[0], outside, np.uint8)))
+    return patches(op.settings, result, np.packbits(np.full(x.shape[0], outside, np.uint8)))
 
 
 class Region(NamedTuple):
@@ -133,7 +133,7 @@ def _bits(
     pool = None if signs.pool is None else _pool_of_turned(signs, flip)
     under = _rows(op, result, x, 1 if op.settings["pad_value"] == 1 else 0)
     places = list(regions(op, result, x, turned)) if _is_ternary(op) else []
-    if len(places) > 1:
+    if places:
         binary = _binary(arranged, turned, engine)
         parts = [(region.rows, region.columns, _limits(turned, limits, region.lost)) for region in places]
         raw = _by_region(binary, under, parts, shape)
