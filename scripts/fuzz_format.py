@@ -5,7 +5,8 @@
 
 Five of six are sealed with a checksum of their own, as whoever means harm would. The files are made of three small networks that
 have every operation. Prints what became of them, the slowest one and the most memory that one took, and ends with 1 where a file
-led to another exception, to a value that is not what was announced, or was too slow or too large.
+led to another exception, to a value that is not what was announced, to other scores of the runner than of the reference, or was
+too slow or too large.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from bnn_train.deploy import reference
 from bnn_train.deploy.file import decode
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Packed, Unfit
+from bnn_train.deploy.runner import Network
 
 SECONDS, BYTES = 1.0, 200 * 2**20  # that one file may take
 _TRIED = 2**19  # numbers and weights of a network up to which it is run
@@ -49,6 +51,9 @@ def judge(content: bytes) -> str:
         assert value.shape == (1, *announced.shape), f"shape {value.shape}, announced {announced}"
         assert value.dtype == _DTYPES[announced.kind], f"{value.dtype}, announced {announced}"
         assert announced.kind != "whole" or np.abs(value.astype(np.int64)).max() <= announced.largest, "larger than announced"
+    if all(np.isfinite(value).all() for value in values):
+        scores = Network(packed, threads=1, engine="numpy").logits(image)
+        assert np.array_equal(scores, values[-1].astype(np.float32)), "the runner has other scores than the reference"
     return "run"
 
 

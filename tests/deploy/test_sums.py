@@ -92,6 +92,14 @@ def test_every_sum_of_a_product_is_of_its_own_row_and_output():
             assert sums[m, o] == defined(zip(x[m], weight[o], strict=True), bias[o])
 
 
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(150, 64, 64), (1, 7, 3), (1, 10_001, 2), (9, 300, 200), (64, 64, 64)])
+def test_sums_made_in_parts_are_all_there(rows, inputs, outputs):
+    generator = np.random.default_rng(1)
+    x, weight, bias = (generator.integers(-9, 10, shape) for shape in ((rows, inputs), (outputs, inputs), (outputs,)))
+    found = real_sums(x.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64))
+    np.testing.assert_array_equal(found, x @ weight.T + bias)
+
+
 def test_no_rows_and_no_terms_are_sums_too():
     assert real_sums(np.zeros((0, 3)), np.ones((2, 3)), None).shape == (0, 2)
     assert real_sums(np.zeros((2, 0)), np.zeros((1, 0)), np.array([0.1])).tolist() == [[np.float32(0.1)], [np.float32(0.1)]]
