@@ -95,6 +95,8 @@ def _take_out(sign: Node, constant: np.ndarray, above: list[Node], below: list[N
 
 def _keep_outputs(product: Node, kept: np.ndarray) -> None:
     product.settings["outputs"] = int(kept.sum())
+    signs = signs_of(product)[kept]
     product.tensors = {name: np.ascontiguousarray(values[kept]) for name, values in product.tensors.items()}
+    set_signs(product, signs)  # without a mask, where the pruned edges were those of the outputs that went
     if product.rounding is not None:
         product.rounding = product.rounding[kept]

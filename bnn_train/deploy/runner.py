@@ -83,7 +83,10 @@ class Network:
             raise ConfigError("layout", layout, "must be nchw or nhwc")
         channels, height, width = self.image_shape
         one = (channels, height, width) if layout == "nchw" else (height, width, channels)
-        array = np.asarray(images)
+        try:
+            array = np.asarray(images)
+        except ValueError:  # rows of several lengths
+            array = np.empty(0)
         gray = f" or (N, {height}, {width})" if channels == 1 else ""
         wanted = f"must be uint8 of shape (N, {', '.join(map(str, one))}){gray}"
         shapes = {one, (height, width)} if channels == 1 else {one}
