@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.infer import infer
-from bnn_train.deploy.packed import Op, Packed, Unfit, packed_bits
+from bnn_train.deploy.infer import infer, result_of
+from bnn_train.deploy.packed import Op, Packed, Unfit, Value, packed_bits
 from bnn_train.deploy.plan import plan
 from bnn_train.deploy.products import installed
 
@@ -143,11 +143,9 @@ class Maker:
 
 def infer_all(packed):
     """As infer, for a network that has no head yet."""
-    from bnn_train.deploy import infer as module
-
-    values = [module.Value("bytes", packed.image_shape)]
+    values = [Value("bytes", packed.image_shape)]
     for op in packed.ops:
-        values.append(module._result(op, values))
+        values.append(result_of(op, values))
     return values
 
 
