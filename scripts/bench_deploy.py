@@ -1,19 +1,23 @@
 """How fast an exported network is here, beside torch's float32 network that computes the same.
 
-    python scripts/bench_deploy.py [--peer-python PATH] [--engines llvm numkong numpy] [--data FOLDER]
+    python scripts/bench_deploy.py [--peer-python PATH] [--engines llvm numkong numpy] [--avx2]
 
 Networks as exported, with untrained weights and BatchNorm statistics of random images: speed does not depend on what was learned.
 torch: float32 in inference mode, nn.Linear and nn.Conv2d that hold -1 and +1 as float weights, BatchNorm, sign, channels last; its
 input is normalised before the clock starts, ours are the uint8 images. Both with all threads of the machine. Milliseconds, medians
-of rounds in which everybody takes a turn. The second table is a packed product alone, 2048 x 2048, beside the nearest peer,
-bnn-lab, where --peer-python names a Python that has it.
+of rounds in which everybody takes a turn. Then what a process of its own takes that loads a network and predicts. The last table is
+a packed product alone, 2048 x 2048, beside the nearest peer, bnn-lab, where --peer-python names a Python that has it.
+
+--avx2 keeps both to AVX2, on a processor that has more: a hint at what one with AVX2 alone would give, no measurement of one.
 """
 
 import argparse
+import os
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +27,9 @@ import numpy as np
 
 from bnn_train import startup
 
+if "--avx2" in sys.argv:
+    os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
+    os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 startup.prepare()
 
 import torch  # noqa: E402
@@ -34,7 +41,7 @@ from bnn_train.binary.ste import Ste  # noqa: E402
 from bnn_train.cli.compose import typed  # noqa: E402
 from bnn_train.config.root import Config  # noqa: E402
 from bnn_train.data.augment import normalise  # noqa: E402
-from bnn_train.deploy import products  # noqa: E402
+from bnn_train.deploy import file, product_compile, product_numkong, products  # noqa: E402
 from bnn_train.deploy.pack import pack  # noqa: E402
 from bnn_train.deploy.runner import Network  # noqa: E402
 
@@ -142,23 +149,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", metavar="PATH", help="a Python in which bnn-lab is installed")
     parser.add_argument("--engines", nargs="*", default=[], help="also each of these")
+    parser.add_argument("--avx2", action="store_true", help="keep both to AVX2")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
     asked = parser.parse_args()
     torch.set_num_threads(startup.processors())
     flags = processor_flags()
-    column = None if not flags else 0 if "avx512_vpopcntdq" in flags else 1 if "avx2" in flags and "avx512f" not in flags else None
+    if asked.avx2:
+        keep_to_avx2()
+    is_avx2_alone = "avx2" in flags and "avx512f" not in flags
+    column = None if asked.avx2 else 0 if "avx512_vpopcntdq" in flags else 1 if is_avx2_alone else None
     print(f"{processor()}, {startup.processors()} threads, torch {torch.__version__}; installed: {', '.join(products.installed())}")
     columns = ("with AVX-512 VPOPCNTDQ", "with AVX2 alone")
-    print("; ".join(f"{name}: {'this processor' if i == column else 'not run'}" for i, name in enumerate(columns)))
+    print("; ".join(f"{name}: {'this processor' if i == column else 'not run'}" for i, name in enumerate(columns)), end="")
+    print("; here kept to AVX2" if asked.avx2 else "")
     print("\n| " + " | ".join(["network", "batch", "torch float32", "exported", "times as fast", "asked", *asked.engines]) + " |")
     print("|---" * (6 + len(asked.engines)) + "|")
     for name in asked.networks:
         compare(name, asked.engines, column)
     print(flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        start_up(Path(folder, "m.bnn"))
+    if asked.avx2:
+        return
     alone = [sys.executable, str(Path(__file__).with_name("bench_products_packed.py")), "--batches", "1", "256"]
     subprocess.run(alone + (["--peer-python", asked.peer_python] if asked.peer_python else []), check=True)
     if not asked.peer_python:
         print("bnn-lab: not run (--peer-python)")
+
+
+def keep_to_avx2() -> None:
+    product_compile.CPU = "x86-64-v3"
+    nk = product_numkong.module()
+    if nk is not None:
+        for name in [name for name, there in nk.get_capabilities().items() if there and name not in ("serial", "haswell")]:
+            nk.disable_capability(name)
+
+
+START = """
+import re, sys, time
+start = time.perf_counter()
+from bnn_train.deploy import load
+network = load(sys.argv[1])
+loaded = time.perf_counter() - start
+import numpy as np
+network.predict(np.zeros((1, *network.image_shape), np.uint8))
+first = time.perf_counter() - start
+with open("/proc/self/status") as file:  # not getrusage: it knows of the process that started this one, too
+    memory = int(re.search(r"VmHWM:\\s+(\\d+)", file.read())[1]) / 1000
+print(f"mnist_mlp in a process of its own: loaded after {loaded:.2f} s, first image after {first:.2f} s, {memory:.0f} MB at most")
+assert "torch" not in sys.modules
+"""
+
+
+def start_up(path: Path) -> None:
+    shape, _ = NETWORKS["mnist_mlp"]
+    config, model = network("mnist_mlp", shape)
+    file.write(pack(model, shape, config.data.mean, config.data.std, {"classes": [str(i) for i in range(10)]}), path)
+    if sys.platform == "linux":
+        subprocess.run([sys.executable, "-c", START, str(path)], check=True)
 
 
 def processor_flags() -> set[str]:
