@@ -42,6 +42,8 @@ bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
 bnn-train data.val_size=180                  the best epoch on held-out images
 bnn-train experiment=mnist_cnn dry_run=true  only show what would be done
 bnn-eval outputs/DATE/TIME                   evaluate a saved network
+bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
+bnn-predict m.bnn photos/                    the classes of image files
 """,
     "lab": """\
 bnn-lab                                      every estimator, in about a minute

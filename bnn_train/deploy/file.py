@@ -1,27 +1,33 @@
 """The packed network as a file: safetensors, the operations as JSON text, a checksum over everything; docs/format.md tells all.
 
-A file is data alone: nothing in it names a module, a path or a program. What is wrong with one is a DamagedFile, whatever it is.
+A file is data alone: nothing in it names a module or a program. What is wrong with one is a DamagedFile, whatever it is.
 """
 
 import hashlib
 import json
+import math
+import os
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from bnn_train import files
-from bnn_train.deploy.infer import MOST_OPERATIONS, infer
-from bnn_train.deploy.packed import Op, Packed, Unfit
+from bnn_train.deploy.header import parsed
+from bnn_train.deploy.infer import infer
+from bnn_train.deploy.limits import MOST_HEADER, MOST_OPERATIONS
+from bnn_train.deploy.packed import Op, Packed, Unfit, Value
 from bnn_train.errors import ConfigError
 
 FORMAT = 1
 SUFFIX = ".bnn"
 _TYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype("uint8"), "I16": np.dtype("<i2"), "I32": np.dtype("<i4"), "F32": np.dtype("<f4")}
-_MOST_HEADER = 2**24  # bytes
-_DEEPEST = 32  # brackets within brackets
-_NO_SUM = "0" * 64  # what stands in the checksum's place while it is computed
+_NO_SUM = b"0" * 64  # what stands in the checksum's place while it is computed
+_ABOUT = {  # what these keys hold, where they are there; others may hold anything plain
+    "image_shape": list, "data": dict, "images": dict, "figures": dict, "versions": dict, "run": str, "checkpoint": str,
+    "kind": str, "epoch": int, "step": int, "eval_batch_size": int, "program": str,
+}  # fmt: skip
 
 
 class DamagedFile(ConfigError):
@@ -34,130 +40,116 @@ def is_exported(path: Path) -> bool:
 
 
 def write(packed: Packed, path: Path) -> None:
-    """Writes the network; a crash leaves the old file, or none. Raises Unfit for one that contradicts itself, ConfigError where it
-    cannot be written."""
-    infer(packed)
+    """Writes the network; a crash leaves the old file, or none. Raises Unfit for one that contradicts itself or is beyond the
+    limits, ConfigError where it cannot be written."""
     content = encode(packed)
+    decode(content)  # what is written can be read
     files.write(path, lambda file: file.write(content))
 
 
 def read(path: Path, key: str = "path") -> Packed:
     """The network of a file. Raises DamagedFile for `key` where there is none in it, or not the one that was written."""
     try:
-        content = path.read_bytes()
+        return decode(_content(path))
     except OSError as error:
         raise DamagedFile(key, path, f"cannot be read ({(error.strerror or str(error)).lower()})") from None
     except MemoryError:
         raise DamagedFile(key, path, "is larger than the memory there is") from None
-    try:
-        return decode(content)
-    except (Unfit, _Bad) as error:
+    except Unfit as error:
         raise DamagedFile(key, path, str(error)) from None
 
 
-class _Bad(ValueError):
-    """What is wrong with the bytes of a file."""
-
-
 def encode(packed: Packed) -> bytes:
-    """The bytes of the file."""
-    header: dict[str, Any] = {"__metadata__": {}}
+    """The bytes of the file. Raises Unfit."""
+    infer(packed)
+    arrays = [(f"{i}.{name}", array) for i, op in enumerate(packed.ops) for name, array in op.tensors.items()]
+    arrays.sort(key=lambda named: -named[1].itemsize)  # so each begins at a multiple of its numbers' size: readers may map the file
+    operations = [{"kind": op.kind, "name": op.name, "inputs": list(op.inputs), "settings": dict(op.settings)} for op in packed.ops]
+    about = _finite(packed.about)
+    network = {"format": FORMAT, "image_shape": list(packed.image_shape), "operations": operations, "about": about}
+    header: dict[str, Any] = {
+        "__metadata__": {"sha256": _NO_SUM.decode("ascii"), "bnn_train": json.dumps(network, separators=(",", ":"))}
+    }
     parts, end = [], 0
-    operations = []
-    for i, op in enumerate(packed.ops):
-        operations.append({"kind": op.kind, "name": op.name, "inputs": list(op.inputs), "settings": dict(op.settings)})
-        for name, array in op.tensors.items():
-            kind = next(kind for kind, dtype in _TYPES.items() if array.dtype == dtype)
-            data = np.ascontiguousarray(array, _TYPES[kind]).tobytes()
-            header[f"{i}.{name}"] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [end, end + len(data)]}
-            parts.append(data)
-            end += len(data)
-    network = {"format": FORMAT, "image_shape": list(packed.image_shape), "operations": operations, "about": packed.about}
-    header["__metadata__"] = {"bnn_train": json.dumps(network, separators=(",", ":")), "sha256": _NO_SUM}
+    for name, array in arrays:
+        kind = next(kind for kind, dtype in _TYPES.items() if array.dtype == dtype)
+        data = np.ascontiguousarray(array, _TYPES[kind]).tobytes()
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [end, end + len(data)]}
+        parts.append(data)
+        end += len(data)
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
-    content = len(text).to_bytes(8, "little") + text + b"".join(parts)
-    return content.replace(_place(_NO_SUM), _place(hashlib.sha256(content).hexdigest()), 1)
+    start = len(text).to_bytes(8, "little") + text
+    checksum = hashlib.sha256(start)
+    for data in parts:
+        checksum.update(data)
+    return b"".join([start.replace(_NO_SUM, checksum.hexdigest().encode("ascii"), 1), *parts])
 
 
 def decode(content: bytes) -> Packed:
-    """The network of a file's bytes; its tensors are views of them. Raises Unfit or _Bad."""
-    size = int.from_bytes(content[:8], "little")
-    if not 2 <= size <= min(_MOST_HEADER, len(content) - 8) or content[8:9] != b"{":
-        _refuse(content)
-    text = content[8 : 8 + size]
-    header = _json(text)
-    metadata = _typed(_typed(header, dict, "header").pop("__metadata__", None), dict, "header")
-    if "bnn_train" not in metadata:
-        raise _Bad("is a safetensors file, but no network that bnn-export wrote")
-    _check_sum(content, _typed(metadata.get("sha256"), str, "checksum"))
-    network = _typed(_json(_typed(metadata["bnn_train"], str, "network").encode("utf-8", "surrogatepass")), dict, "network")
-    if network.get("format") != FORMAT:
-        raise _Bad(f"has format {str(network.get('format'))[:20]}, but this version reads {FORMAT}: use a newer bnn-train")
-    tensors = _tensors(header, memoryview(content)[8 + size :])
+    """The network of a file's bytes; its tensors are views of them. Raises Unfit."""
+    end = 8 + _header_size(content[:9], len(content))
+    header = _typed(parsed(content[8:end]), dict, "header")
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or "bnn_train" not in metadata:
+        raise Unfit("is a safetensors file, but no network that bnn-export wrote")
+    _check_sum(content, end, metadata.get("sha256"))
+    network = _typed(parsed(_typed(metadata["bnn_train"], str, "network"), for_people=True), dict, "network")
+    version = _typed(network.get("format"), int, "format")
+    if version != FORMAT:
+        raise Unfit(f"has format {version}, but this version reads {FORMAT}: use a newer bnn-train")
+    tensors = _tensors(header, memoryview(content)[end:])
     operations = _typed(network.get("operations"), list, "operations")
     if len(operations) > MOST_OPERATIONS:
-        raise _Bad("has too many operations")
+        raise Unfit("has too many operations")
     ops = tuple(_operation(given, tensors.pop(i, {})) for i, given in enumerate(operations))
     if tensors:
-        raise _Bad("holds tensors that no operation takes")
+        raise Unfit("holds tensors that no operation takes")
     shape = _typed(network.get("image_shape"), list, "image_shape")
     packed = Packed(tuple(shape), ops, _typed(network.get("about"), dict, "about"))
-    infer(packed)
+    _check_about(packed, infer(packed)[-1])
     return packed
 
 
-def _refuse(content: bytes) -> NoReturn:
-    if content[:4] == b"PK\x03\x04":
-        raise _Bad("is a checkpoint or another zip file, not an exported network; bnn-export makes one of it")
-    raise _Bad("is empty" if not content else "is no exported network: it is cut short, damaged or foreign")
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise Unfit("is a folder, not an exported network" if path.is_dir() else "is no file that can be read twice")
+    with open(path, "rb") as file:
+        _header_size(file.read(9), os.fstat(file.fileno()).st_size)  # a foreign file of many gigabytes is not read
+        file.seek(0)
+        return file.read()
 
 
-def _place(checksum: str) -> bytes:
-    return f'"sha256":"{checksum}"'.encode("ascii")
+def _header_size(start: bytes, whole: int) -> int:
+    """The size of the header of a file of `whole` bytes that begins with these nine."""
+    size = int.from_bytes(start[:8], "little")
+    if start[:4] == b"PK\x03\x04":
+        raise Unfit("is a checkpoint or another zip file, not an exported network; bnn-export makes one of it")
+    if not start:
+        raise Unfit("is empty")
+    if not 2 <= size <= min(MOST_HEADER, whole - 8) or start[8:] != b"{":
+        raise Unfit("is no exported network: it is cut short, damaged or foreign")
+    return size
 
 
-def _check_sum(content: bytes, checksum: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{64}", checksum) or content.count(_place(checksum), 0, 8 + _MOST_HEADER) != 1:
-        raise _Bad("has no checksum")
-    if hashlib.sha256(content.replace(_place(checksum), _place(_NO_SUM), 1)).hexdigest() != checksum:
-        raise _Bad("is damaged or cut short: its checksum does not fit; copy or export it again")
-
-
-def _json(text: bytes) -> Any:
-    """JSON of plain, finite values, within bounds of depth and of digits that Python's reader does not have."""
-    depth = deepest = 0
-    for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(bracket[0], 0)
-        deepest = max(deepest, depth)
-    try:
-        if deepest > _DEEPEST:
-            raise ValueError
-        return json.loads(text, parse_constant=_no_number, parse_int=_integer, parse_float=_real)
-    except (ValueError, RecursionError):
-        raise _Bad("is no exported network: its header is damaged") from None
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(text)
-
-
-def _integer(text: str) -> int:
-    if len(text) > 19:
-        raise ValueError(text)
-    return int(text)
-
-
-def _real(text: str) -> float:
-    value = float(text)
-    if abs(value) > 1e308:
-        raise ValueError(text)
-    return value
+def _check_sum(content: bytes, end: int, checksum: Any) -> None:
+    """end: of the header, where the checksum stands once."""
+    if type(checksum) is not str or not re.fullmatch(r"[0-9a-f]{64}", checksum):
+        raise Unfit("is damaged: it has no checksum")
+    digits = checksum.encode("ascii")
+    place = content.find(digits, 8, end)
+    if place < 0 or content.find(digits, place + 1, end) >= 0:
+        raise Unfit("is damaged: its checksum is not there once")
+    view, found = memoryview(content), hashlib.sha256()
+    for part in (view[:place], _NO_SUM, view[place + 64 :]):
+        found.update(part)
+    if found.hexdigest() != checksum:
+        raise Unfit("is damaged or cut short: its checksum does not fit; copy or export it again")
 
 
 def _typed(value: Any, kind: type, what: str) -> Any:
     if type(value) is not kind:
-        raise _Bad(f"is damaged: its {what} cannot be read")
+        raise Unfit(f"is damaged: its {what} cannot be read")
     return value
 
 
@@ -171,24 +163,21 @@ def _tensors(header: dict[str, Any], data: memoryview) -> dict[int, dict[str, np
         dtype = _TYPES.get(str(entry.get("dtype")))
         shape, offsets = _typed(entry.get("shape"), list, "header"), _typed(entry.get("data_offsets"), list, "header")
         if place is None or dtype is None or len(offsets) != 2 or len(shape) > 4:
-            raise _Bad("is damaged: it holds a tensor of an unknown kind")
+            raise Unfit("is damaged: it holds a tensor of an unknown kind")
         if not all(type(n) is int and 0 <= n <= len(data) for n in [*shape, *offsets]):
-            raise _Bad("is damaged or cut short: a tensor lies outside it")
-        count = 1
-        for n in shape:
-            count *= n
+            raise Unfit("is damaged or cut short: a tensor lies outside it")
         begin, end = offsets
-        if end - begin != count * dtype.itemsize:
-            raise _Bad("is damaged: a tensor has another size than it says")
+        if end - begin != math.prod(shape) * dtype.itemsize:
+            raise Unfit("is damaged: a tensor has another size than it says")
         spans.append((begin, end))
         found.setdefault(int(place[1]), {})[place[2]] = np.frombuffer(data[begin:end], dtype).reshape(shape)
     position = 0
     for begin, end in sorted(spans):
         if begin != position:
-            raise _Bad("is damaged: its tensors overlap or leave gaps")
+            raise Unfit("is damaged: its tensors overlap or leave gaps")
         position = end
     if position != len(data):
-        raise _Bad("is damaged: it is longer than its tensors")
+        raise Unfit("is damaged: it is longer than its tensors")
     return found
 
 
@@ -197,3 +186,24 @@ def _operation(given: Any, tensors: dict[str, np.ndarray]) -> Op:
     inputs = _typed(fields.get("inputs"), list, "operations")
     kind, name = (_typed(fields.get(key), str, "operations") for key in ("kind", "name"))
     return Op(kind, name, tuple(inputs), _typed(fields.get("settings"), dict, "operations"), tensors)
+
+
+def _check_about(packed: Packed, scores: Value) -> None:
+    about = packed.about
+    classes = _typed(about.get("classes"), list, "classes")
+    if not all(type(name) is str for name in classes) or len(classes) != scores.size:
+        raise Unfit(f"is damaged: it names {len(classes)} classes and has {scores.size} class scores")
+    for key, kind in _ABOUT.items():
+        if key in about:
+            _typed(about[key], kind, key)
+    if tuple(about.get("image_shape", packed.image_shape)) != packed.image_shape:
+        raise Unfit("is damaged: it speaks of images of another shape than its network takes")
+
+
+def _finite(value: Any) -> Any:
+    """With None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bnn_train.deploy.packed import Op, Packed, Shape, Unfit, Value
-
-MOST_ELEMENTS = 2**26  # of one value of one image
-MOST_OPERATIONS = 10_000
-_LARGEST_SUM = 2**31 - 1
+from bnn_train.deploy import limits
+from bnn_train.deploy.given import Given
+from bnn_train.deploy.limits import LARGEST_SUM, MOST_ELEMENTS, MOST_NAME, MOST_OPERATIONS
+from bnn_train.deploy.packed import Op, Packed, Unfit, Value
 
 
 def infer(packed: Packed) -> list[Value]:
@@ -20,83 +19,40 @@ def infer(packed: Packed) -> list[Value]:
         raise Unfit(f"has {len(packed.ops)} operations, where 1 to {MOST_OPERATIONS:,} are allowed")
     for i, op in enumerate(packed.ops):
         try:
-            values.append(_result(op, values))
+            values.append(result_of(op, values))
         except Unfit as error:
-            raise Unfit(f"operation {i} ({op.kind[:40]} {op.name[:80]}): {error}") from None
+            raise Unfit(f"operation {i} ({op.kind[:40]!r}, {op.name[:80]!r}): {error}") from None
     last = values[-1]
     if len(last.shape) != 1 or last.kind not in ("real", "whole"):
         raise Unfit("does not end in class scores")
+    limits.check(packed, values)
     return values
 
 
-def _result(op: Op, values: Sequence[Value]) -> Value:
+def result_of(op: Op, values: Sequence[Value]) -> Value:
+    """What the operation makes of the values that were made before it. Raises Unfit."""
     if op.kind not in _RULES:
         raise Unfit("is no known operation")
+    if len(op.name) > MOST_NAME:
+        raise Unfit("has an endless name")
     if not all(type(i) is int and 0 <= i < len(values) for i in op.inputs):
         raise Unfit("takes a value that is not there yet")
     rule, count = _RULES[op.kind]
-    if len(op.inputs) != count and not (count == 0 and op.inputs):
+    if not op.inputs or (count and len(op.inputs) != count):
         raise Unfit(f"takes {len(op.inputs)} values")
-    result = rule(_Given(op), *(values[i] for i in op.inputs))
+    given = Given(op)
+    result = rule(given, *(values[i] for i in op.inputs))
+    if given.untaken():
+        # What would be ignored here may mean something to who wrote it.
+        raise Unfit(f"takes no {min(given.untaken())[:40]!r}")
     if not (all(size > 0 for size in result.shape) and result.size <= MOST_ELEMENTS):
         raise Unfit(f"gives {'x'.join(map(str, result.shape))} numbers an image")
-    if result.largest > _LARGEST_SUM:
-        raise Unfit("has sums beyond 32 bits")
+    if result.largest > LARGEST_SUM:
+        raise Unfit("has sums beyond 2^29")
     return result
 
 
-class _Given:
-    """An operation's settings and tensors, each asked for with what it must be."""
-
-    def __init__(self, op: Op) -> None:
-        self.op = op
-
-    def number(self, name: str, low: int, high: int) -> int:
-        value = self.op.settings.get(name)
-        if type(value) is not int or not low <= value <= high:
-            raise Unfit(f"{name} must be a whole number from {low} to {high}")
-        return value
-
-    def pair(self, name: str, low: int, high: int = 4096) -> tuple[int, int]:
-        value = self.op.settings.get(name)
-        if not isinstance(value, list | tuple) or len(value) != 2 or not all(type(v) is int and low <= v <= high for v in value):
-            raise Unfit(f"{name} must be two whole numbers from {low} to {high}")
-        return value[0], value[1]
-
-    def yes(self, name: str) -> bool:
-        value = self.op.settings.get(name)
-        if type(value) is not bool:
-            raise Unfit(f"{name} must be true or false")
-        return value
-
-    def tensor(self, name: str, shape: Shape, *types: str) -> np.ndarray:
-        array = self.op.tensors.get(name)
-        if array is None:
-            raise Unfit(f"lacks {name}")
-        if array.shape != shape or array.dtype not in [np.dtype(t) for t in types]:
-            raise Unfit(f"{name} must be {' or '.join(types)} of shape {list(shape)}, not {array.dtype} of {list(array.shape)}")
-        if array.dtype.kind == "f" and np.isnan(array).any():
-            raise Unfit(f"{name} holds what is no number")
-        return array
-
-    def finite(self, name: str, shape: Shape) -> np.ndarray:
-        array = self.tensor(name, shape, "float32")
-        if np.isinf(array).any():
-            raise Unfit(f"{name} holds an infinite number")
-        return array
-
-    def has(self, name: str) -> bool:
-        return name in self.op.tensors
-
-    def bits(self, name: str, rows: int, columns: int) -> np.ndarray:
-        """Rows of bits, each padded with 0 to whole bytes."""
-        array = self.tensor(name, (rows, -(-columns // 8)), "uint8")
-        if columns % 8 and (array[:, -1] & (0xFF >> columns % 8)).any():
-            raise Unfit(f"{name} has bits behind the end of a row")
-        return array
-
-
-def _product(given: _Given, x: Value, outputs: int, inputs: int) -> tuple[str, int]:
+def _product(given: Given, x: Value, outputs: int, inputs: int) -> tuple[str, int]:
     """The kind and largest value of `outputs` sums over `inputs` products each."""
     if not given.has("weight"):
         raise Unfit("lacks weight")
@@ -122,7 +78,7 @@ def _product(given: _Given, x: Value, outputs: int, inputs: int) -> tuple[str, i
     return "real", 0
 
 
-def _linear(given: _Given, x: Value) -> Value:
+def _linear(given: Given, x: Value) -> Value:
     if len(x.shape) != 1:
         raise Unfit("takes features, not an image: flatten it first")
     outputs = given.number("outputs", 1, MOST_ELEMENTS)
@@ -130,7 +86,7 @@ def _linear(given: _Given, x: Value) -> Value:
     return Value(kind, (outputs,), largest)
 
 
-def _conv2d(given: _Given, x: Value) -> Value:
+def _conv2d(given: Given, x: Value) -> Value:
     channels, height, width = _shape(x.shape, 3)
     outputs, groups = given.number("outputs", 1, MOST_ELEMENTS), given.number("groups", 1, channels)
     kernel, stride, dilation = given.pair("kernel", 1), given.pair("stride", 1), given.pair("dilation", 1)
@@ -139,8 +95,6 @@ def _conv2d(given: _Given, x: Value) -> Value:
         raise Unfit(f"{groups} groups do not divide {channels} channels and {outputs} outputs")
     if x.kind == "bytes" and (any(padding) or pad_value):
         raise Unfit("pixels cannot be padded")
-    if min(padding) and any(p > d * (k - 1) for p, d, k in zip(padding, dilation, kernel, strict=True)):
-        raise Unfit("has a padding wider than its kernel")
     kind, largest = _product(given, x, outputs, channels // groups * kernel[0] * kernel[1])
     out = [
         (size + 2 * p - d * (k - 1) - 1) // s + 1
@@ -149,21 +103,21 @@ def _conv2d(given: _Given, x: Value) -> Value:
     return Value(kind, (outputs, *out), largest)
 
 
-def _normalise(given: _Given, x: Value) -> Value:
+def _normalise(given: Given, x: Value) -> Value:
     if x.kind != "bytes":
         raise Unfit("takes pixels")
     given.finite("table", (x.shape[0], 256))
     return Value("real", x.shape)
 
 
-def _affine(given: _Given, x: Value) -> Value:
+def _affine(given: Given, x: Value) -> Value:
     given.finite("scale", x.shape[:1])
     given.finite("shift", x.shape[:1])
     _not_bytes(x)
     return Value("real", x.shape)
 
 
-def _sign(given: _Given, x: Value) -> Value:
+def _sign(given: Given, x: Value) -> Value:
     if x.kind not in ("whole", "real"):
         raise Unfit(f"takes numbers, not {x.kind}")
     types = ("int16", "int32") if x.kind == "whole" else ("float32",)
@@ -173,17 +127,17 @@ def _sign(given: _Given, x: Value) -> Value:
     return Value("bits", x.shape)
 
 
-def _elementwise(given: _Given, x: Value) -> Value:
+def _elementwise(given: Given, x: Value) -> Value:
     _not_bytes(x)
     return Value("real", x.shape)
 
 
-def _prelu(given: _Given, x: Value) -> Value:
+def _prelu(given: Given, x: Value) -> Value:
     given.finite("slope", x.shape[:1])
     return _elementwise(given, x)
 
 
-def _pool(given: _Given, x: Value) -> Value:
+def _pool(given: Given, x: Value) -> Value:
     channels, height, width = _shape(x.shape, 3)
     _not_bytes(x)
     kernel, stride, padding, ceil = given.pair("kernel", 1), given.pair("stride", 1), given.pair("padding", 0), given.yes("ceil")
@@ -201,7 +155,7 @@ def _pool(given: _Given, x: Value) -> Value:
     return Value("real", (channels, *out))
 
 
-def _pair_of(given: _Given, x: Value, y: Value) -> Value:
+def _pair_of(given: Given, x: Value, y: Value) -> Value:
     _not_bytes(x)
     _not_bytes(y)
     if len(x.shape) != len(y.shape) or not all(a == b or 1 in (a, b) for a, b in zip(x.shape, y.shape, strict=True)):
@@ -209,20 +163,20 @@ def _pair_of(given: _Given, x: Value, y: Value) -> Value:
     return Value("real", tuple(max(a, b) for a, b in zip(x.shape, y.shape, strict=True)))
 
 
-def _concatenate(given: _Given, *parts: Value) -> Value:
+def _concatenate(given: Given, *parts: Value) -> Value:
     first = parts[0]
     if any(part.kind != first.kind or part.shape[1:] != first.shape[1:] for part in parts) or first.kind == "bytes":
         raise Unfit("takes values of one kind and one height and width")
     return Value(first.kind, (sum(part.shape[0] for part in parts), *first.shape[1:]), max(part.largest for part in parts))
 
 
-def _slice(given: _Given, x: Value) -> Value:
+def _slice(given: Given, x: Value) -> Value:
     _not_bytes(x)
     start = given.number("start", 0, x.shape[0] - 1)
     return Value(x.kind, (given.number("stop", start + 1, x.shape[0]) - start, *x.shape[1:]), x.largest)
 
 
-def _pad(given: _Given, x: Value) -> Value:
+def _pad(given: Given, x: Value) -> Value:
     channels, height, width = _shape(x.shape, 3)
     (top, bottom), (left, right) = given.pair("rows", 0), given.pair("columns", 0)
     value = given.number("pad_value", -1, 1)
@@ -231,7 +185,7 @@ def _pad(given: _Given, x: Value) -> Value:
     return Value(x.kind, (channels, height + top + bottom, width + left + right), max(x.largest, 1))
 
 
-def _flatten(given: _Given, x: Value) -> Value:
+def _flatten(given: Given, x: Value) -> Value:
     return Value(x.kind, (x.size,), x.largest)
 
 

@@ -111,7 +111,7 @@ def _step(
         return _MAKERS[op.kind](op, result, x)
     if op.kind == "max_pool" and x.kind == "bits":
         return steps.max_pool_of_bits(op, result, x)
-    if op.kind == "avg_pool" and x.kind != "bits" and steps.is_of_whole_image(op, result, x):
+    if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x)
     same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.order is None for of in inputs)
     if op.kind == "add" and same:

@@ -75,9 +75,8 @@ class Call:
     def __call__(self, x: NDArray[Any], rows: int, limits: NDArray[np.int32] | None) -> NDArray[Any]:
         out = np.empty((rows, self.width), self.dtype)
         if limits is None or self.padded == self.outputs:
-            known, at = (
-                self.limits
-            )  # finding an address takes as long as a tenth of a product: the last one is kept, with its array
+            # Finding an address takes as long as a tenth of a product: the last one is kept, with its array.
+            known, at = self.limits
             if known is not limits:
                 at = address(limits)
                 self.limits = (limits, at)

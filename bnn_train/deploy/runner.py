@@ -22,7 +22,7 @@ class Network:
     image without N. With layout="nhwc" channels come last. The same scores come of every engine and number of threads."""
 
     def __init__(self, packed: Packed, threads: int | None = None, engine: str | None = None) -> None:
-        """threads: at most so many, by default one for each processor that the process may use. engine: numba, numkong or numpy for
+        """threads: at most so many, by default one for each processor that the process may use. engine: llvm, numkong or numpy for
         the packed products; by default what is fastest of those installed."""
         if threads is not None and not (type(threads) is int and threads > 0):
             raise ConfigError("threads", threads, "must be a whole number above 0")

@@ -79,9 +79,9 @@ def _rows(op: Op, result: Value, x: Layout, outside: int) -> Step:
     if op.kind == "linear":
         return lambda batch: batch
     if x.kind == "bytes":
-        bare = patches(op, result, 0)
+        bare = patches(op.settings, result, 0)
         return lambda batch: bare(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)))
-    return patches(op, result, np.packbits(np.full(x.shape[0], outside, np.uint8)))
+    return patches(op.settings, result, np.packbits(np.full(x.shape[0], outside, np.uint8)))
 
 
 class Region(NamedTuple):

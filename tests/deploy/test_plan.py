@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.infer import _result, infer
+from bnn_train.deploy.infer import infer, result_of
 from bnn_train.deploy.packed import Op, Packed, Unfit, Value, packed_bits
 from bnn_train.deploy.plan import plan
 from bnn_train.deploy.products import installed
@@ -145,7 +145,7 @@ def infer_all(packed):
     """As infer, for a network that has no head yet."""
     values = [Value("bytes", packed.image_shape)]
     for op in packed.ops:
-        values.append(_result(op, values))
+        values.append(result_of(op, values))
     return values
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.infer import _result
+from bnn_train.deploy.infer import result_of
 from bnn_train.deploy.layout import Layout
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits
 from bnn_train.deploy.plan import plan
@@ -28,7 +28,7 @@ def network(shape, *layers):
     ops.append(Op("flatten", "", (len(ops),)))
     values = [Value("bytes", shape)]
     for op in ops:
-        values.append(_result(op, values))
+        values.append(result_of(op, values))
     head = np.random.default_rng(4).normal(size=(2, values[-1].size)).astype(np.float32)
     ops.append(Op("linear", "", (len(ops),), {"outputs": 2}, {"weight": head}))
     return Packed(shape, tuple(ops))
