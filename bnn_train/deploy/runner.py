@@ -1,5 +1,6 @@
 """An exported network at work: images in, classes out, by numpy and what else is installed; neither torch nor Hydra is loaded."""
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ class Network:
         self.packed = packed
         self.threads = threads or startup.processors()
         self._plan: Plan = plan(packed, engine)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with the process that has its threads
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -59,9 +60,9 @@ class Network:
         parts = [batch[start : start + size] for start in range(0, len(batch), size)]
         if self.threads == 1:
             return np.concatenate([self._plan.run(part) for part in parts])
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads)
-        return np.concatenate(list(self._pool.map(self._plan.run, parts)))
+        if self._pool is None or self._pool[0] != os.getpid():  # a forked process has the pool without its threads
+            self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
+        return np.concatenate(list(self._pool[1].map(self._plan.run, parts)))
 
     def probabilities(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
         """The softmax of the class scores, float32 (N, classes)."""

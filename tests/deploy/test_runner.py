@@ -162,3 +162,16 @@ def test_images_are_only_read(colour, random_pixels):
     before = images.copy()
     colour.logits(images)
     assert np.array_equal(images, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_predicts_too(random_pixels):
+    network = make(COLOUR, threads=2)
+    images = random_pixels(2000, COLOUR)
+    network.predict(images)
+    assert network._pool is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(network.predict(images)) == 2000 else 1)
+    assert os.waitpid(child, 0)[1] == 0
