@@ -22,7 +22,6 @@ from bnn_train.deploy.proof import Proof, prove
 from bnn_train.deploy.runner import Network
 from bnn_train.errors import ConfigError
 from bnn_train.runs import environment, saved
-from bnn_train.training.evaluation import class_scores
 
 
 class Exported(NamedTuple):
@@ -52,10 +51,8 @@ def export_run(path: Path, output: Path, data_root: str | None = None) -> Export
         "figures": _figures(found),
         "eval_batch_size": found.config.trainer.eval_batch_size,
     }
-    scores = class_scores(found.model, data.test, found.config).numpy()
-    images = data.test.images.numpy()
     mean, std = found.config.data.mean, found.config.data.std
-    packed, proof = export(found.model, data.image_shape, mean, std, output, images, about, scores)
+    packed, proof = export(found.model, data.image_shape, mean, std, output, data.test.images.numpy(), about)
     return Exported(packed, proof, which, same_images)
 
 
@@ -67,7 +64,6 @@ def export(
     output: Path,
     test_images: np.ndarray,
     about: dict[str, Any],
-    test_scores: np.ndarray | None = None,
 ) -> tuple[Packed, Proof]:
     """Any network whose input is (x / 255 - mean) / std for uint8 images x of image_shape, (channels, height, width).
 
@@ -93,8 +89,7 @@ def export(
         def scores(images: np.ndarray) -> np.ndarray:
             return torch_scores(model, images, mean, std)
 
-        theirs = scores(test_images) if test_scores is None else test_scores
-        proof = prove(network, packed, scores, test_images, theirs)
+        proof = prove(network, packed, scores, test_images)
         if proof.wrong:
             remedy = f"the file would not give what the network gives ({proof.wrong[0]}); nothing was written. Please report this"
             raise ConfigError("network", type(model).__name__, remedy)
