@@ -113,7 +113,7 @@ def _step(
         return steps.max_pool_of_bits(op, result, x)
     if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x)
-    same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.order is None for of in inputs)
+    same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.is_plain for of in inputs)
     if op.kind == "add" and same:
         return steps.add(op, result, *inputs)
     return steps.plain(op, result, *inputs)

@@ -22,13 +22,17 @@ Step = Callable[..., np.ndarray]
 def plain(op: Op, result: Value, *inputs: Layout) -> tuple[Step, Layout]:
     """By deploy/reference.py."""
     compute = reference.OPERATIONS[op.kind]
-    layout = Layout(result.kind, result.shape) if len(result.shape) == 3 else features(result.kind, result.shape[0])
+    layout = _plain_layout(result)
 
     def step(*batches: np.ndarray) -> np.ndarray:
         y = compute(op, result, *(to_plain(x, of) for x, of in zip(batches, inputs, strict=True)))
         return from_plain(y, layout)
 
     return step, layout
+
+
+def _plain_layout(result: Value) -> Layout:
+    return Layout(result.kind, result.shape) if len(result.shape) == 3 else features(result.kind, result.shape[0])
 
 
 def flatten(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
@@ -68,7 +72,7 @@ def relu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
 
 
 def add(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
-    return lambda a, b: a.astype(np.float32, copy=False) + b.astype(np.float32, copy=False), Layout("real", result.shape)
+    return lambda a, b: a.astype(np.float32, copy=False) + b.astype(np.float32, copy=False), _plain_layout(result)
 
 
 def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:

@@ -24,6 +24,8 @@ def trace(model: nn.Module, images: Tensor, image: Node) -> Node:
 
     model: in evaluation mode, on the CPU. images: float32 (2, C, H, W). Raises ConfigError for what cannot be exported.
     """
+    if model._forward_hooks or model._forward_pre_hooks:  # those of its parts are followed as lines of the forward
+        raise ConfigError("network", type(model).__name__, "has hooks, which may change what it computes: remove them")
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # fx raises TraceError, TypeError, RuntimeError, whatever the forward's line ran into

@@ -263,13 +263,32 @@ def test_a_subclass_of_a_layer_is_the_layer_unless_it_computes_something_else(ag
         packed_of(nn.Sequential(nn.Flatten(), Other(84, 9), nn.Linear(9, 4)), SHAPE)
 
 
+def test_weights_made_of_others_are_taken_as_they_are(agree):
+    """torch's own parametrizations: the layer's class is another, its forward the same."""
+    torch.manual_seed(0)
+    agree(flat(BinaryLinear(84, 9), torch.nn.utils.parametrizations.weight_norm(nn.Linear(9, 4))).eval(), SHAPE)
+
+
+def test_hooks_of_a_part_are_followed(agree):
+    torch.manual_seed(0)
+    part = nn.Sequential(BinaryLinear(84, 9), nn.BatchNorm1d(9))
+    part.register_forward_hook(lambda part, x, y: 2 * y + 1)
+    agree(flat(part, nn.Linear(9, 4)).eval(), SHAPE)
+
+
 def flat(*layers):
     return nn.Sequential(nn.Flatten(), *layers)
 
 
 def hooked():
     model = flat(BinaryLinear(84, 8), nn.Linear(8, 4))
-    model[1].register_forward_hook(lambda layer, x, y: 2 * y)
+    model[2].register_forward_hook(lambda layer, x, y: 2 * y)
+    return model
+
+
+def hooked_as_a_whole():
+    model = flat(nn.Linear(84, 4))
+    model.register_forward_pre_hook(lambda model, x: (2 * x[0],))
     return model
 
 
@@ -297,7 +316,8 @@ REFUSED = {
     "two outputs": (lambda: Net(lambda n, x: (x.flatten(1), x.flatten(1))), ["one tensor"]),
     "no tensor of the image": (lambda: Net(lambda n, x: n.p * 1, p=nn.Parameter(torch.ones(4))), ["one tensor"]),
     "two inputs": (two_inputs, ["x, other", "images alone"]),
-    "hooks": (hooked, ["1 (BinaryLinear)", "hooks"]),
+    "hooks": (hooked, ["2 (Linear)", "hooks"]),
+    "hooks of the network": (hooked_as_a_whole, ["network=Sequential", "hooks"]),
     "changed in place": (
         lambda: Net(lambda n, x: n.head((lambda y: n.relu(y) + y)(x).flatten(1)), relu=nn.ReLU(True), head=head(2)),
         ["in place", "add"],
