@@ -41,8 +41,9 @@ from bnn_train.binary.ste import Ste  # noqa: E402
 from bnn_train.cli.compose import typed  # noqa: E402
 from bnn_train.config.root import Config  # noqa: E402
 from bnn_train.data.augment import normalise  # noqa: E402
-from bnn_train.deploy import file, product_compile, product_numkong, products  # noqa: E402
-from bnn_train.deploy.pack import pack  # noqa: E402
+from bnn_train.deploy import file  # noqa: E402
+from bnn_train.deploy.kernels import by_numkong, compiler, products  # noqa: E402
+from bnn_train.deploy.packing.pack import pack  # noqa: E402
 from bnn_train.deploy.runner import Network  # noqa: E402
 
 ROUNDS, SECONDS, PAUSE = 9, 0.1, 0.05  # rounds; seconds of a turn; before it, so that no thread of the one before still spins
@@ -178,8 +179,8 @@ def main() -> None:
 
 
 def keep_to_avx2() -> None:
-    product_compile.CPU = "x86-64-v3"
-    nk = product_numkong.module()
+    compiler.CPU = "x86-64-v3"
+    nk = by_numkong.module()
     if nk is not None:
         for name in [name for name, there in nk.get_capabilities().items() if there and name not in ("serial", "haswell")]:
             nk.disable_capability(name)

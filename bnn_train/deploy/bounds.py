@@ -16,7 +16,8 @@ from bnn_train.deploy.packed import Op, Packed, Value, weights
 from bnn_train.deploy.reference import OPERATIONS, per_channel
 
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
-_STEPS = 16  # more roundings of a product's terms: what was folded into its weights (deploy/rewrite.py), and that of the weights
+# More roundings of a product's terms: what was folded into its weights (deploy/packing/rewrite.py), and that of the weights.
+_STEPS = 16
 
 
 class Bounds(NamedTuple):

@@ -16,8 +16,8 @@ from bnn_train import files
 from bnn_train.data.augment import normalise
 from bnn_train.deploy import file
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.pack import pack
 from bnn_train.deploy.packed import Packed, Unfit
+from bnn_train.deploy.packing.pack import pack
 from bnn_train.deploy.proof import Proof, prove
 from bnn_train.deploy.runner import Network
 from bnn_train.errors import ConfigError

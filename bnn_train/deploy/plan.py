@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 def plan(packed: Packed, engine: str | None = None) -> Plan:
-    """engine: of the packed products (deploy/products.py); None chooses. The same bits come of each."""
+    """engine: of the packed products (deploy/kernels/products.py); None chooses. The same bits come of each."""
     known = infer(packed)
     takers: list[list[int]] = [[] for _ in known]
     for i, op in enumerate(packed.ops):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.deploy.layout import Layout, features, in_order, padded
 from bnn_train.deploy.packed import Op, Value, packed_bits, unpacked_bits, weights
-from bnn_train.deploy.products import BinaryProduct, ByteProduct
 from bnn_train.deploy.steps import Step, channels_last, inputs_of, or_pool, patches
 
 

@@ -15,8 +15,8 @@ from torch import nn
 from bnn_train import device, models
 from bnn_train.binary.layers import BinaryConv2d, BinaryLayer, BinaryLinear
 from bnn_train.deploy import file
-from bnn_train.deploy.pack import pack
 from bnn_train.deploy.packed import Op, Packed, packed_bits
+from bnn_train.deploy.packing.pack import pack
 from bnn_train.deploy.runner import load
 
 HERE = Path(__file__).parent

@@ -5,9 +5,9 @@ import pytest
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import infer, result_of
+from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packed import Op, Packed, Unfit, Value, packed_bits
 from bnn_train.deploy.plan import plan
-from bnn_train.deploy.products import installed
 
 
 class Maker:

@@ -5,10 +5,10 @@ import pytest
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import result_of
+from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.layout import Layout
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits
 from bnn_train.deploy.plan import plan
-from bnn_train.deploy.products import installed
 from bnn_train.deploy.whole import regions
 
 ENGINES = installed()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.product_ir import PLAN, Kernel, module
-from bnn_train.deploy.product_ir_bytes import planes_module
+from bnn_train.deploy.kernels.ir import PLAN, Kernel, module
+from bnn_train.deploy.kernels.ir_bytes import planes_module
 
 ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
 CPU: str | None = None  # LLVM's name of another processor to compile for: for tests and measurements

@@ -1,7 +1,7 @@
 """The product of packed signs as a kernel for processors that count bits slowly: 4 bits of 32 or 64 weights are looked up at once.
 
 4 bits of a row choose one of 16 tables in a register, in which 4 bits of an output's weights find how many differ: two look-ups and
-two adds of bytes for 8 bits, where xor, shift, two masks, two look-ups and three adds stood. Against product_ir_bits.py on the same
+two adds of bytes for 8 bits, where xor, shift, two masks, two look-ups and three adds stood. Against ir_bits.py on the same
 processor (Zen 5 kept to AVX2): 2048 x 2048 at batch 256 1.31 ms and 2.45; 4096 places of a convolution of 576 inputs and 64 outputs
 0.19 and 0.35; a single row is level. With AVX-512BW alone 0.73 and 1.34.
 Weights lie as nibbles[group][byte of the row][high, low][lanes], a byte each, each 8 lanes backwards.
@@ -9,7 +9,7 @@ Weights lie as nibbles[group][byte of the row][high, low][lanes], a byte each, e
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.product_ir import Text, span, write
+from bnn_train.deploy.kernels.ir import Text, span, write
 
 MOST_BYTES = (2**16 - 1) // 8  # of a row: sums are of 16 bits
 SPAN = 31  # bytes of a row, 8 differing bits each at most, that a byte can count

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy import product_llvm, product_numkong, product_numpy
+from bnn_train.deploy.kernels import by_llvm, by_numkong, by_numpy
 from bnn_train.errors import ConfigError
 
 ENGINES = ("llvm", "numkong", "numpy")
@@ -89,10 +89,10 @@ class BinaryProduct(Product):
 
     def _make(self, name: str) -> Any:
         if name == "llvm":
-            return product_llvm.Binary(self.weight, self.mask)
+            return by_llvm.Binary(self.weight, self.mask)
         if name == "numkong":
-            return product_numkong.Binary(self.weight, self.mask)
-        return product_numpy.Binary(self.weight, self.mask)
+            return by_numkong.Binary(self.weight, self.mask)
+        return by_numpy.Binary(self.weight, self.mask)
 
 
 class ByteProduct(Product):
@@ -120,10 +120,10 @@ class ByteProduct(Product):
 
     def _make(self, name: str) -> Any:
         if name == "llvm":
-            return product_llvm.Byte(self.weight)
+            return by_llvm.Byte(self.weight)
         if name == "numkong":
-            return product_numkong.Byte(self.weight)
-        return product_numpy.Byte(self.weight)
+            return by_numkong.Byte(self.weight)
+        return by_numpy.Byte(self.weight)
 
 
 def installed() -> list[str]:
@@ -133,8 +133,8 @@ def installed() -> list[str]:
 
 def is_installed(name: str) -> bool:
     if name == "llvm":
-        return product_llvm.available()
-    return name == "numpy" or product_numkong.module() is not None
+        return by_llvm.available()
+    return name == "numpy" or by_numkong.module() is not None
 
 
 def check_engine(engine: str | None) -> str | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from bnn_train.deploy import thresholds
-from bnn_train.deploy.graph import Affine, Elementwise, Node, consumers, in_order, kind_of, replace
 from bnn_train.deploy.packed import packed_bits, unpacked_bits
+from bnn_train.deploy.packing import thresholds
+from bnn_train.deploy.packing.graph import Affine, Elementwise, Node, consumers, in_order, kind_of, replace
 
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
 _ROOM = 14  # roundings between a sum and the product that takes it: BatchNorm and an output scale have 13

@@ -13,9 +13,9 @@ import torch.fx
 from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryLayer
-from bnn_train.deploy import layers
-from bnn_train.deploy.calls import ALIASES, CALLS, Value, refuse
-from bnn_train.deploy.graph import Node
+from bnn_train.deploy.packing import layers
+from bnn_train.deploy.packing.calls import ALIASES, CALLS, Value, refuse
+from bnn_train.deploy.packing.graph import Node
 from bnn_train.errors import ConfigError
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bnn_train.deploy.graph import Node, consumers, in_order, kind_of
 from bnn_train.deploy.packed import packed_bits, unpacked_bits
-from bnn_train.deploy.rewrite import range_of, set_signs, signs_of
+from bnn_train.deploy.packing.graph import Node, consumers, in_order, kind_of
+from bnn_train.deploy.packing.rewrite import range_of, set_signs, signs_of
 
 Takers = dict[Node, list[Node]]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnn_train.deploy import layers, thresholds
-from bnn_train.deploy.graph import Elementwise, Node
-from bnn_train.deploy.thresholds import of_real_numbers, of_whole_numbers, turning_points
+from bnn_train.deploy.packing import layers, thresholds
+from bnn_train.deploy.packing.graph import Elementwise, Node
+from bnn_train.deploy.packing.thresholds import of_real_numbers, of_whole_numbers, turning_points
 
 
 def norm(gamma, beta=0.0, mean=0.0, variance=1.0):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.deploy import product_compile, product_llvm, products
-from bnn_train.deploy.products import BinaryProduct, ByteProduct
+from bnn_train.deploy.kernels import by_llvm, compiler, products
+from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.errors import ConfigError
 
 engines = pytest.mark.parametrize("engine", products.installed())
@@ -251,7 +251,7 @@ def test_llvm_is_taken_when_as_much_was_spent_as_it_costs(monkeypatch):
     assert set(product._made) <= {"numkong", "numpy"}
     monkeypatch.setattr(products, "_spent", products.LLVM_COST)
     assert np.array_equal(product.hamming(x), expected)
-    assert type(product._final) is product_llvm.Binary
+    assert type(product._final) is by_llvm.Binary
 
 
 def test_llvm_that_cannot_be_loaded_is_asked_for_no_more_than_once(monkeypatch):
@@ -260,7 +260,7 @@ def test_llvm_that_cannot_be_loaded_is_asked_for_no_more_than_once(monkeypatch):
     product, x = random_product()
     expected = product.hamming(x)
     assert product._final is not None
-    monkeypatch.setattr(product_llvm, "available", None)
+    monkeypatch.setattr(by_llvm, "available", None)
     assert np.array_equal(product.hamming(x), expected)
 
 
@@ -269,20 +269,20 @@ def test_an_llvm_that_may_not_compile_is_not_there(monkeypatch):
     def refuse(*_):
         raise RuntimeError("no executable memory")
 
-    monkeypatch.setattr(product_compile, "compiled", refuse)
-    product_llvm._works.cache_clear()
+    monkeypatch.setattr(compiler, "compiled", refuse)
+    by_llvm._works.cache_clear()
     try:
         assert "llvm" not in products.installed()
     finally:
-        product_llvm._works.cache_clear()
+        by_llvm._works.cache_clear()
 
 
 @pytest.fixture
 def small_processor(request, monkeypatch):
     needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw", "alderlake": "avxvnni"}[request.param]
-    if needed not in product_compile.features(None)[2]:
+    if needed not in compiler.features(None)[2]:
         pytest.skip(f"a processor without {needed}")
-    monkeypatch.setattr(product_compile, "CPU", request.param)
+    monkeypatch.setattr(compiler, "CPU", request.param)
 
 
 @needs_llvm
@@ -310,7 +310,7 @@ def test_the_largest_counts_of_a_smaller_processor_are_exact(small_processor):
 @needs_llvm
 @pytest.mark.parametrize("masked", [False, True])
 def test_bytes_by_their_bits_are_exact(monkeypatch, masked):
-    monkeypatch.setattr(product_llvm, "byte_level", lambda _: None)
+    monkeypatch.setattr(by_llvm, "byte_level", lambda _: None)
     rng = np.random.default_rng(5)
     for rows, outputs, k in ((1, 9, 1), (2, 16, 63), (3, 8, 64), (20, 5, 65), (2, 3, 784)):
         weight = rng.integers(-1 if masked else 0, 2, (outputs, k), np.int8)

@@ -8,9 +8,9 @@ from torch import nn
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.ste import Ste
 from bnn_train.binary.weights import Sign
-from bnn_train.deploy.graph import Node, consumers, in_order, kind_of, replace
 from bnn_train.deploy.packed import unpacked_bits
-from bnn_train.deploy.rewrite import range_of, set_signs, signs_of
+from bnn_train.deploy.packing.graph import Node, consumers, in_order, kind_of, replace
+from bnn_train.deploy.packing.rewrite import range_of, set_signs, signs_of
 
 SHAPE = (1, 4, 4)
 

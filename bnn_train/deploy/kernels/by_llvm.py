@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy import product_compile, product_numpy
-from bnn_train.deploy.product_compile import Call, address, compiled, features, row_plan
-from bnn_train.deploy.product_ir import PLAN
-from bnn_train.deploy.product_ir_bits import LANES, BitKernel
-from bnn_train.deploy.product_ir_bytes import LEVELS, ByteKernel
-from bnn_train.deploy.product_ir_nibbles import MOST_BYTES, NibbleKernel
+from bnn_train.deploy.kernels import by_numpy, compiler
+from bnn_train.deploy.kernels.compiler import Call, address, compiled, features, row_plan
+from bnn_train.deploy.kernels.ir import PLAN
+from bnn_train.deploy.kernels.ir_bits import LANES, BitKernel
+from bnn_train.deploy.kernels.ir_bytes import LEVELS, ByteKernel
+from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
 
 NEVER_BELOW, NEVER_ABOVE = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # limits that no sum reaches
 PLANES_ROWS, PLANES_SIZE = 2, 1 << 18  # up to so many rows, from so many weights on: bits of bytes, see Byte
@@ -36,7 +36,7 @@ def _works() -> bool:
         found = Binary(weight, None).compare(x, limits)
     except (OSError, RuntimeError, AttributeError):  # memory that may not be executed; an llvmlite older than LLVM 15
         return False
-    return np.array_equal(found, product_numpy.Binary(weight, None).compare(x, limits))
+    return np.array_equal(found, by_numpy.Binary(weight, None).compare(x, limits))
 
 
 def byte_level(cpu: str | None) -> str | None:
@@ -54,13 +54,13 @@ def nibble_lanes(cpu: str | None, outputs: int) -> int | None:
 
 
 class Binary:
-    """Bits counted by words or, where that takes many instructions, looked up by fours (product_ir_nibbles.py)."""
+    """Bits counted by words or, where that takes many instructions, looked up by fours (ir_nibbles.py)."""
 
     def __init__(self, weight: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> None:
         self.weight, self.mask = weight, mask
         self.outputs, self.width = weight.shape
         self.pad = max(0, 8 - self.width)
-        self.nibble_lanes = nibble_lanes(product_compile.CPU, self.outputs) if mask is None and self.width <= MOST_BYTES else None
+        self.nibble_lanes = nibble_lanes(compiler.CPU, self.outputs) if mask is None and self.width <= MOST_BYTES else None
         self._calls: dict[tuple[bool, bool], Call] = {}
 
     def hamming(self, x: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -108,8 +108,8 @@ class Byte:
     def __init__(self, weight: NDArray[np.int8]) -> None:
         self.outputs, self.width = weight.shape
         self.weight, self.masked = weight, bool((weight == 0).any())
-        self.level = byte_level(product_compile.CPU)
-        large = "avx512vpopcntdq" in features(product_compile.CPU)[2] and weight.size >= PLANES_SIZE
+        self.level = byte_level(compiler.CPU)
+        large = "avx512vpopcntdq" in features(compiler.CPU)[2] and weight.size >= PLANES_SIZE
         self.planes_rows = PLANES_ROWS if large else 0
         self._calls: dict[tuple[bool, bool], Call] = {}
         self._planes: tuple[Any, ...] | None = None
@@ -131,7 +131,7 @@ class Byte:
             words, width = -(-self.width // 64), max(64, self.width)
             plan = dict.fromkeys(PLAN, 0) | row_plan(width, 64) | {"out_bytes": 64 * words}
             held = np.array(list(plan.values()), np.int64)
-            self._planes = words, width, held, held.ctypes.data, compiled(None, product_compile.CPU)
+            self._planes = words, width, held, held.ctypes.data, compiled(None, compiler.CPU)
         words, width, _, plan_at, kernel = self._planes
         if width > self.width:
             u = widened(u, width - self.width)

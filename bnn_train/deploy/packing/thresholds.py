@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bnn_train.deploy.graph import Elementwise
+from bnn_train.deploy.packing.graph import Elementwise
 
 EVERY = 2**16  # sums up to so many are all tried; beyond, the place is found by halving
 _AT_A_TIME = 2**22  # numbers

@@ -46,7 +46,7 @@ def both(packed_of, monkeypatch):
 
     def function(model):
         with monkeypatch.context() as patch:
-            patch.setattr("bnn_train.deploy.pack.without_constants", lambda output: output)
+            patch.setattr("bnn_train.deploy.packing.pack.without_constants", lambda output: output)
             with_them = packed_of(model, SHAPE)
         return with_them, packed_of(model, SHAPE)
 

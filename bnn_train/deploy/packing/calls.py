@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.deploy import layers
-from bnn_train.deploy.graph import Affine, Elementwise, Node
+from bnn_train.deploy.packing import layers
+from bnn_train.deploy.packing.graph import Affine, Elementwise, Node
 from bnn_train.errors import ConfigError
 
 Value = Node | Tensor | Any  # of a traced line: what depends on the image, a parameter, or a plain value

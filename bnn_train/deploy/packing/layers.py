@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.ste import Ste
-from bnn_train.deploy.graph import Affine, Elementwise, Node, kind_of
 from bnn_train.deploy.packed import packed_bits
+from bnn_train.deploy.packing.graph import Affine, Elementwise, Node, kind_of
 from bnn_train.errors import ConfigError
 from bnn_train.models.dropout import Dropout
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from bnn_train.data.augment import normalise
-from bnn_train.deploy.dead import without_constants
-from bnn_train.deploy.graph import Node, in_order
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Op, Packed, Unfit
-from bnn_train.deploy.rewrite import rewritten
-from bnn_train.deploy.trace import trace
+from bnn_train.deploy.packing.dead import without_constants
+from bnn_train.deploy.packing.graph import Node, in_order
+from bnn_train.deploy.packing.rewrite import rewritten
+from bnn_train.deploy.packing.trace import trace
 from bnn_train.errors import ConfigError
 
 
