@@ -28,7 +28,7 @@ class _Network(NamedTuple):
     logits: Callable[["np.ndarray"], "np.ndarray"]  # uint8 (N, C, H, W) to float32 (N, classes)
     classes: list[str]
     image_shape: tuple[int, int, int]
-    data: Mapping[str, Any]  # the keys of its data's configuration
+    image_size: int | None  # to which its training cropped and resized image files
     which: Mapping[str, Any]  # checkpoint, kind, epoch, step
 
 
@@ -64,8 +64,9 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     found, failures = pictures.find(arguments.images)
     network = _exported(arguments.path) if is_exported(arguments.path) else _trained(arguments.path)
-    image_size = network.data["image_size"] if network.data["name"] == "image_folder" else None
-    outcome = pictures.predict(network.logits, found, network.image_shape, image_size, lambda images: _bar(images, len(found)))
+    outcome = pictures.predict(
+        network.logits, found, network.image_shape, network.image_size, lambda images: _bar(images, len(found))
+    )
     for failure in (*failures, *outcome.failures):
         terminal.say(f"error: {failure.name}: {failure.reason}", "stderr")
     if outcome.resized:
@@ -91,10 +92,11 @@ def _resized_line(count: int, image_shape: tuple[int, int, int]) -> str:
 
 def _exported(path: Path) -> _Network:
     from bnn_train import deploy
+    from bnn_train.deploy import about
 
     network = deploy.load(path)
-    which = {"checkpoint": str(path), **{name: network.about[name] for name in ("kind", "epoch", "step")}}
-    return _Network(network.logits, network.classes, network.image_shape, network.about["data"], which)
+    told, shape = network.about, network.image_shape
+    return _Network(network.logits, network.classes, shape, about.image_size(told, shape), about.which(told, path))
 
 
 def _trained(path: Path) -> _Network:
@@ -108,7 +110,7 @@ def _trained(path: Path) -> _Network:
         lambda images: saved.logits(network, images),
         network.data["classes"],
         (channels, height, width),
-        vars(network.config.data),
+        network.config.data.image_size if network.config.data.name == "image_folder" else None,
         which,
     )
 

@@ -1,15 +1,20 @@
 """An exported network on the images that it was not trained on."""
 
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bnn_train import deploy
 from bnn_train.config.data import DataConfig
 from bnn_train.data.splits import Split
+from bnn_train.deploy import about
+from bnn_train.deploy.file import DamagedFile
+from bnn_train.errors import ConfigError
 from bnn_train.runs.saved import load_data
 
 
@@ -27,17 +32,34 @@ def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any
     Raises ConfigError for a file that is no exported network, and as loading the data does.
     """
     network = deploy.load(path)
-    about = network.about
-    known = {each.name for each in fields(DataConfig)}
-    config = DataConfig(**{name: value for name, value in about["data"].items() if name in known})
-    data, same_images = load_data(config, about["images"], data_root)
-    result: dict[str, Any] = {"checkpoint": str(path), **{name: about[name] for name in ("kind", "epoch", "step")}}
-    result["same_images"] = same_images
+    config, signature, batch_size = _told(path, network.about)
+    if data_root is None and config.name != "digits" and not Path(config.root).expanduser().is_dir():
+        remedy = f"is not here ({Path(config.root).expanduser().absolute()}), where the network was trained; use data.root=FOLDER"
+        raise ConfigError("data.root", config.root, remedy)
+    data, same_images = load_data(config, signature, data_root)
+    result: dict[str, Any] = {**about.which(network.about, path), "same_images": same_images}
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
-            loss, accuracy = measure(network, split, about["eval_batch_size"])
+            loss, accuracy = measure(network, split, batch_size)
             result |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy, f"{name}_images": len(split)}
     return result
+
+
+def _told(path: Path, told: Mapping[str, Any]) -> tuple[DataConfig, Mapping[str, Any], int]:
+    """Of a file: which images it was measured on, what they were, how many at a time. ConfigError where it does not tell."""
+    if "data" not in told:
+        raise ConfigError("path", path, "does not say on which images it was measured; predict with it: bnn-predict, or Python")
+    signature, batch_size = told.get("images"), told.get("eval_batch_size")
+    try:
+        config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), about.data(told)))
+    except (OmegaConfBaseException, ConfigError, TypeError, ValueError):
+        config = None
+    whole = (
+        config is not None and isinstance(signature, dict) and {"classes", "image_shape", "train", "val", "test"} <= set(signature)
+    )
+    if not whole or type(batch_size) is not int or batch_size < 1:
+        raise DamagedFile("path", path, "is damaged: what it says of its images cannot be read")
+    return config, signature, min(batch_size, 1000)  # type: ignore[return-value]
 
 
 def measure(network: _Network, split: Split, batch_size: int) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from bnn_train import files
 from bnn_train.data.augment import normalise
 from bnn_train.deploy import file
+from bnn_train.deploy.about import DATA
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Packed, Unfit
 from bnn_train.deploy.packing.pack import pack
@@ -44,7 +44,7 @@ def export_run(path: Path, output: Path, data_root: str | None = None) -> Export
     about = {
         "classes": data.classes,
         "image_shape": list(data.image_shape),
-        "data": asdict(found.config.data),
+        "data": {name: getattr(found.config.data, name) for name in DATA},
         "images": dict(found.data),
         "run": str(found.file.parent.parent if found.file.parent.name == "checkpoints" else found.file.parent),
         **which,

@@ -112,7 +112,9 @@ def evaluation_table(result: dict[str, Any]) -> str:
 
 
 def which_network(result: Mapping[str, Any]) -> str:
-    """checkpoint, kind, epoch, step in words."""
+    """checkpoint, kind, epoch, step in words; the checkpoint alone where no more is known."""
+    if "kind" not in result:
+        return grid.fold([str(result["checkpoint"])])
     within = f" and {result['step']} steps" if result["step"] else ""
     kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
     return grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after epoch {result['epoch']}{within}"])

@@ -1,0 +1,30 @@
+"""What a file says of its network besides the operations: taken only as far as it is of the kind it should be."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# The keys of config/data.py that say which images the network was tested on. No others are kept: how they were augmented does not
+# matter any more, and where the decoded ones are cached is no business of a file.
+DATA = ("name", "root", "val_size", "test_fraction", "train_limit", "test_limit", "image_size", "grayscale", "mean", "std")
+KINDS = ("last", "best", "reached")
+
+
+def which(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """{"checkpoint": the file, and kind, epoch, step of its network}, these where the file tells."""
+    kind, epoch, step = (about.get(name) for name in ("kind", "epoch", "step"))
+    told = kind in KINDS and type(epoch) is int and type(step) is int
+    return {"checkpoint": str(path), **({"kind": kind, "epoch": epoch, "step": step} if told else {})}
+
+
+def data(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of its data, of the keys in DATA; nothing where the file does not tell."""
+    given = about.get("data")
+    return {name: given[name] for name in DATA if name in given} if isinstance(given, dict) else {}
+
+
+def image_size(about: Mapping[str, Any], image_shape: tuple[int, int, int]) -> int | None:
+    """The size to which training cropped and resized image files; None where it took them as they were."""
+    asked = data(about)
+    side = asked.get("image_size") if asked.get("name") == "image_folder" else None
+    return image_shape[1] if type(side) is int and image_shape[1:] == (side, side) else None
