@@ -1,6 +1,5 @@
 """What an exported network is made of, layer by layer: bits, bytes in the file, operations for an image."""
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from bnn_train.deploy import file
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.packed import Op, Packed, Value
+from bnn_train.deploy.packed import Op, Packed, Value, inputs_of
 from bnn_train.report import grid
 from bnn_train.report.grid import Column
 from bnn_train.report.tables import size
@@ -17,7 +16,7 @@ _BITS = {"bits": "1", "bytes": "8", "whole": "32", "real": "32"}
 
 
 class Row(NamedTuple):
-    """A layer with weights. bits: of a weight x of an input; 1+1 are a sign and whether the edge is there."""
+    """A layer with weights. bits: of a weight, in the file, x of an input."""
 
     name: str
     output: tuple[int, ...]
@@ -28,20 +27,22 @@ class Row(NamedTuple):
 
 
 def rows(packed: Packed) -> Iterator[Row]:
-    known = infer(packed)
+    known, stored = infer(packed), file.stored(packed)
     for i, op in enumerate(packed.ops):
         if op.kind in ("linear", "conv2d"):
-            yield _row(op, known[op.inputs[0]], known[i + 1])
+            yield _row(op, known[op.inputs[0]], known[i + 1], stored[i])
 
 
-def _row(op: Op, x: Value, result: Value) -> Row:
-    channels = x.shape[0]
-    inputs = channels if op.kind == "linear" else channels // op.settings["groups"] * math.prod(op.settings["kernel"])
+def _row(op: Op, x: Value, result: Value, stored: Op) -> Row:
+    inputs = inputs_of(op, x.shape[0])
     macs = inputs * result.size
     binary = op.tensors["weight"].dtype == np.uint8
-    weight = ("1+1" if "mask" in op.tensors else "1") if binary else "32"
+    weight = "1" if binary else "32"
+    if "mask" in op.tensors:  # the signs of the connected edges, and which these are
+        held = sum(stored.tensors[name].nbytes for name in ("signs", "mask", "gaps") if name in stored.tensors)
+        weight = f"{8 * held / (op.settings['outputs'] * inputs):.2g}"
     binary_macs = macs if binary and x.kind == "bits" else 0
-    return Row(op.name, result.shape, f"{weight}x{_BITS[x.kind]}", binary_macs, macs - binary_macs, _bytes(op))
+    return Row(op.name, result.shape, f"{weight}x{_BITS[x.kind]}", binary_macs, macs - binary_macs, _bytes(stored))
 
 
 def _bytes(op: Op) -> int:

@@ -8,16 +8,18 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bnn_train import files
+from bnn_train.deploy import sparse
 from bnn_train.deploy.header import parsed
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.limits import MOST_HEADER, MOST_OPERATIONS
-from bnn_train.deploy.packed import Op, Packed, Unfit, Value
+from bnn_train.deploy.limits import MOST_ELEMENTS, MOST_HEADER, MOST_OPERATIONS
+from bnn_train.deploy.packed import Op, Packed, Unfit, Value, inputs_of
 from bnn_train.errors import ConfigError
 
 FORMAT = 1
@@ -61,10 +63,10 @@ def read(path: Path, key: str = "path") -> Packed:
 
 def encode(packed: Packed) -> bytes:
     """The bytes of the file. Raises Unfit."""
-    infer(packed)
-    arrays = [(f"{i}.{name}", array) for i, op in enumerate(packed.ops) for name, array in op.tensors.items()]
+    ops = stored(packed)
+    arrays = [(f"{i}.{name}", array) for i, op in enumerate(ops) for name, array in op.tensors.items()]
     arrays.sort(key=lambda named: -named[1].itemsize)  # so each begins at a multiple of its numbers' size: readers may map the file
-    operations = [{"kind": op.kind, "name": op.name, "inputs": list(op.inputs), "settings": dict(op.settings)} for op in packed.ops]
+    operations = [{"kind": op.kind, "name": op.name, "inputs": list(op.inputs), "settings": dict(op.settings)} for op in ops]
     about = _finite(packed.about)
     network = {"format": FORMAT, "image_shape": list(packed.image_shape), "operations": operations, "about": about}
     header: dict[str, Any] = {
@@ -86,6 +88,36 @@ def encode(packed: Packed) -> bytes:
     return b"".join([start.replace(_NO_SUM, checksum.hexdigest().encode("ascii"), 1), *parts])
 
 
+def stored(packed: Packed) -> list[Op]:
+    """The operations as they lie in the file: pruned layers with their connected edges alone. Raises Unfit."""
+    values = infer(packed)
+    ops = []
+    for op in packed.ops:
+        if "mask" in op.tensors:
+            inputs = inputs_of(op, values[op.inputs[0]].shape[0])
+            others = {name: array for name, array in op.tensors.items() if name not in ("weight", "mask")}
+            tensors = {**sparse.as_stored(op.tensors["weight"], op.tensors["mask"], inputs), **others}
+            op = replace(op, settings={**op.settings, "fan_in": inputs}, tensors=tensors)
+        ops.append(op)
+    return ops
+
+
+def _dense(op: Op, edges: int) -> tuple[Op, int]:
+    """A pruned layer of a file with all its edges again; `edges` counts those of all such layers so far."""
+    if "signs" not in op.tensors:
+        return op, edges
+    sizes = [op.settings.get(name) for name in ("outputs", "fan_in")]
+    if not all(type(n) is int and 0 < n <= MOST_ELEMENTS for n in sizes) or len({"mask", "gaps"} & set(op.tensors)) != 1:
+        raise Unfit(f"operation {op.name[:80]!r} does not say which edges its signs are of")
+    outputs, inputs = (int(n) for n in sizes)  # type: ignore[arg-type]
+    edges += outputs * inputs
+    if edges > sparse.MOST_EDGES:
+        raise Unfit("has more edges in pruned layers than are allowed")
+    others = {name: array for name, array in op.tensors.items() if name not in ("signs", "mask", "gaps")}
+    settings = {name: value for name, value in op.settings.items() if name != "fan_in"}
+    return replace(op, settings=settings, tensors={**sparse.as_used(dict(op.tensors), outputs, inputs), **others}), edges
+
+
 def decode(content: bytes) -> Packed:
     """The network of a file's bytes; its tensors are views of them. Raises Unfit."""
     end = 8 + _header_size(content[:9], len(content))
@@ -102,11 +134,14 @@ def decode(content: bytes) -> Packed:
     operations = _typed(network.get("operations"), list, "operations")
     if len(operations) > MOST_OPERATIONS:
         raise Unfit("has too many operations")
-    ops = tuple(_operation(given, tensors.pop(i, {})) for i, given in enumerate(operations))
+    ops, edges = [], 0
+    for i, given in enumerate(operations):
+        op, edges = _dense(_operation(given, tensors.pop(i, {})), edges)
+        ops.append(op)
     if tensors:
         raise Unfit("holds tensors that no operation takes")
     shape = _typed(network.get("image_shape"), list, "image_shape")
-    packed = Packed(tuple(shape), ops, _typed(network.get("about"), dict, "about"))
+    packed = Packed(tuple(shape), tuple(ops), _typed(network.get("about"), dict, "about"))
     _check_about(packed, infer(packed)[-1])
     return packed
 

@@ -70,6 +70,11 @@ def unpacked_bits(bits: np.ndarray, columns: int) -> np.ndarray:
     return np.unpackbits(bits, axis=1, count=columns)
 
 
+def inputs_of(op: Op, channels: int) -> int:
+    """How many products a sum of a linear layer or a convolution has; channels: of its input, or features."""
+    return channels if op.kind == "linear" else channels // op.settings["groups"] * math.prod(op.settings["kernel"])
+
+
 def weights(op: Op, inputs: int) -> np.ndarray:
     """The weights of a product, (outputs, inputs): int8 -1, 0 where pruned, +1; or float32."""
     weight = op.tensors["weight"]

@@ -54,10 +54,10 @@ def apply(kind: str, s: dict[str, Any], t: dict[str, np.ndarray], inputs: list[t
     single = [x.astype(np.float32) for x in numbers]
     x = numbers[0]
     if kind == "linear":
-        sum_kind, out = products(x[:, :, None, None, None, None], kinds[0], t, groups=1)  # one channel a feature, one place
+        sum_kind, out = products(x[:, :, None, None, None, None], kinds[0], t, 1, s["outputs"])  # one channel a feature, one place
         return sum_kind, out[:, :, 0, 0]
     if kind == "conv2d":
-        return products(windows(x, s, s["dilation"], s["pad_value"]), kinds[0], t, s["groups"])
+        return products(windows(x, s, s["dilation"], s["pad_value"]), kinds[0], t, s["groups"], s["outputs"])
     if kind == "sign":
         flip = bits(t["flip"], x.shape[1])[0] if "flip" in t else np.zeros(x.shape[1], bool)
         return "bits", np.where((x >= channels(t["threshold"], x)) != channels(flip, x), 1, -1)
@@ -124,14 +124,29 @@ def windows(x: np.ndarray, s: dict[str, Any], dilation: list[int], outside: floa
     return x[:, :, rows[:, None, :, None], columns[None, :, None, :]]
 
 
-def products(parts: np.ndarray, kind: str, t: dict[str, np.ndarray], groups: int) -> tuple[str, np.ndarray]:
+def connected(t: dict[str, np.ndarray], k: int, outputs: int) -> np.ndarray:
+    """The weights of a pruned layer, (O, K): -1 and +1, and 0 where there is no edge."""
+    if "mask" in t:
+        places = np.flatnonzero(bits(t["mask"], k))
+    else:
+        steps = [(int(gap), gap != 255) for gap in t["gaps"]]  # 255 pruned edges and no other, or as many and a connected one
+        ends = np.cumsum([gap + edge for gap, edge in steps])
+        places = np.array([end - 1 for end, (_, edge) in zip(ends, steps, strict=True) if edge], np.int64)
+    weight = np.zeros(outputs * k)
+    weight[places] = np.where(np.unpackbits(t["signs"])[: len(places)], 1.0, -1.0)
+    return weight.reshape(outputs, k)
+
+
+def products(parts: np.ndarray, kind: str, t: dict[str, np.ndarray], groups: int, outputs: int) -> tuple[str, np.ndarray]:
     """Sums of products with the weights, (N, O, rows, columns), of what windows gives."""
     n, c, height, width, rows, columns = parts.shape
-    k, outputs = c // groups * height * width, len(t["weight"])
+    k = c // groups * height * width
     x = np.moveaxis(parts.reshape(n, groups, k, rows, columns), 2, 4)  # (N, groups, rows, columns, K)
-    weight, binary = t["weight"].astype(np.float64), t["weight"].dtype == np.uint8
-    if binary:
-        weight = np.where(bits(t["weight"], k), 1.0, -1.0) * (bits(t["mask"], k) if "mask" in t else 1)
+    binary = "signs" in t or t["weight"].dtype == np.uint8
+    if "signs" in t:
+        weight = connected(t, k, outputs)
+    else:
+        weight = np.where(bits(t["weight"], k), 1.0, -1.0) if binary else t["weight"].astype(np.float64)
     whole = binary and kind in ("bits", "bytes")
     out = np.empty((n, outputs, rows, columns), np.int64 if whole else np.float32)
     for o in range(outputs):

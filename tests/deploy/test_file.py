@@ -10,7 +10,7 @@ import safetensors.numpy
 from fuzz_networks import small_networks
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.file import DamagedFile, decode, encode, is_exported, read, write
+from bnn_train.deploy.file import DamagedFile, decode, encode, is_exported, read, stored, write
 from bnn_train.deploy.packed import Op, Packed, Unfit
 
 FORMAT = Path(__file__).parent.parent.parent / "docs" / "format.md"
@@ -69,8 +69,8 @@ def test_the_example_of_the_format_page_is_what_is_written():
     end = 8 + int.from_bytes(content[:8], "little")
     page = FORMAT.read_text(encoding="utf-8")
     header = re.search(r"```\n(\{.*\})\n```", page)[1]
-    assert content[8:end].decode("ascii") == header + 6 * " "
-    assert content[:8].hex(" ") == "88 03 00 00 00 00 00 00"
+    assert content[8:end].decode("ascii") == header + 4 * " "
+    assert content[:8].hex(" ") == "90 03 00 00 00 00 00 00"
     table = re.findall(r"^\| `\d\.\w+` \| `([0-9a-f ]+)` \|", page, re.MULTILINE)
     assert content[end:].hex(" ") == " ".join(table)
 
@@ -108,7 +108,7 @@ def test_any_library_of_safetensors_loads_the_file(tmp_path, networks):
     for packed in networks:
         write(packed, tmp_path / "m.bnn")
         loaded = safetensors.numpy.load_file(tmp_path / "m.bnn")
-        expected = {f"{i}.{name}": array for i, op in enumerate(packed.ops) for name, array in op.tensors.items()}
+        expected = {f"{i}.{name}": array for i, op in enumerate(stored(packed)) for name, array in op.tensors.items()}
         assert set(loaded) == set(expected)
         for name, array in expected.items():
             np.testing.assert_array_equal(loaded[name], array, strict=True)
