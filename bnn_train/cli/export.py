@@ -1,12 +1,16 @@
 """`bnn-export`: writes a trained network as a file of 1 bit a weight, proven equal."""
 
 import argparse
+import signal
 from pathlib import Path
+from typing import NoReturn
 
 from bnn_train import startup
 from bnn_train.cli import compose
 from bnn_train.cli.flags import Flags
+from bnn_train.errors import Interrupted
 from bnn_train.report import terminal
+from bnn_train.runs import interrupt
 
 OWN = {"data.root": "--data-root"}
 EPILOG = """\
@@ -24,11 +28,27 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="a run directory (its result, or what it has reached so far), or a checkpoint")
     parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the file to write, NAME.bnn")
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
+    parser.add_argument(
+        "--random-only", action="store_true", help="compare on random images alone, where the run's images are not here"
+    )
     arguments = parser.parse_args()
-    compose.command(lambda: _export(parser, arguments))
+    for number in interrupt.heeded():
+        if number != signal.SIGINT:
+            signal.signal(number, _interrupted)  # so that nothing is left half written
+    try:
+        compose.command(lambda: _export(parser, arguments))
+    except SystemExit as ending:
+        if isinstance(ending.code, int) and ending.code > 128:
+            terminal.say("interrupted: no file was written", "stderr")
+        raise
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
+    raise Interrupted(number)
 
 
 def _export(parser: Flags, arguments: argparse.Namespace) -> None:
+    terminal.say(f"reading {arguments.path}", "stderr")
     startup.prepare()
     from bnn_train.deploy.describe import table
     from bnn_train.deploy.export import export_run
@@ -36,11 +56,13 @@ def _export(parser: Flags, arguments: argparse.Namespace) -> None:
     from bnn_train.report.tables import OTHER_IMAGES, which_network
 
     with parser.own_terms():
-        packed, proof, which, same_images = export_run(arguments.path, arguments.output, arguments.data_root)
-    lines = [table(packed), ""]
+        packed, proof, which, same_images = export_run(arguments.path, arguments.output, arguments.data_root, arguments.random_only)
+    lines = [table(packed), "", grid.sentence(proof.line(), ""), grid.sentence(f"compared with {which_network(which)}", "")]
+    if which["kind"] == "reached":
+        lines.append(grid.sentence("note: the run has no result yet; this is the network that it had reached", ""))
     if not same_images:
-        lines.append(grid.sentence(OTHER_IMAGES))
-    lines += [grid.sentence(proof.line(), ""), f"compared with {which_network(which)}", f"saved as {arguments.output}"]
+        lines.append(grid.sentence(OTHER_IMAGES, ""))
+    lines.append(f"saved as {arguments.output}")
     terminal.write("\n".join(lines) + "\n")
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,19 +33,25 @@ class Exported(NamedTuple):
     same_images: bool  # whether the test images have the pixels that the network was measured with
 
 
-def export_run(path: Path, output: Path, data_root: str | None = None) -> Exported:
+def export_run(path: Path, output: Path, data_root: str | None = None, random_only: bool = False) -> Exported:
     """The network of a run directory or a checkpoint, proven on its test images, as the file `output`.
 
-    Raises ConfigError for a network or data that do not fit, and where the file would not give what the network gives: then none
-    is written.
+    random_only: it is proven on random images alone, where its own are not here. Raises ConfigError for a network or data that do
+    not fit, and where the file would not give what the network gives: then none is written.
     """
     _check_output(output)
+    if file.is_exported(path):
+        raise ConfigError("path", path, "is an exported network already; give the run or the checkpoint that it was made of")
     found = saved.load(path, device_name="cpu")
-    data, same_images = saved.load_data(found.config.data, found.data, data_root)
+    channels, height, width = found.data["image_shape"]
+    images, same_images = np.zeros((0, channels, height, width), np.uint8), True
+    if not random_only:
+        data, same_images = saved.load_data(found.config.data, found.data, data_root)
+        images = data.test.images.numpy()
     which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
     about = {
-        "classes": data.classes,
-        "image_shape": list(data.image_shape),
+        "classes": found.data["classes"],
+        "image_shape": [channels, height, width],
         "data": {name: getattr(found.config.data, name) for name in DATA},
         "images": dict(found.data),
         "run": str(found.file.parent.parent if found.file.parent.name == "checkpoints" else found.file.parent),
@@ -52,7 +60,7 @@ def export_run(path: Path, output: Path, data_root: str | None = None) -> Export
         "eval_batch_size": found.config.trainer.eval_batch_size,
     }
     mean, std = found.config.data.mean, found.config.data.std
-    packed, proof = export(found.model, data.image_shape, mean, std, output, data.test.images.numpy(), about)
+    packed, proof = export(found.model, (channels, height, width), mean, std, output, images, about)
     return Exported(packed, proof, which, same_images)
 
 
@@ -61,16 +69,21 @@ def export(
     image_shape: tuple[int, int, int],
     mean: Sequence[float],
     std: Sequence[float],
-    output: Path,
+    output: Path | str,
     test_images: np.ndarray,
     about: dict[str, Any],
 ) -> tuple[Packed, Proof]:
     """Any network whose input is (x / 255 - mean) / std for uint8 images x of image_shape, (channels, height, width).
 
-    model: on the CPU; it is left in evaluation mode. test_images: uint8 (N, channels, height, width), to prove it on. about: plain
-    types, with "classes", a list of names. Raises ConfigError as `export_run` does.
+    model: on the CPU; it is left in evaluation mode. mean, std: one number, or one for each channel. test_images: uint8
+    (N, channels, height, width), to prove it on; random ones are compared anyway. about: plain types, with "classes", a list of
+    names. Raises ConfigError as `export_run` does.
     """
+    output = Path(output)
     _check_output(output)
+    _check_finite(model)
+    if not isinstance(about.get("classes"), list):
+        raise ConfigError("classes", about.get("classes"), 'must be a list of names: about={"classes": ["cat", "dog"]}')
     facts = {**about, "float32_bytes": _float32_bytes(model), "versions": environment.versions(), "program": _program()}
     packed = pack(model, image_shape, mean, std, facts)
     try:
@@ -81,7 +94,10 @@ def export(
         raise ConfigError(
             "network", type(model).__name__, f"gives {outputs} class scores, but there are {len(about['classes'])} classes"
         )
-    aside = output.with_name(output.name + ".part")
+    with files.writing(output):  # a name of its own: two exports may be at work
+        handle, name = tempfile.mkstemp(".part", f"{output.name}.", output.absolute().parent)
+        os.close(handle)
+    aside = Path(name)
     try:
         file.write(packed, aside)
         network = Network(file.read(aside))
@@ -94,9 +110,11 @@ def export(
             remedy = f"the file would not give what the network gives ({proof.wrong[0]}); nothing was written. Please report this"
             raise ConfigError("network", type(model).__name__, remedy)
         with files.writing(output):
-            os.replace(aside, output)
+            os.chmod(aside, 0o666 & ~files.umask())  # what is made aside is its maker's alone
+            os.replace(aside, output.resolve())  # a link goes on pointing at its file
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
     return packed, proof
 
 
@@ -105,6 +123,13 @@ def torch_scores(model: nn.Module, images: np.ndarray, mean: Sequence[float], st
     """float32 (N, classes) for uint8 images (N, C, H, W), a hundred at a time."""
     parts: list[Tensor] = [model(normalise(part, list(mean), list(std))).float() for part in torch.from_numpy(images).split(100)]
     return torch.cat(parts).numpy()
+
+
+def _check_finite(model: nn.Module) -> None:
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            remedy = "holds NaN or infinite numbers: its training has diverged; choose another run or checkpoint"
+            raise ConfigError("network", name, remedy)
 
 
 def _check_output(output: Path) -> None:

@@ -38,7 +38,14 @@ class DamagedFile(ConfigError):
 
 def is_exported(path: Path) -> bool:
     """Whether a file is, or by its name should be, an exported network (checkpoints are zip files)."""
-    return path.suffix.lower() == SUFFIX and not path.is_dir()
+    if path.suffix.lower() == SUFFIX:
+        return not path.is_dir()
+    try:
+        with open(path, "rb") as file:
+            start = file.read(10)
+    except OSError:
+        return False
+    return start[4:] == b'\0\0\0\0{"'  # a header of safetensors
 
 
 def write(packed: Packed, path: Path) -> None:

@@ -34,7 +34,9 @@ class Proof:
     def line(self) -> str:
         test, random = (f"{self.equal[name]:,} of {self.images[name]:,}" for name in ("test", "random"))
         text = f"equal on {test} test images and {random} random ones; "
-        text += f"class scores differ by {self.difference:.1e} at most (rounding explains {self.bound:.1e})"
+        if not self.images["test"]:
+            text = f"equal on {random} random images, and compared on no test images; "
+        text += f"class scores differ by {self.difference:.1e} at most, where rounding can make {self.bound:.1e}"
         if self.within_rounding:
             count = self.within_rounding
             text += f"; in {count:,} image{'s' * (count > 1)} a sign is within rounding of its threshold"
@@ -92,4 +94,4 @@ def _look_into(
         proof.within_rounding += int((~inside & found.uncertain).sum())
         proof.bound = max(proof.bound, float(found.scores.max()))
         for k in np.nonzero(~as_defined | ~(inside | found.uncertain))[0]:
-            proof.wrong.append(f"{name} image {part[k]}: {differ[k].max():.2g} where rounding explains {found.scores[k].max():.2g}")
+            proof.wrong.append(f"{name} image {part[k]}: {differ[k].max():.2g} where rounding can make {found.scores[k].max():.2g}")

@@ -28,9 +28,17 @@ class Network:
         if threads is not None and not (type(threads) is int and threads > 0):
             raise ConfigError("threads", threads, "must be a whole number above 0")
         self.packed = packed
+        self._engine = engine
         self.threads = threads or startup.processors()
         self._plan: Plan = plan(packed, engine)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with the process that has its threads
+
+    def __repr__(self) -> str:
+        shape, names = "x".join(map(str, self.image_shape)), ", ".join(self.classes[:4])
+        return f"<Network for {shape} images, {len(self.classes)} classes: {names}{', ...' * (len(self.classes) > 4)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.packed, self.threads, self._engine)  # steps and threads are made again
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -65,11 +73,11 @@ class Network:
         return np.concatenate(list(self._pool[1].map(self._plan.run, parts)))
 
     def probabilities(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
-        """The softmax of the class scores, float32 (N, classes)."""
+        """The softmax of the class scores, float32 (N, classes). images, layout: as the class has them."""
         return softmax(self.logits(images, layout))
 
     def predict(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
-        """The class of the highest score, of equals the first: int64 (N,)."""
+        """The class of the highest score, of equals the first: int64 (N,). images, layout: as the class has them."""
         return self.logits(images, layout).argmax(axis=1)
 
     def describe(self) -> str:
@@ -92,20 +100,29 @@ class Network:
         wanted = f"must be uint8 of shape (N, {', '.join(map(str, one))}){gray}"
         shapes = {one, (height, width)} if channels == 1 else {one}
         if array.shape not in shapes and array.shape[1:] not in shapes:
-            raise ConfigError("images", f"shape {array.shape}", f"{wanted}, or one such image")
-        if array.dtype != np.uint8:
-            whole = array.dtype.kind in "iub" and (array.size == 0 or (array.min() >= 0 and array.max() <= 255))
-            if array.dtype.kind != "i" or not whole:
+            other = (height, width, channels) if layout == "nchw" else (channels, height, width)
+            hint = (
+                f'; for channels {"last" if layout == "nchw" else "first"} give layout="{"nhwc" if layout == "nchw" else "nchw"}"'
+            )
+            remedy = f"{wanted}, or one such image{hint if array.shape[-3:] == other else ''}"
+            raise ConfigError("images", f"shape {array.shape}", remedy)
+        if array.dtype != np.uint8:  # whole numbers are taken where they are pixels
+            if array.dtype.kind != "i":
                 remedy = f"{wanted}, pixels from 0 to 255 as they are in a file; they are normalised here"
                 raise ConfigError("images", f"type {array.dtype}", remedy)
+            if array.size and not (array.min() >= 0 and array.max() <= 255):
+                raise ConfigError("images", f"from {array.min()} to {array.max()}", "must be pixels from 0 to 255")
             array = array.astype(np.uint8)
         batch = array.reshape(-1, *one)
         return np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 3, 1, 2))
 
 
 def load(path: str | Path, threads: int | None = None, engine: str | None = None) -> Network:
-    """The network of an exported file. Raises ConfigError where there is none in it, or not the one that was written."""
-    return Network(file.read(Path(path)), threads, engine)
+    """The network of an exported file. Raises ConfigError where there is none in it, or not the one that was written.
+
+    threads, engine: as Network has them; no score depends on them.
+    """
+    return Network(file.read(Path(path).expanduser()), threads, engine)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
