@@ -48,7 +48,8 @@ def _interrupted(number: int, frame: object) -> NoReturn:
 
 
 def _export(parser: Flags, arguments: argparse.Namespace) -> None:
-    terminal.say(f"reading {arguments.path}", "stderr")
+    if terminal.shows_bar():
+        terminal.say(f"reading {arguments.path}", "stderr")
     startup.prepare()
     from bnn_train.deploy.describe import table
     from bnn_train.deploy.export import export_run

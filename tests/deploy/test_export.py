@@ -175,3 +175,52 @@ def test_the_command_prints_the_table_and_the_proof(trained, tmp_path):
     failed = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
     assert failed.stderr.startswith("error: path=")
+
+
+def test_a_network_that_has_diverged_is_named(tmp_path):
+    model = Own()
+    with torch.no_grad():
+        model.norm.weight[0] = torch.nan
+    images = np.zeros((1, 3, 6, 6), np.uint8)
+    with pytest.raises(ConfigError, match="norm.weight: holds NaN or infinite"):
+        export(model, (3, 6, 6), [0.5], [0.5], tmp_path / "m.bnn", images, {"classes": list("abcd")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_its_images_a_network_is_proven_on_random_ones_alone(trained, tmp_path):
+    found = export_run(trained(), tmp_path / "m.bnn", random_only=True)
+    assert found.proof.images == {"test": 0, "random": 1000}
+    assert found.proof.line().startswith("equal on 1,000 of 1,000 random images, and compared on no test images;")
+    assert evaluate_exported(tmp_path / "m.bnn")["test_images"] == 100
+
+
+def test_an_exported_file_is_not_exported_again(trained, tmp_path):
+    export_run(trained(), tmp_path / "m.bnn")
+    with pytest.raises(ConfigError, match="is an exported network already"):
+        export_run(tmp_path / "m.bnn", tmp_path / "n.bnn")
+
+
+def test_a_link_goes_on_pointing_at_its_file(tmp_path):
+    (tmp_path / "real.bnn").write_bytes(b"old")
+    (tmp_path / "link.bnn").symlink_to("real.bnn")
+    torch.manual_seed(0)
+    export(Own(), (3, 6, 6), [0.5], [0.5], tmp_path / "link.bnn", np.zeros((1, 3, 6, 6), np.uint8), {"classes": list("abcd")})
+    assert (tmp_path / "link.bnn").is_symlink()
+    assert deploy.load(tmp_path / "real.bnn").classes == list("abcd")
+
+
+def test_two_exports_to_one_file_are_both_proven(tmp_path, monkeypatch):
+    """What one writes aside is not the other's."""
+    images, about = np.zeros((1, 3, 6, 6), np.uint8), {"classes": list("abcd")}
+    prove, asides = exporter.prove, []
+
+    def within_another(*arguments):
+        asides.append(sorted(path.name for path in tmp_path.iterdir()))
+        if len(asides) == 1:
+            export(Own(), (3, 6, 6), [0.5], [0.5], tmp_path / "m.bnn", images, about)
+        return prove(*arguments)
+
+    monkeypatch.setattr(exporter, "prove", within_another)
+    export(Own(), (3, 6, 6), [0.5], [0.5], tmp_path / "m.bnn", images, about)
+    assert len(asides[1]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["m.bnn"]

@@ -1,6 +1,7 @@
 """The runner as a user meets it: shapes, types, threads, and what it says of wrong ones."""
 
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_whole_numbers_in_range_are_pixels(gray, random_pixels, dtype):
 
 REFUSED = {
     "another size": (np.zeros((2, 3, 5, 4), np.uint8), "shape (2, 3, 5, 4)", "(N, 3, 4, 5)"),
-    "channels last": (np.zeros((2, 4, 5, 3), np.uint8), "shape (2, 4, 5, 3)", "(N, 3, 4, 5)"),
+    "channels last": (np.zeros((2, 4, 5, 3), np.uint8), "shape (2, 4, 5, 3)", 'layout="nhwc"'),
     "no channel": (np.zeros((2, 4, 5), np.uint8), "shape (2, 4, 5)", "or one such image"),
     "one row too many": (np.zeros((1, 2, 3, 4, 5), np.uint8), "shape (1, 2, 3, 4, 5)", "(N, 3, 4, 5)"),
     "a number": (np.uint8(3), "shape ()", "(N, 3, 4, 5)"),
@@ -77,8 +78,8 @@ REFUSED = {
     "floats": (np.zeros((2, *COLOUR), np.float32), "type float32", "normalised here"),
     "bools": (np.zeros((2, *COLOUR), bool), "type bool", "0 to 255"),
     "objects": (np.zeros((2, *COLOUR), object), "type object", "0 to 255"),
-    "too large": (np.full((2, *COLOUR), 256), "type int64", "0 to 255"),
-    "negative": (np.full((2, *COLOUR), -1), "type int64", "0 to 255"),
+    "too large": (np.full((2, *COLOUR), 256), "from 256 to 256", "0 to 255"),
+    "negative": (np.full((2, *COLOUR), -1), "from -1 to -1", "0 to 255"),
     "16 bits": (np.zeros((2, *COLOUR), np.uint16), "type uint16", "0 to 255"),
     "rows of several lengths": ([[1], [2, 3]], "images", "(N, 3, 4, 5)"),
 }
@@ -175,3 +176,10 @@ def test_a_forked_process_predicts_too(random_pixels):
     if child == 0:
         os._exit(0 if len(network.predict(images)) == 2000 else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_network_is_copied_and_sent_to_other_processes(colour, random_pixels):
+    again = pickle.loads(pickle.dumps(colour))
+    images = random_pixels(5, COLOUR)
+    np.testing.assert_array_equal(again.logits(images), colour.logits(images))
+    assert repr(again) == "<Network for 3x4x5 images, 3 classes: a, b, c>"
