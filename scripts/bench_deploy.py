@@ -5,7 +5,7 @@
 Networks as exported, with untrained weights and BatchNorm statistics of random images: speed does not depend on what was learned.
 torch: float32 in inference mode, nn.Linear and nn.Conv2d that hold -1 and +1 as float weights, BatchNorm, sign, channels last; its
 input is normalised before the clock starts, ours are the uint8 images. Both with all threads of the machine. Milliseconds, medians
-of rounds in which everybody takes a turn. Then what a process of its own takes that loads a network and predicts. The last table is
+of rounds in which everybody takes a turn; "asked" is the ratio that is to be reached on the processor at hand. Then what a process of its own takes that loads a network and predicts. The last table is
 a packed product alone, 2048 x 2048, beside the nearest peer, bnn-lab, where --peer-python names a Python that has it.
 
 --avx2 keeps both to AVX2, on a processor that has more: a hint at what one with AVX2 alone would give, no measurement of one.
@@ -175,7 +175,7 @@ def main() -> None:
     alone = [sys.executable, str(Path(__file__).with_name("bench_products_packed.py")), "--batches", "1", "256"]
     subprocess.run(alone + (["--peer-python", asked.peer_python] if asked.peer_python else []), check=True)
     if not asked.peer_python:
-        print("bnn-lab: not run (--peer-python)")
+        print("the package bnn-lab (pip's, not this one's command): not run, see --peer-python")
 
 
 def keep_to_avx2() -> None:

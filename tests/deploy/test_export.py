@@ -182,7 +182,7 @@ def test_a_network_that_has_diverged_is_named(tmp_path):
     with torch.no_grad():
         model.norm.weight[0] = torch.nan
     images = np.zeros((1, 3, 6, 6), np.uint8)
-    with pytest.raises(ConfigError, match="norm.weight: holds NaN or infinite"):
+    with pytest.raises(ConfigError, match=r"norm\.weight: holds NaN or infinite"):
         export(model, (3, 6, 6), [0.5], [0.5], tmp_path / "m.bnn", images, {"classes": list("abcd")})
     assert not list(tmp_path.iterdir())
 
