@@ -5,8 +5,9 @@
 Networks as exported, with untrained weights and BatchNorm statistics of random images: speed does not depend on what was learned.
 torch: float32 in inference mode, nn.Linear and nn.Conv2d that hold -1 and +1 as float weights, BatchNorm, sign, channels last; its
 input is normalised before the clock starts, ours are the uint8 images. Both with all threads of the machine. Milliseconds, medians
-of rounds in which everybody takes a turn; "asked" is the ratio that is to be reached on the processor at hand. Then what a process of its own takes that loads a network and predicts. The last table is
-a packed product alone, 2048 x 2048, beside the nearest peer, bnn-lab, where --peer-python names a Python that has it.
+of rounds in which everybody takes a turn; "asked" is the ratio that is to be reached on the processor at hand. Then what a process
+of its own takes that loads a network and predicts. The last table is a packed product alone, 2048 x 2048, beside the nearest peer,
+bnn-lab, where --peer-python names a Python that has it.
 
 --avx2 keeps both to AVX2, on a processor that has more: a hint at what one with AVX2 alone would give, no measurement of one.
 """
