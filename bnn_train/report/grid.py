@@ -5,6 +5,7 @@ table is too wide, its headers and names are broken at their dots, what can be s
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -117,7 +118,8 @@ def shortened(text: str, most: int, ellipsis: str = "…") -> str:
         return text
     room = most - length(ellipsis)
     start = _start(text, room // 3)
-    return start + ellipsis + _start(text[::-1], room - length(start))[::-1]
+    end = _start(text[::-1], room - length(start))[::-1]
+    return start + ellipsis + "".join(itertools.dropwhile(lambda c: not length(c), end))  # no accent of a letter that is gone
 
 
 def _start(text: str, most: int) -> str:
