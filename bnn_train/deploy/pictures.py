@@ -1,11 +1,14 @@
-"""Image files as a network wants them: found, decoded as in training, fitted to its size, in batches. Needs numpy and Pillow."""
+"""Image files as a network wants them: found, decoded as in training, fitted to its size. Needs numpy and Pillow."""
 
+import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageMode
 
 from bnn_train.data import depth
 from bnn_train.data.decode import Unreadable, decode, fit
@@ -13,7 +16,6 @@ from bnn_train.data.image_files import images_in, left_out_line
 from bnn_train.data.words import readable
 from bnn_train.errors import ConfigError
 
-BATCH = 100  # images in memory at a time
 STANDARD_INPUT = "-"
 
 
@@ -31,140 +33,158 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Prepared(NamedTuple):
-    """The pixels, uint8 (C, H, W), of the picture of that number, and whether they had another size than the network takes."""
+class Found(NamedTuple):
+    """The pictures; the folders without any; a line for each other folder of which something is left out."""
 
-    number: int
+    pictures: list[Picture]
+    failures: list[Failure]
+    notes: list[str]
+
+
+class Wanted(NamedTuple):
+    """The images (C, H, W) that a network takes, and what its training did to image files: what it did, too, needs no word."""
+
+    shape: tuple[int, int, int]
+    image_size: int | None = None  # cropped and resized them to
+    grayscale: bool = False  # made them grey
+
+
+class Prepared(NamedTuple):
+    """A picture's name and pixels, uint8 (C, H, W), and what was done to it that training did not do.
+
+    scale: of 32 bits or floats, the one that was chosen for it and the others.
+    """
+
+    name: str
     pixels: np.ndarray
     resized: bool
+    made_grey: bool
+    scale: depth.Scale | None
 
 
-class Prediction(NamedTuple):
-    """Of a picture: its name; the numbers of the classes, the most probable first; each class's probability, a float32's digits."""
+def read(file: str | Path | bytes, image_shape: Sequence[int]) -> np.ndarray:
+    """uint8 (C, H, W), as `image_shape` says, of an image file, or of the bytes of one, as training prepares it.
 
-    file: str
-    ranking: list[int]
-    probabilities: list[float]
+    Upright as its EXIF tag says; over grey where it is transparent; grey or RGB; 16 bits go over their whole range, 0 to 65,535;
+    cropped around its middle to the proportions of `image_shape`, and resized. An image of 32 bits or floats has a scale of its own
+    (0 to 1, else 0 to 255, else from its smallest to its largest value): it cannot be compared with the next one.
+
+    Raises ConfigError for what is no readable image, and for an `image_shape` of other than 1 or 3 channels.
+    """
+    picture = Picture("bytes", file) if isinstance(file, bytes) else Picture(readable(file), Path(file))
+    (found,) = prepared([picture], Wanted(shape_of_pictures(image_shape)))
+    if isinstance(found, Failure):
+        raise ConfigError("image", found.name, found.reason)
+    return found.pixels
 
 
-class Outcome(NamedTuple):
-    """The predictions, in the order of the pictures; what could not be read; how many had to be resized."""
+def shape_of_pictures(image_shape: Sequence[int]) -> tuple[int, int, int]:
+    """(channels, height, width). Raises ConfigError for other than 1 or 3 channels, which no picture has."""
+    channels, height, width = image_shape
+    if channels not in (1, 3):
+        raise ConfigError("image_shape", list(image_shape), "pictures have 1 or 3 channels; predict with arrays in Python")
+    return channels, height, width
 
-    predictions: list[Prediction]
-    failures: list[Failure]
-    resized: int
 
-
-def find(given: Sequence[str]) -> tuple[list[Picture], list[Failure]]:
-    """The pictures that paths of files and folders name, "-" being standard input, and the folders without any.
+def find(given: Sequence[str]) -> Found:
+    """The pictures that paths of files and folders name, "-" being standard input.
 
     A file is taken whatever its name; of a folder every image in it and below it that image_folder would read.
 
     Raises ConfigError where there is no picture at all.
     """
-    pictures: list[Picture] = []
-    failures: list[Failure] = []
+    all_found = Found([], [], [])
     for path in given:
         if path == STANDARD_INPUT:
-            pictures.append(Picture(path, sys.stdin.buffer.read()))
+            all_found.pictures.append(Picture(path, sys.stdin.buffer.read()))
         elif Path(path).is_dir():
-            found, failure = _in_folder(Path(path))
-            pictures += found
-            failures += failure
+            _add_folder(Path(path), all_found)
         else:
-            pictures.append(Picture(readable(path), Path(path)))
-    if not pictures:
-        raise ConfigError("IMAGE", readable(" ".join(given)), failures[0].reason)
-    return pictures, failures
+            all_found.pictures.append(Picture(readable(path), Path(path)))
+    if not all_found.pictures:
+        raise ConfigError("IMAGE", readable(" ".join(given)), all_found.failures[0].reason)
+    return all_found
 
 
-def _in_folder(folder: Path) -> tuple[list[Picture], list[Failure]]:
+def _add_folder(folder: Path, all_found: Found) -> None:
     name = readable(folder)
     try:
         found = images_in(folder, name)
     except ConfigError as error:
-        return [], [Failure(name, error.remedy)]
+        all_found.failures.append(Failure(name, error.remedy))
+        return
+    left_out = left_out_line(found.left_out, folder) if any(found.left_out.values()) else ""
     if not found.files:
-        instead = f"; {left_out_line(found.left_out, folder)}" if found.left_out else ""
-        return [], [Failure(name, f"holds no image that Pillow reads{instead}")]
-    return [Picture(readable(path), path) for path in found.files], []
+        reason = "holds no image that Pillow reads"
+        all_found.failures.append(Failure(name, f"{reason}; {left_out}" if left_out else reason))
+    elif left_out:
+        all_found.notes.append(f"{name}: {left_out}")
+    all_found.pictures.extend(Picture(readable(path), path) for path in found.files)
 
 
-def predict(
-    logits: Callable[[np.ndarray], np.ndarray],
-    pictures: Sequence[Picture],
-    image_shape: Sequence[int],
-    image_size: int | None = None,
-    bar: Callable[[Iterator[Prepared | Failure]], Iterable[Prepared | Failure]] = iter,
-) -> Outcome:
-    """What a network gives on pictures, never more than BATCH of them in memory.
-
-    logits: uint8 (N, C, H, W) to float32 (N, classes). image_size: the data.image_size that the images were trained with; a picture
-    that it does not bring to `image_shape` (C, H, W) counts as resized. bar: shows how far it is.
-
-    Raises ConfigError for images of other than 1 or 3 channels, which no picture has.
-    """
-    if image_shape[0] not in (1, 3):
-        raise ConfigError("image_shape", list(image_shape), "pictures have 1 or 3 channels; predict with arrays in Python")
-    found: dict[int, Prediction] = {}
-    failures: list[Failure] = []
-    waiting: list[Prepared] = []
-    resized = 0
-
-    def compute() -> None:
-        if waiting:
-            for one, row in zip(waiting, logits(np.stack([one.pixels for one in waiting])), strict=True):
-                found[one.number] = _prediction(pictures[one.number].name, row)
-            waiting.clear()
-
-    for one in bar(prepared(pictures, image_shape, image_size)):
-        if isinstance(one, Failure):
-            failures.append(one)
-            continue
-        waiting.append(one)
-        resized += one.resized
-        if len(waiting) == BATCH:
-            compute()
-    compute()
-    return Outcome([found[number] for number in sorted(found)], failures, resized)
+def is_image(file: Path) -> bool:
+    """Whether Pillow takes the beginning of a file for that of an image."""
+    return file.is_file() and _header(file) is not None
 
 
-def _prediction(name: str, logits: np.ndarray) -> Prediction:
-    shares = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = (shares / shares.sum()).astype(np.float32)
-    ranking = np.argsort(-logits, kind="stable").tolist()  # by logits, of which fewer are equal; of equals the first, as everywhere
-    return Prediction(name, ranking, [float(str(share)) for share in probabilities])
-
-
-def prepared(pictures: Sequence[Picture], image_shape: Sequence[int], image_size: int | None) -> Iterator[Prepared | Failure]:
-    """Each picture once, in order but for those of 32 bits or floats, which come last.
+def prepared(pictures: Sequence[Picture], wanted: Wanted) -> Iterator[Prepared | Failure]:
+    """Each picture once, in order.
 
     16 bits go over their whole range, 0 to 65,535, as in training. What has 32 bits or floats has the scale that data/depth.py
     gives to these pictures together: the scale of the training images is not known any more, and it cannot be a single picture's,
     whose brightness could then not be compared with the next one's.
     """
-    deep: dict[int, depth.Deep] = {}
+    scales: depth.Scales = {16: depth.WHOLE}
     for number, picture in enumerate(pictures):
-        found = _prepared(number, picture, image_shape, image_size, {16: depth.WHOLE})
-        if isinstance(found, depth.Deep):
-            deep[number] = found
-        else:
-            yield found
-    scales = depth.scales(list(deep.values()))
-    for number in deep:
-        again = _prepared(number, pictures[number], image_shape, image_size, scales)
-        assert not isinstance(again, depth.Deep)
-        yield again
+        found = _decoded(picture, wanted, scales)
+        if isinstance(found, depth.Deep):  # the first of its kind: the scale follows from those that are still to come, too
+            scales = depth.scales([found, *_others_of_32_bits(pictures[number + 1 :], wanted)])
+            found = _decoded(picture, wanted, scales)
+        yield _prepared(picture, found, wanted, scales)
+
+
+def _decoded(picture: Picture, wanted: Wanted, scales: depth.Scales) -> np.ndarray | depth.Deep | Unreadable:
+    return decode(picture.file, wanted.image_size, wanted.shape[0] == 1, scales)
+
+
+def _others_of_32_bits(pictures: Sequence[Picture], wanted: Wanted) -> Iterator[depth.Deep]:
+    for picture in pictures:
+        header = _header(picture.file)
+        if header is not None and header.bits == 32:
+            found = _decoded(picture, wanted, {16: depth.WHOLE})
+            if isinstance(found, depth.Deep):
+                yield found
 
 
 def _prepared(
-    number: int, picture: Picture, image_shape: Sequence[int], image_size: int | None, scales: depth.Scales
-) -> Prepared | Failure | depth.Deep:
-    channels, height, width = image_shape
-    found = decode(picture.file, image_size, channels == 1, scales)
+    picture: Picture, found: np.ndarray | depth.Deep | Unreadable, wanted: Wanted, scales: depth.Scales
+) -> Prepared | Failure:
     if isinstance(found, Unreadable):
         return Failure(picture.name, f"not a readable image ({found.reason})")
-    if isinstance(found, depth.Deep):
-        return found
+    assert not isinstance(found, depth.Deep)
+    channels, height, width = wanted.shape
     resized = found.shape[1:] != (height, width)
-    return Prepared(number, fit(found, width, height) if resized else found, resized)
+    pixels = fit(found, width, height) if resized else found
+    # Read again only where something can follow from it: it costs a tenth of decoding a small image.
+    header = _header(picture.file) if 32 in scales or (channels == 1 and not wanted.grayscale) else None
+    made_grey = channels == 1 and not wanted.grayscale and header is not None and header.in_colour
+    return Prepared(picture.name, pixels, resized, made_grey, scales[32] if header is not None and header.bits == 32 else None)
+
+
+class _Header(NamedTuple):
+    """What the beginning of an image file says of its pixels."""
+
+    bits: int
+    in_colour: bool
+
+
+def _header(file: Path | bytes) -> _Header | None:
+    """None for what Pillow does not know."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in decoding
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+                in_colour = ImageMode.getmode(image.mode).basemode != "L"
+                return _Header(depth.bits(image.mode, image.format), in_colour)
+    except Exception:  # PIL raises whatever comes its way; decoding names it
+        return None

@@ -4,6 +4,8 @@ Cells are text: nothing in them is markup, and a control character is shown by i
 table is too wide, its headers and names are broken at their dots, what can be spared is left out, and then it goes on below itself.
 """
 
+import functools
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,7 @@ class Column:
     dotted: bool = False  # names such as stage1.block1.conv and cats/large/1.png, which may be broken
     spare: int = 0  # 0: always shown; else the larger, the sooner it is left out
 
-    @property
+    @functools.cached_property  # asked for by every cell of a row
     def width(self) -> int:
         return max(length(line) for text in (self.header, *self.cells) for line in text.split("\n"))
 
@@ -50,7 +52,7 @@ def fits(columns: Sequence[Column]) -> bool:
 
 def padded(texts: Sequence[str]) -> list[str]:
     """All as wide as the widest."""
-    return [_padded(text, max(map(length, texts))) for text in texts]
+    return [pad(text, max(map(length, texts))) for text in texts]
 
 
 def pairs(rows: Sequence[tuple[str, str]], title: str) -> str:
@@ -60,7 +62,7 @@ def pairs(rows: Sequence[tuple[str, str]], title: str) -> str:
     lines = []
     for name, value in rows:
         first, *rest = folded(plain(value), width - names - 6, " ").split("\n")
-        lines += [f"  {_padded(name, names)}    {first}", *(" " * (names + 6) + line for line in rest)]
+        lines += [f"  {pad(name, names)}    {first}", *(" " * (names + 6) + line for line in rest)]
     return _titled(title, "\n" + "\n".join(lines), width)
 
 
@@ -104,6 +106,32 @@ def length(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in text)
 
 
+def pad(text: str, width: int, right: bool = False) -> str:
+    """As wide as `width`, or as it is where it is wider."""
+    space = " " * (width - length(text))
+    return space + text if right else text + space
+
+
+def shortened(text: str, most: int, ellipsis: str = "…") -> str:
+    """At most `most` columns, without its middle where it has more: of a path the end says more than the beginning."""
+    if length(text) <= most:
+        return text
+    room = most - length(ellipsis)
+    start = _start(text, room // 3)
+    end = _start(text[::-1], room - length(start))[::-1]
+    return start + ellipsis + "".join(itertools.dropwhile(lambda c: not length(c), end))  # no accent of a letter that is gone
+
+
+def _start(text: str, most: int) -> str:
+    """So much of the beginning as `most` columns hold."""
+    width = 0
+    for count, character in enumerate(text):
+        width += length(character)
+        if width > most:
+            return text[:count]
+    return text
+
+
 def _shapes(columns: Sequence[Column]) -> Iterator[list[Column]]:
     """The table in ever narrower forms."""
     yield list(columns)
@@ -126,7 +154,8 @@ def _broken(column: Column, most: int) -> Column:
     if not column.dotted:
         return column
     words = [length(word) for text in (column.header, *column.cells) for word in re.findall(r"[^._/]*[._/]?", text)]
-    return replace(column, cells=[folded(cell, max(most, *words)) for cell in column.cells])
+    most = max(most, *words)
+    return replace(column, cells=[folded(cell, most) for cell in column.cells])
 
 
 def _width(columns: Sequence[Column], gap: int = GAP) -> int:
@@ -161,14 +190,9 @@ def _lines(columns: Sequence[Column], gap: int, cells: Sequence[Sequence[str]]) 
     drawn = []
     for i in range(max(len(cell) for cell in cells)):
         texts = [cell[i] if i < len(cell) else "" for cell in cells]
-        padded = [_padded(text, column.width, column.right) for text, column in zip(texts, columns, strict=True)]
+        padded = [pad(text, column.width, column.right) for text, column in zip(texts, columns, strict=True)]
         drawn.append((" " * gap).join(padded).rstrip())
     return drawn
-
-
-def _padded(text: str, width: int, right: bool = False) -> str:
-    space = " " * (width - length(text))
-    return space + text if right else text + space
 
 
 def _titled(title: str, drawn: str, width: int) -> str:

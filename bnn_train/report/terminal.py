@@ -50,9 +50,8 @@ def write(text: str, name: str = "stdout") -> bool:
     stream = getattr(sys, name)
     if stream is None:
         return True
-    encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        stream.write(text.encode(encoding, "look_alike").decode(encoding))
+        stream.write(as_written(text, name))
         stream.flush()
     except (OSError, ValueError) as error:
         _lead_nowhere(name)
@@ -63,6 +62,17 @@ def write(text: str, name: str = "stdout") -> bool:
             write(f"stdout cannot be written to ({error.strerror}); nothing more is printed\n", "stderr")
         return False
     return True
+
+
+def as_written(text: str, name: str = "stdout") -> str:
+    """A text as sys.stdout or sys.stderr shows it: what it lacks characters for can become longer."""
+    encoding = getattr(getattr(sys, name), "encoding", None) or "utf-8"
+    return text.encode(encoding, "look_alike").decode(encoding)
+
+
+def has_reader(name: str = "stdout") -> bool:
+    """Whether anybody still takes what is written; False once a pipe's reader has left."""
+    return name not in _left
 
 
 def say(text: str, name: str = "stdout") -> bool:

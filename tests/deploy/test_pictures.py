@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from bnn_train.deploy import pictures
-from bnn_train.deploy.pictures import Failure, Picture, Prepared
+from bnn_train.deploy.pictures import Failure, Picture, Prepared, Wanted
 from bnn_train.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,13 +37,13 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def one(name, shape=(1, 4, 4), image_size=None):
-    (found,) = pictures.prepared([Picture(str(name), Path(name))], shape, image_size)
+def one(name, shape=(1, 4, 4), **training):
+    (found,) = pictures.prepared([Picture(str(name), Path(name))], Wanted(shape, **training))
     return found
 
 
 def names(given):
-    return [picture.name for picture in pictures.find(given)[0]]
+    return [picture.name for picture in pictures.find(given).pictures]
 
 
 def test_files_in_the_order_given_and_folders_with_all_below_them(save):
@@ -63,8 +63,8 @@ def test_a_file_is_taken_whatever_its_name_and_whether_it_is_there(save):
 def test_standard_input(save, monkeypatch):
     content = Path(save("x.png", noise(4, 4))).read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert pictures.find(["-"]) == ([Picture("-", content)], [])
-    (found,) = pictures.prepared([Picture("-", content)], (1, 4, 4), None)
+    assert pictures.find(["-"]) == ([Picture("-", content)], [], [])
+    (found,) = pictures.prepared([Picture("-", content)], Wanted((1, 4, 4)))
     assert np.array_equal(found.pixels[0], noise(4, 4))
 
 
@@ -73,10 +73,11 @@ def test_a_folder_without_an_image_is_a_failure_beside_others_and_an_error_alone
     Path("words").mkdir()
     Path("words/notes.txt").write_text("no image")
     save("a.png", noise(2, 2))
-    found, failures = pictures.find(["empty", "words", "a.png"])
+    found, failures, notes = pictures.find(["empty", "words", "a.png"])
     assert [picture.name for picture in found] == ["a.png"]
     left_out = "holds no image that Pillow reads; left out: 1 file that Pillow reads no image from (notes.txt)"
     assert failures == [Failure("empty", "holds no image that Pillow reads"), Failure("words", left_out)]
+    assert notes == []
     with pytest.raises(ConfigError, match=r"^IMAGE=words: holds no image that Pillow reads; left out: 1 file"):
         pictures.find(["words"])
     with pytest.raises(ConfigError, match=r"^IMAGE=empty words: holds no image that Pillow reads$"):
@@ -90,7 +91,7 @@ def test_a_folder_that_may_not_be_read(save, monkeypatch):
     save("a.png", noise(2, 2))
     Path("closed").mkdir()
     monkeypatch.setattr(os, "listdir", forbidden)
-    (failure,) = pictures.find(["closed", "a.png"])[1]
+    (failure,) = pictures.find(["closed", "a.png"]).failures
     assert failure.name == "closed"
     assert failure.reason == f"{Path('closed').absolute()} cannot be read (permission denied); make it readable, or move it away"
 
@@ -100,7 +101,7 @@ def test_a_name_that_is_no_utf_8_can_be_printed(save):
     save("caf\udce9.png", noise(2, 2))
     for given in ("caf\udce9.png", "."):
         assert names([given]) == ["caf\\udce9.png"]
-        assert not isinstance(next(pictures.prepared(pictures.find([given])[0], (1, 2, 2), None)), Failure)
+        assert not isinstance(next(pictures.prepared(pictures.find([given]).pictures, Wanted((1, 2, 2)))), Failure)
 
 
 def test_an_image_of_the_right_size_stays_as_it_is(save):
@@ -134,81 +135,103 @@ def test_16_bits_go_over_their_whole_range(save):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "scale", "expected"),
     [
-        ([[0.0, 1.0], [0.5, 1.0]], [[0, 255], [128, 255]]),
-        ([[0.0, 1.0], [100.0, 255.0]], [[0, 1], [100, 255]]),
-        ([[-1.0, 1.0], [1.0, 3.0]], [[0, 128], [128, 255]]),
+        ([[0.0, 1.0], [0.5, 1.0]], (0, 1), [[0, 255], [128, 255]]),
+        ([[0.0, 1.0], [100.0, 255.0]], (0, 255), [[0, 1], [100, 255]]),
+        ([[-1.0, 1.0], [1.0, 3.0]], (-1, 3), [[0, 128], [128, 255]]),
     ],
 )
-def test_floats_are_on_one_scale_for_all_pictures_and_come_last(save, values, expected):
+def test_floats_are_on_one_scale_for_all_pictures_and_in_order(save, values, scale, expected):
     for number, pair in enumerate(values):
         save(f"{number}.tif", np.array([pair], np.float32))
     save("8.png", np.array([[1, 2]], np.uint8))
-    found = pictures.find(["0.tif", "8.png", "1.tif"])[0]
-    assert [(one.number, one.pixels.flatten().tolist()) for one in pictures.prepared(found, (1, 1, 2), None)] == [
-        (1, [1, 2]),
-        (0, expected[0]),
-        (2, expected[1]),
-    ]
+    save("16.png", np.array([[0, 65535]], np.uint16))
+    Path("broken.tif").write_bytes(b"words")
+    found = pictures.find(["8.png", "0.tif", "16.png", "8.png", "broken.tif", "1.tif"]).pictures
+    eight, first, sixteen, again, broken, last = pictures.prepared(found, Wanted((1, 1, 2)))
+    assert [one.pixels.flatten().tolist() for one in (first, last)] == expected
+    assert [one.pixels.flatten().tolist() for one in (eight, sixteen, again)] == [[1, 2], [0, 255], [1, 2]]
+    assert [one.scale for one in (eight, first, sixteen, again, last)] == [None, scale, None, None, scale]
+    assert broken.name == "broken.tif"
 
 
-def first_pixel(images):
-    """Logits that say which image they are of: of class 0 its first pixel, of class 1 always 100."""
-    return np.float32([[image[0, 0, 0], 100] for image in images])
+def test_what_a_folder_leaves_out_is_said_as_in_training(save):
+    save("photos/a.png", noise(2, 2))
+    save("whole/a.png", noise(2, 2))
+    Path("photos/notes.txt").write_text("no image")
+    Path("photos/Thumbs.db").write_text("of the system")
+    Path("photos/gone.png").symlink_to("nowhere.png")
+    found = pictures.find(["photos", "whole"])
+    assert [picture.name for picture in found.pictures] == ["photos/a.png", "whole/a.png"]
+    assert found.failures == []
+    left_out = "left out: 1 link to nowhere (gone.png), 1 file that Pillow reads no image from (notes.txt)"
+    assert found.notes == [f"photos: {left_out}"]
 
 
-def test_predictions_are_in_the_order_of_the_pictures_in_batches_and_failures_beside_them(save, monkeypatch):
-    monkeypatch.setattr(pictures, "BATCH", 2)
-    sizes = []
-    for number, value in enumerate((10, 200, 99, 101)):
-        save(f"{number}.png", np.array([[value]], np.uint8))
-    save("float.tif", np.array([[255]], np.float32))
-    Path("broken.png").write_bytes(b"words")
-    given = ["0.png", "float.tif", "1.png", "broken.png", "2.png", "3.png"]
-
-    def logits(images):
-        sizes.append(len(images))
-        return first_pixel(images)
-
-    seen = []
-    outcome = pictures.predict(logits, pictures.find(given)[0], (1, 1, 1), bar=lambda items: (seen.append(i) or i for i in items))
-    assert [one.file for one in outcome.predictions] == ["0.png", "float.tif", "1.png", "2.png", "3.png"]
-    assert [one.ranking for one in outcome.predictions] == [[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
-    assert sizes == [2, 2, 1]
-    assert len(seen) == len(given)
-    assert outcome.failures == [Failure("broken.png", "not a readable image (in no format that Pillow knows)")]
-    assert outcome.resized == 0
+@pytest.mark.parametrize(
+    ("mode", "in_colour"),
+    [*[(mode, False) for mode in ("1", "L", "LA", "I;16", "I", "F")], *[(mode, True) for mode in ("RGB", "RGBA", "CMYK", "LAB")]],
+)
+def test_a_picture_in_colours_is_made_grey_for_one_channel_unless_training_did_so(mode, in_colour):
+    name = "x.png" if mode in ("LA", "RGBA") else "x.tif"
+    Image.new(mode, (4, 4)).save(name)
+    assert one(name).made_grey == in_colour
+    assert not one(name, grayscale=True).made_grey
+    assert not one(name, (3, 4, 4)).made_grey
 
 
-def test_resized_pictures_are_counted(save):
-    given = [save("small.png", noise(1, 1)), save("large.png", noise(5, 9)), save("other.png", noise(3, 2))]
-    assert pictures.predict(first_pixel, pictures.find(given)[0], (1, 1, 1)).resized == 2
+def test_what_pillow_knows_is_an_image_whatever_its_name(save):
+    Path(save("x.png", noise(2, 2))).rename("x.bnn")
+    Path("words.png").write_text("words")
+    Path("folder.png").mkdir()
+    found = [pictures.is_image(Path(name)) for name in ("x.bnn", "words.png", "folder.png", "nowhere.png")]
+    assert found == [True, False, False, False]
 
 
-def test_probabilities_and_ranking_by_hand(save):
-    found = pictures.find([save("x.png", noise(1, 1))])[0]
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4), (1, 4, 6), (3, 6, 4)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16", "F"])
+def test_a_program_reads_an_image_as_bnn_predict_does(shape, mode):
+    height, width = 9, 7
+    image = Image.fromarray(noise(height, width)).convert("L" if mode in ("I;16", "F") else mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(noise(height, width, seed=1)))
+    if mode == "I;16":
+        image = Image.fromarray(noise(height, width).astype(np.uint16) * 257)
+    if mode == "F":
+        image = Image.fromarray(noise(height, width).astype(np.float32))
+    image.save("x.tif")
+    found = pictures.read("x.tif", shape)
+    assert (found.shape, found.dtype) == (shape, np.uint8)
+    assert np.array_equal(found, one("x.tif", shape).pixels)
+    for given in (Path("x.tif"), Path("x.tif").read_bytes()):
+        assert np.array_equal(pictures.read(given, list(shape)), found)
 
-    def of(*logits):
-        return pictures.predict(lambda images: np.float32([logits]), found, (1, 1, 1)).predictions[0]
 
-    assert of(0, 0, 0, 0) == ("x.png", [0, 1, 2, 3], [0.25] * 4)  # of equals the first
-    assert of(1000, -1000, 1000).probabilities == [0.5, 0, 0.5]
-    assert of(0, np.log(3)).probabilities == pytest.approx([0.25, 0.75], rel=1e-7)
-    assert of(16777216, 16777218).ranking == [1, 0]
-    third = of(0, 0, 0).probabilities[0]
-    assert (np.float32(third), str(third)) == (np.float32(1 / 3), "0.33333334")  # the digits of a float32, no more
+def test_a_program_reads_an_image_upright_and_over_grey():
+    image = Image.fromarray(np.array([[0, 255]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    image.save("x.png", exif=exif)
+    assert pictures.read("x.png", (1, 2, 1)).tolist() == [[[0], [255]]]
+    Image.new("RGBA", (1, 1), (255, 0, 0, 0)).save("clear.png")
+    assert pictures.read("clear.png", (3, 1, 1)).flatten().tolist() == [128, 128, 128]
 
 
-def test_images_of_other_channels_are_refused():
-    with pytest.raises(ConfigError, match=r"image_shape=\[4,2,2\]: pictures have 1 or 3 channels"):
-        pictures.predict(first_pixel, [], (4, 2, 2))
+def test_a_program_is_told_of_what_is_no_image():
+    Path("words.png").write_text("words")
+    with pytest.raises(ConfigError, match=r"^image=words.png: not a readable image \(in no format that Pillow knows\)$"):
+        pictures.read("words.png", (1, 2, 2))
+    with pytest.raises(ConfigError, match=r"^image=bytes: not a readable image \(empty\)$"):
+        pictures.read(b"", (1, 2, 2))
+    with pytest.raises(ConfigError, match=r"^image_shape=\[4,2,2\]: pictures have 1 or 3 channels"):
+        pictures.read("words.png", (4, 2, 2))
 
 
 def test_pictures_need_numpy_and_pillow_alone():
     code = """
 import sys
-from bnn_train.deploy import pictures
+from bnn_train.deploy import pictures, predict
 packages = {name.partition(".")[0] for name in sys.modules}
 assert not packages & {"torch", "torchvision", "omegaconf", "hydra", "yaml", "tqdm"}, packages
 """

@@ -89,3 +89,41 @@ def test_pairs(columns):
         "             held-out images",
         "  time       1 s",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("abcdefghij", 10, "abcdefghij"),
+        ("abcdefghijk", 10, "abc…fghijk"),
+        ("photos/summer/IMG_0001.jpg", 16, "photo…G_0001.jpg"),
+        ("写真写真写真写真", 10, "写…真写真"),
+        ("e\u0301" * 9, 4, "e\u0301…" + "e\u0301" * 2),
+    ],
+)
+def test_a_long_name_is_shortened_in_its_middle(text, most, expected):
+    assert grid.shortened(text, most) == expected
+    assert grid.length(expected) <= most
+    assert grid.length(grid.shortened(text, most, "...")) <= most
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_the_work_of_a_table_grows_with_its_rows_and_not_with_their_square(monkeypatch, dotted):
+    calls = 0
+    length = grid.length
+
+    def counted(text):
+        nonlocal calls
+        calls += 1
+        return length(text)
+
+    monkeypatch.setattr(grid, "length", counted)
+
+    def work(count):
+        nonlocal calls
+        calls = 0
+        names = [f"layer.of.a.network.of.many.layers.{i}" for i in range(100, 100 + count)]
+        grid.table([Column("name", names, dotted=dotted), Column("other", ["x"] * count)], width=30)
+        return calls
+
+    assert work(400) - work(200) == work(300) - work(100)

@@ -151,3 +151,15 @@ def test_prose_is_broken_at_its_spaces_on_a_terminal_alone(monkeypatch, columns)
         terminal.say(text, "stderr")
         assert " ".join(stream.getvalue().split()) == text
         assert (stream.getvalue().count("\n") > 1) == terminal_there
+
+
+def test_what_a_stream_lacks_characters_for_is_known_before_it_is_written():
+    code = "print(ascii(terminal.as_written('ä…│ü')), terminal.as_written('…', 'stderr') == '…')"
+    assert python(code, PYTHONIOENCODING="ascii").stdout == "'\\\\xe4...|\\\\xfc' False\n"
+    assert python(code, PYTHONIOENCODING="utf-8").stdout.endswith(" True\n")
+
+
+def test_a_reader_that_has_left_is_known():
+    code = "print(terminal.has_reader(), file=sys.stderr); terminal.write('x'*10**6); print(terminal.has_reader(), file=sys.stderr)"
+    assert python(code, shell="| true").stderr == "True\nFalse\n"
+    assert python(code, shell="> /dev/null").stderr == "True\nTrue\n"
