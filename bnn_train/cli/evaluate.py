@@ -24,7 +24,7 @@ def main() -> None:
         OWN,
         prog="bnn-eval",
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
-        epilog="Example: bnn-eval outputs/2026-01-31/12-00-00-000000",
+        epilog="Example:\n  bnn-eval outputs/2026-01-31/12-00-00-000000",
     )
     what = "a run directory (its result, or what it has reached so far), a checkpoint, or an exported network (.bnn)"
     parser.add_argument("path", type=Path, help=what)

@@ -14,7 +14,8 @@ from bnn_train.runs import interrupt
 
 OWN = {"data.root": "--data-root"}
 EPILOG = """\
-Example: bnn-export outputs/2026-01-31/12-00-00-000000 --output digits.bnn
+Example:
+  bnn-export outputs/2026-01-31/12-00-00-000000 --output digits.bnn
 
 Before the file is kept it is read back and run on the whole test set and on 1,000 random images, and compared with the network
 that it was made of. bnn-eval and bnn-predict take it, and so does Python, without torch: docs/export.md.

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from bnn_train.cli.help_text import HelpText
 from bnn_train.errors import ConfigError
+from bnn_train.report import terminal
 
 
 class Flags(argparse.ArgumentParser):
     """A parser whose complaint is one line. own: {key of the configuration: the flag that stands for it}."""
 
     def __init__(self, own: dict[str, str] | None = None, **options: str) -> None:
-        super().__init__(**options, allow_abbrev=False)  # type: ignore[arg-type]
+        super().__init__(**options, allow_abbrev=False, formatter_class=HelpText)  # type: ignore[arg-type]
         self.own = own or {}
 
     def error(self, message: str) -> NoReturn:
@@ -21,7 +23,8 @@ class Flags(argparse.ArgumentParser):
         if unknown:
             flag = self.own.get(unknown[2])
             message = f"{unknown[1]}: {f'type {flag}={unknown[3]}' if flag else 'is no flag'}"
-        self.exit(2, f"error: {message.removeprefix('argument ')}; {self.prog} --help lists the flags\n")
+        terminal.say(f"error: {message.removeprefix('argument ')}; {self.prog} --help lists the flags", "stderr")
+        self.exit(2)
 
     @contextmanager
     def own_terms(self) -> Iterator[None]:

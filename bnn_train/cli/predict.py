@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bnn_train import startup
 from bnn_train.cli import csv_file, endings
 from bnn_train.cli.flags import Flags
-from bnn_train.cli.help_text import HelpText
 from bnn_train.errors import ConfigError
 from bnn_train.report import terminal
 
@@ -50,7 +49,6 @@ def main() -> None:
     terminal.settle()
     what = "Name the class of image files. They are prepared as the images were in training, and fitted to the network's size."
     parser = Flags(OWN, prog="bnn-predict", description=what, epilog=EPILOG)
-    parser.formatter_class = HelpText
     parser.add_argument("path", type=Path, help="an exported network (.bnn), a run directory or a checkpoint")
     whence = "image files, folders (every image below them), - for one image from stdin"
     parser.add_argument("images", metavar="IMAGE", nargs="+", help=whence)
