@@ -1,25 +1,29 @@
 """From the operations to the steps that compute them. Products run up to their signs in one; values go after their last use."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bnn_train.deploy import steps, whole
+from bnn_train.deploy.chains import Chain, chains
+from bnn_train.deploy.direct import Fused, fused
 from bnn_train.deploy.infer import infer
+from bnn_train.deploy.kernels import products
 from bnn_train.deploy.layout import Layout, to_plain
 from bnn_train.deploy.packed import Op, Packed, Value
 from bnn_train.deploy.sums import lowest_bit
 
 
 class Stage(NamedTuple):
-    """One step: from the values at `inputs` to the one at `output`; those at `done` are not used again."""
+    """One step: from the values at `inputs` to those at `outputs`; those at `done` are not used again. Where there are several
+    outputs the step gives a tuple."""
 
-    step: steps.Step
+    step: Callable[..., Any]
     inputs: tuple[int, ...]
-    output: int
-    done: tuple[int, ...]
+    outputs: tuple[int, ...]
+    done: tuple[int, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -32,12 +36,20 @@ class Plan(NamedTuple):
         if not len(images):
             return np.empty((0, *self.scores.shape), np.float32)
         values: dict[int, np.ndarray] = {0: images}
-        y = images
-        for stage in self.stages:
-            y = values[stage.output] = stage.step(*[values[i] for i in stage.inputs])
-            for i in stage.done:
-                del values[i]
-        return to_plain(y, self.scores).astype(np.float32, copy=False)
+        run(self.stages, values)
+        return to_plain(values[self.stages[-1].outputs[0]], self.scores).astype(np.float32, copy=False)
+
+
+def run(stages: Iterable[Stage], values: dict[int, np.ndarray]) -> None:
+    """Adds to the values what the stages make of them."""
+    for stage in stages:
+        found = stage.step(*[values[i] for i in stage.inputs])
+        if len(stage.outputs) == 1:
+            values[stage.outputs[0]] = found
+        else:
+            values.update(zip(stage.outputs, found, strict=True))
+        for i in stage.done:
+            del values[i]
 
 
 def plan(packed: Packed, engine: str | None = None) -> Plan:
@@ -47,10 +59,9 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
     for i, op in enumerate(packed.ops):
         for x in op.inputs:
             takers[x].append(i)
-    last = {value: max(by, default=len(packed.ops)) for value, by in enumerate(takers)}
     layouts: dict[int, Layout] = {0: Layout("bytes", packed.image_shape)}
     grids = _grids(packed, known)
-    stages: list[Stage] = []
+    alone: dict[int, Stage] = {}  # by the operation they begin with
     inside: set[int] = set()  # operations that a step before them has done
     largest = 1
     for i, op in enumerate(packed.ops):
@@ -62,10 +73,54 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
             inside.update(parts)
         inputs = [layouts[x] for x in op.inputs]
         step, layouts[output] = _step(op, known[i + 1], inputs, signs, grids[op.inputs[0]], engine)
-        done = tuple({x for x in op.inputs if max(last[x], 0) == i})
-        stages.append(Stage(step, op.inputs, output, done))
+        alone[i] = Stage(step, op.inputs, (output,))
         largest = max(largest, _size(op, known[i + 1], inputs[0]))
-    return Plan(tuple(stages), layouts[len(packed.ops)], largest)
+    together = chains(packed, known, takers)
+    members = {i for chain in together for i in chain.ops}
+    # A chain stands where its sum is added, so that what is added is there.
+    at = {chain.product if chain.add is None else chain.add: chain for chain in together}
+    stages = []
+    for i in range(len(packed.ops)):
+        if i in at:
+            stages.append(_chained(packed, known, at[i], alone, grids[packed.ops[at[i].product].inputs[0]], engine))
+        elif i in alone and i not in members:
+            stages.append(alone[i])
+    return Plan(_with_ends(stages), layouts[len(packed.ops)], largest)
+
+
+def _chained(
+    packed: Packed, known: list[Value], chain: Chain, alone: dict[int, Stage], grid: tuple[float, float], engine: str | None
+) -> Stage:
+    """By one kernel once LLVM is there; step by step until then, and where the kernel is not exact."""
+    first = packed.ops[chain.product if chain.normalise is None else chain.normalise].inputs[0]
+    inputs: tuple[int, ...] = (first,)
+    if chain.add is not None:
+        made = (chain.product if chain.affine is None else chain.affine) + 1
+        inputs += tuple(i for i in packed.ops[chain.add].inputs if i != made)
+    singly = [alone[i] for i in sorted(chain.ops) if i in alone]
+    kernel: Fused | None = None
+    is_kernel = True
+
+    def step(*batches: np.ndarray) -> Any:
+        nonlocal kernel, is_kernel
+        if kernel is None and is_kernel and products.is_llvm_due(engine):  # two threads may both make one; both are right
+            kernel = fused(packed, known, chain, grid)
+            is_kernel = kernel is not None
+        if kernel is not None:
+            found = kernel(*batches)
+        else:
+            values = dict(zip(inputs, batches, strict=True))
+            run(singly, values)
+            found = tuple(values[i] for i in chain.outputs)
+        return found[0] if len(found) == 1 else found
+
+    return Stage(step, inputs, chain.outputs)
+
+
+def _with_ends(stages: list[Stage]) -> tuple[Stage, ...]:
+    """Each with the values that it is the last to take."""
+    last = {x: number for number, stage in enumerate(stages) for x in stage.inputs}
+    return tuple(stage._replace(done=tuple({x for x in stage.inputs if last[x] == i})) for i, stage in enumerate(stages))
 
 
 def _signs_behind(packed: Packed, known: list[Value], takers: list[list[int]], i: int) -> tuple[whole.Signs | None, int, list[int]]:

@@ -77,7 +77,7 @@ def add(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
 
 def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     threshold = _everywhere(op.tensors["threshold"].astype(np.float32 if x.kind == "real" else np.int32), x)
-    flip = _everywhere(_flip(op, result.shape[0]), x) if "flip" in op.tensors else None
+    flip = _everywhere(flips(op, result.shape[0]), x) if "flip" in op.tensors else None
     whole_bytes = result.shape[0] % 8 == 0
 
     def step(batch: np.ndarray) -> np.ndarray:
@@ -214,5 +214,5 @@ def windows_of(settings: Mapping[str, Any], result: Value) -> Step:
     return step
 
 
-def _flip(op: Op, channels: int) -> np.ndarray:
+def flips(op: Op, channels: int) -> np.ndarray:
     return unpacked_bits(op.tensors["flip"], channels)[0].astype(bool) if "flip" in op.tensors else np.zeros(channels, bool)

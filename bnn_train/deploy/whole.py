@@ -7,8 +7,8 @@ import numpy as np
 
 from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.deploy.layout import Layout, features, in_order, padded
-from bnn_train.deploy.packed import Op, Value, packed_bits, unpacked_bits, weights
-from bnn_train.deploy.steps import Step, channels_last, inputs_of, or_pool, patches
+from bnn_train.deploy.packed import Op, Value, packed_bits, weights
+from bnn_train.deploy.steps import Step, channels_last, flips, inputs_of, or_pool, patches
 
 
 class Signs(NamedTuple):
@@ -92,7 +92,7 @@ class Region(NamedTuple):
     lost: np.ndarray  # int64 (outputs,): the sum of their weights, which -1 in the place of 0 has taken away
 
 
-def regions(op: Op, result: Value, x: Layout, weight: np.ndarray) -> Iterator[Region]:
+def regions(op: Op, result: Value, x: Layout | Value, weight: np.ndarray) -> Iterator[Region]:
     """All places, in rectangles. weight: int8 (outputs, channels * kernel height * kernel width)."""
     by_place = weight.reshape(len(weight), x.shape[0], *op.settings["kernel"]).sum(axis=1, dtype=np.int64)
     runs = [list(_runs(op, axis, result.shape[1 + axis], x.shape[1 + axis])) for axis in (0, 1)]
@@ -120,9 +120,7 @@ def _bits(
 ) -> tuple[Step, Layout]:
     """A channel that is +1 for small sums gets the contrary weights, so that each bit is `sum >= limit`."""
     threshold = signs.op.tensors["threshold"].astype(np.int64)
-    flip = np.zeros(len(weight), bool)
-    if "flip" in signs.op.tensors:
-        flip = unpacked_bits(signs.op.tensors["flip"], len(weight))[0].astype(bool)
+    flip = flips(signs.op, len(weight))
     turned = np.where(flip[:, None], -weight, weight).astype(np.int8)
     limits = np.where(flip, 1 - threshold + offset, threshold - offset)  # s < t is -s >= 1 - t
     shape = result.shape
@@ -130,7 +128,7 @@ def _bits(
     if op.kind == "linear":
         compare = _comparer(op, x, arranged, turned, limits, np.zeros_like(limits), engine)
         return compare, features("bits", shape[0])
-    pool = None if signs.pool is None else _pool_of_turned(signs, flip)
+    pool = None if signs.pool is None else pool_of_turned(signs, flip)
     under = _rows(op, result, x, 1 if op.settings["pad_value"] == 1 else 0)
     places = list(regions(op, result, x, turned)) if _is_ternary(op) else []
     if places:
@@ -178,7 +176,7 @@ def _by_region(binary: BinaryProduct, under: Step, parts: list[tuple[slice, slic
     return step
 
 
-def _pool_of_turned(signs: Signs, flip: np.ndarray) -> Step:
+def pool_of_turned(signs: Signs, flip: np.ndarray) -> Step:
     """max(s) >= t is "one s >= t"; of a channel with the contrary sign it is "every one": OR of what is turned around twice."""
     assert signs.pool is not None
     assert signs.pooled is not None

@@ -177,7 +177,7 @@ def test_values_are_let_go_after_their_last_use():
     layers = [("flatten", {}, {}), *[("linear", {"outputs": 4}, {"weight": signs}), ("sign", {}, {"threshold": zero})] * 2]
     packed = Packed((1, 2, 2), ops_of(*layers, ("linear", {"outputs": 4}, {"weight": signs})))
     made = plan(packed)
-    assert [stage.output for stage in made.stages] == [1, 3, 5, 6]  # a product and its sign are one step
+    assert [stage.outputs[0] for stage in made.stages] == [1, 3, 5, 6]  # a product and its sign are one step
     assert [stage.done for stage in made.stages] == [(0,), (1,), (3,), (5,)]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bnn_train.deploy.kernels.ir import PLAN, Kernel, module
 from bnn_train.deploy.kernels.ir_bytes import planes_module
+from bnn_train.deploy.kernels.ir_places import PlaceKernel
 
 ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
 CPU: str | None = None  # LLVM's name of another processor to compile for: for tests and measurements
@@ -32,27 +33,29 @@ def features(cpu: str | None) -> tuple[str, str, set[str]]:
     return llvm.get_host_cpu_name(), found.flatten(), {name for name, there in found.items() if there}
 
 
-def compiled(kernel: Kernel | None, cpu: str | None) -> Callable[..., None]:
+def compiled(kernel: Kernel | PlaceKernel | None, cpu: str | None) -> Callable[..., None]:
     """The function of a kernel; of the taking apart of bytes for None."""
     with _lock:
         return _compiled(kernel, cpu)  # type: ignore[arg-type]
 
 
 @functools.cache
-def _compiled(kernel: Kernel | None, cpu: str | None) -> Callable[..., None]:
+def _compiled(kernel: Kernel | PlaceKernel | None, cpu: str | None) -> Callable[..., None]:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, asked, _ = features(cpu)
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=asked, opt=3)
-    parsed = llvm.parse_assembly(planes_module() if kernel is None else module(kernel))
+    of_places = isinstance(kernel, PlaceKernel)
+    code = planes_module() if kernel is None else kernel.module() if isinstance(kernel, PlaceKernel) else module(kernel)
+    parsed = llvm.parse_assembly(code)
     parsed.verify()
     compiler = llvm.create_mcjit_compiler(parsed, machine)
     compiler.finalize_object()
     _kept.append(compiler)
     # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5)(compiler.get_function_address("kernel"))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (7 if of_places else 5))(compiler.get_function_address("kernel"))
 
 
 class Call:

@@ -4,8 +4,10 @@ A kernel is one function of (x, rows, plan, limits, out). A tile is R rows again
 is loaded meets R rows, each word of x meets the outputs of G vectors.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 # What `plan` points at: int64 each, in this order. A row of x is full_words words, and one more where tail is 1: it is loaded at
@@ -91,25 +93,35 @@ def module(kernel: Kernel) -> str:
     plan = load_plan(text)
     # Rows go in chunks that stay in the first-level cache, all outputs against each chunk.
     with span(text, "%rows", plan["chunk"], [], "") as (start, end, _):
-        group = "0"
-        for groups in dict.fromkeys((kernel.groups, 1)):
-            with text.loop(group, plan["groups"], groups, []) as (group_index, _):
-                row = start
-                for rows in dict.fromkeys((kernel.rows, 1)):
-                    with text.loop(row, end, rows, []) as (row_index, _):
-                        kernel.tile(text, plan, row_index, group_index, rows, groups)
-                    row = text.index
-            group = text.index
+        tiles(text, plan["groups"], start, end, (kernel.rows, kernel.groups), functools.partial(kernel.tile, text, plan))
     return function(text, kernel.declarations)
 
 
-def load_plan(text: Text) -> dict[str, str]:
-    plan = {name: text(f"load i64, ptr {text.at('%plan', 8 * number)}") for number, name in enumerate(PLAN)}
-    return plan | {name: text(f"inttoptr i64 {plan[name]} to ptr") for name in ("weight", "bias")}
+Tile = Callable[[str, str, int, int], None]
 
 
-def function(text: Text, declarations: str) -> str:
-    head = "define void @kernel(ptr noalias %x, i64 %rows, ptr noalias %plan, ptr noalias %limits, ptr noalias %out) {\nentry:\n"
+def tiles(text: Text, all_groups: str, start: str, end: str, size: tuple[int, int], tile: Tile) -> None:
+    """tile(row, group, rows, groups) for rows from start to end against all groups: by `size`, then what is left one by one."""
+    group = "0"
+    for groups in dict.fromkeys((size[1], 1)):
+        with text.loop(group, all_groups, groups, []) as (group_index, _):
+            row = start
+            for rows in dict.fromkeys((size[0], 1)):
+                with text.loop(row, end, rows, []) as (row_index, _):
+                    tile(row_index, group_index, rows, groups)
+                row = text.index
+        group = text.index
+
+
+def load_plan(text: Text, names: tuple[str, ...] = PLAN, pointers: tuple[str, ...] = ("weight", "bias")) -> dict[str, str]:
+    plan = {name: text(f"load i64, ptr {text.at('%plan', 8 * number)}") for number, name in enumerate(names)}
+    return plan | {name: text(f"inttoptr i64 {plan[name]} to ptr") for name in pointers}
+
+
+def function(text: Text, declarations: str, more: tuple[str, ...] = ()) -> str:
+    """more: names of further pointers that it takes."""
+    taken = ["ptr noalias %x", "i64 %rows", *(f"ptr noalias %{name}" for name in ("plan", "limits", "out", *more))]
+    head = f"define void @kernel({', '.join(taken)}) {{\nentry:\n"
     return head + "\n".join(text.lines) + f"\n  ret void\n}}\n{declarations}\n"
 
 
@@ -151,3 +163,26 @@ def row_loads(text: Text, plan: dict[str, str], bytes_: int) -> tuple[Callable[[
         return text(f"lshr {kind} {value}, {shift if kind == 'i64' else text(f'trunc i64 {shift} to {kind}')}")
 
     return full, tail
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """Rows whose words lie apart, as those under a kernel of a convolution do: word w at byte offsets[w] from the row's beginning.
+
+    ragged: of each word only the bits of masks[w] belong to the row.
+    """
+
+    ragged: bool
+
+    def addresses(self, text: Text, plan: dict[str, str], x: list[str], word: str) -> list[str]:
+        offset = text(f"load i64, ptr {text.at(plan['offsets'], text.times(word, 8))}, align 8")
+        return [text.at(base, offset) for base in x]
+
+    def vectors(self, text: Text, plan: dict[str, str], x: list[str], word: str, kind: str) -> list[str]:
+        """A word of each row at x in every lane."""
+        number = kind[1:-1].split(" x ")[1]
+        found = [splat(text, kind, text(f"load {number}, ptr {at}, align 1")) for at in self.addresses(text, plan, x, word)]
+        if not self.ragged:
+            return found
+        mask = splat(text, kind, text(f"load i64, ptr {text.at(plan['masks'], text.times(word, 8))}, align 8"))
+        return [text(f"and {kind} {vector}, {mask}") for vector in found]

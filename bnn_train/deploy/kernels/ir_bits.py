@@ -7,7 +7,7 @@ Weights lie as words[group][word][7 - output], so that 8 comparisons are one byt
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Text, row_loads, splat, write
+from bnn_train.deploy.kernels.ir import Scattered, Text, row_loads, splat, write
 
 WORDS = "<8 x i64>"
 LANES = 8
@@ -21,6 +21,7 @@ class BitKernel:
     compare: bool
     masked: bool
     planes: bool = False
+    lanes: int = LANES
     declarations: str = f"declare {WORDS} @llvm.ctpop.v8i64({WORDS})"
 
     # 8 sums in registers with any R * G = 8 take the same time within a tenth; 1 x 1 takes twice as long.
@@ -36,12 +37,22 @@ class BitKernel:
         lines = 8 if self.planes else 1
         first = text.at("%x", text.times(row, text.times(plan["row_bytes"], lines)))
         x = [text.at(first, text.times(plan["row_bytes"], number)) for number in range(rows * lines)]
+        values = self.counts(text, plan, x, group, groups, None)
+        for number in range(groups):
+            for index in range(rows):
+                start = (number * rows + index) * lines
+                at = text(f"add i64 {row}, {index}"), text(f"add i64 {group}, {number}")
+                write(text, plan, self.total(text, plan, values[start : start + lines], at[1]), LANES, *at, self.comparison)
+
+    def counts(
+        self, text: Text, plan: dict[str, str], x: list[str], group: str, groups: int, scattered: Scattered | None
+    ) -> list[str]:
+        """Differing bits of each row at x with each group, group by group; scattered: where the words of a row are."""
         weights = text.at(plan["weight"], text.times(group, plan["group_bytes"]))
         bases = [text.at(weights, text.times(plan["group_bytes"], number)) for number in range(groups)]
-        full, tail = row_loads(text, plan, 8)
+        full, tail = row_loads(text, plan, 8) if scattered is None else (None, None)
 
-        def counted(sums: list[str], word: str, loaded: list[str]) -> list[str]:
-            vectors = [splat(text, WORDS, one) for one in loaded]
+        def counted(sums: list[str], word: str, vectors: list[str]) -> list[str]:
             found: list[str] = []
             for base in bases:
                 at = text.at(base, text.times(word, 128 if self.masked else 64))
@@ -55,15 +66,21 @@ class BitKernel:
             return found
 
         sums = ["zeroinitializer"] * (len(x) * groups)
+        if scattered is not None:
+            with text.loop("0", plan["words"], 1, sums, WORDS) as (word, values):
+                values[:] = counted(values, word, scattered.vectors(text, plan, x, word, WORDS))
+            return values
+        assert full is not None
+        assert tail is not None
         with text.loop("0", plan["full_words"], 1, sums, WORDS) as (word, values):
-            values[:] = counted(values, word, [full(base, word) for base in x])
+            values[:] = counted(values, word, [splat(text, WORDS, full(base, word)) for base in x])
         with text.loop("0", plan["tail"], 1, values, WORDS) as (_, values):  # at most once
-            values[:] = counted(values, plan["full_words"], [tail(base) for base in x])
-        for number in range(groups):
-            for index in range(rows):
-                start = (number * rows + index) * lines
-                at = text(f"add i64 {row}, {index}"), text(f"add i64 {group}, {number}")
-                write(text, plan, self.total(text, plan, values[start : start + lines], at[1]), LANES, *at, self.comparison)
+            values[:] = counted(values, plan["full_words"], [splat(text, WORDS, tail(base)) for base in x])
+        return values
+
+    def sums(self, text: Text, plan: dict[str, str], x: list[str], group: str, groups: int, scattered: Scattered) -> list[str]:
+        """The same as vectors of int32, lanes backwards."""
+        return [text(f"trunc {WORDS} {value} to <8 x i32>") for value in self.counts(text, plan, x, group, groups, scattered)]
 
     def total(self, text: Text, plan: dict[str, str], sums: list[str], group: str) -> str:
         total = sums[0]

@@ -9,7 +9,7 @@ Weights lie as nibbles[group][byte of the row][high, low][lanes], a byte each, e
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Text, span, write
+from bnn_train.deploy.kernels.ir import Scattered, Text, span, write
 
 MOST_BYTES = (2**16 - 1) // 8  # of a row: sums are of 16 bits
 SPAN = 31  # bytes of a row, 8 differing bits each at most, that a byte can count
@@ -41,16 +41,26 @@ class NibbleKernel:
         return f"@tables = private constant [16 x [16 x i8]] [{rows}], align 16\ndeclare {lanes} @{self.look_up}({lanes}, {lanes})"
 
     def tile(self, text: Text, plan: dict[str, str], row: str, group: str, rows: int, groups: int) -> None:
-        lanes, counts, wide = self.lanes, f"<{self.lanes} x i8>", f"<{self.lanes} x i16>"
-        repeated = ", ".join(f"i32 {lane % 16}" for lane in range(lanes))
         first = text.at("%x", text.times(row, plan["row_bytes"]))
         x = [text.at(first, text.times(plan["row_bytes"], number)) for number in range(rows)]
+        sums = self.sums(text, plan, x, group, groups, None)
+        for number in range(groups):
+            for index in range(rows):
+                place_of = text(f"add i64 {row}, {index}"), text(f"add i64 {group}, {number}")
+                write(text, plan, sums[number * rows + index], self.lanes, *place_of, "sle" if self.compare else None)
+
+    def sums(
+        self, text: Text, plan: dict[str, str], x: list[str], group: str, groups: int, scattered: Scattered | None
+    ) -> list[str]:
+        """Differing bits of each row at x with each group, by group, int32, backwards; scattered: where its bytes are."""
+        lanes, counts, wide, rows = self.lanes, f"<{self.lanes} x i8>", f"<{self.lanes} x i16>", len(x)
+        repeated = ", ".join(f"i32 {lane % 16}" for lane in range(lanes))
         weights = text.at(plan["weight"], text.times(group, plan["group_bytes"]))
         bases = [text.at(weights, text.times(plan["group_bytes"], number)) for number in range(groups)]
 
-        def tables(base: str, byte: str) -> list[str]:
+        def tables(address: str) -> list[str]:
             """Of the high and the low 4 bits of a byte of a row."""
-            value = text(f"zext i8 {text(f'load i8, ptr {text.at(base, byte)}')} to i64")
+            value = text(f"zext i8 {text(f'load i8, ptr {address}')} to i64")
             found = []
             for offset in (text(f"and i64 {value}, 240"), text.times(text(f"and i64 {value}, 15"), 16)):
                 table = text(f"load <16 x i8>, ptr {text.at('@tables', offset)}, align 16")
@@ -58,20 +68,17 @@ class NibbleKernel:
             return found
 
         zeros = ["zeroinitializer"] * (rows * groups)
-        with span(text, plan["full_words"], SPAN, zeros, wide) as (start, end, totals):
+        with span(text, plan["full_words" if scattered is None else "words"], SPAN, zeros, wide) as (start, end, totals):
             with text.loop(start, end, 1, zeros, counts) as (byte, values):
                 at = [text.at(base, text.times(byte, 2 * lanes)) for base in bases]
                 pairs = [[text(f"load {counts}, ptr {text.at(one, half * lanes)}, align 8") for half in range(2)] for one in at]
-                for index, base in enumerate(x):  # one row's tables at a time: LLVM keeps the order, and registers are few
-                    for half, table in enumerate(tables(base, byte)):
+                bytes_ = [text.at(base, byte) for base in x] if scattered is None else scattered.addresses(text, plan, x, byte)
+                for index, address in enumerate(bytes_):  # one row's tables at a time: LLVM keeps the order, and registers are few
+                    for half, table in enumerate(tables(address)):
                         for number, pair in enumerate(pairs):
                             differ = text(f"call {counts} @{self.look_up}({counts} {table}, {counts} {pair[half]})")
                             place = number * rows + index
                             values[place] = text(f"add {counts} {values[place]}, {differ}")
             more = [text(f"zext {counts} {value} to {wide}") for value in values]
             totals[:] = [text(f"add {wide} {total}, {value}") for total, value in zip(totals, more, strict=True)]
-        for number in range(groups):
-            for index in range(rows):
-                sums = text(f"zext {wide} {totals[number * rows + index]} to <{lanes} x i32>")
-                place_of = text(f"add i64 {row}, {index}"), text(f"add i64 {group}, {number}")
-                write(text, plan, sums, lanes, *place_of, "sle" if self.compare else None)
+        return [text(f"zext {wide} {total} to <{lanes} x i32>") for total in totals]

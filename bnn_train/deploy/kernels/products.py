@@ -151,6 +151,11 @@ def choose(llvm_is_worth_it: bool) -> str:
     return next(name for name in order if (name != "llvm" or llvm_is_worth_it) and is_installed(name))
 
 
+def is_llvm_due(engine: str | None) -> bool:
+    """Whether what only LLVM compiles is to be used from now on: it is asked for, or this process has paid for it."""
+    return (engine or choose(_spent >= LLVM_COST)) == "llvm"
+
+
 def as_rows(array: NDArray[Any], dtype: type, width: int | None = None) -> NDArray[Any]:
     """The array itself, or a C-contiguous copy. ValueError where type or shape is another."""
     if array.dtype != dtype or array.ndim != 2 or (width is not None and array.shape[1] != width):

@@ -1,0 +1,81 @@
+"""Which operations one kernel computes together (deploy/direct.py): a convolution and what follows it, up to the next signs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bnn_train.deploy.packed import Op, Packed, Value
+
+
+class Chain(NamedTuple):
+    """Numbers of operations, None where there is none of that kind. They follow each other in this order; nothing else takes what
+    is between them, but for the numbers that are signed at last, which may be kept."""
+
+    normalise: int | None
+    product: int
+    affine: int | None
+    add: int | None
+    pool: int | None
+    sign: int | None
+    keeps_numbers: bool
+
+    @property
+    def ops(self) -> tuple[int, ...]:
+        return tuple(i for i in self[:6] if i is not None)
+
+    @property
+    def last_number(self) -> int:
+        """The operation that makes the numbers which are kept or signed."""
+        return next(i for i in (self.add, self.affine, self.product) if i is not None)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Values: numbers, bits."""
+        return (*([self.last_number + 1] if self.keeps_numbers else []), *([] if self.sign is None else [self.sign + 1]))
+
+
+def chains(packed: Packed, known: Sequence[Value], takers: Sequence[Sequence[int]]) -> list[Chain]:
+    """takers: of each value the operations that take it."""
+    found = (_chain(packed.ops, known, takers, i) for i in range(len(packed.ops)))
+    return [chain for chain in found if chain is not None]
+
+
+def _chain(ops: Sequence[Op], known: Sequence[Value], takers: Sequence[Sequence[int]], product: int) -> Chain | None:
+    op = ops[product]
+    if op.kind != "conv2d" or op.settings["groups"] != 1:
+        return None
+
+    def only(value: int, kind: str) -> int | None:
+        """The operation that alone takes a value, if it is of a kind."""
+        by = set(takers[value])
+        return next(iter(by)) if len(by) == 1 and ops[next(iter(by))].kind == kind else None
+
+    normalise = None
+    x = op.inputs[0]
+    if known[x].kind != "bits":
+        if known[x].kind != "real" or ops[x - 1].kind != "normalise" or only(x, "conv2d") is None:
+            return None
+        normalise = x - 1
+    affine = only(product + 1, "affine")
+    at = (product if affine is None else affine) + 1
+    add = only(at, "add")
+    if add is not None and not _fits(ops[add], known, at):
+        add = None
+    at = at if add is None else add + 1
+    pool = only(at, "max_pool")
+    if pool is not None:
+        sign = only(pool + 1, "sign")
+        if sign is not None:
+            return Chain(normalise, product, affine, add, pool, sign, keeps_numbers=False)
+        return Chain(normalise, product, affine, add, None, None, keeps_numbers=True)
+    signs = [i for i in takers[at] if ops[i].kind == "sign"]
+    is_whole = known[at].kind == "whole"
+    if not signs or (is_whole and len(takers[at]) > 1):  # sums and their signs are two ends of a kernel
+        return Chain(normalise, product, affine, add, None, None, keeps_numbers=True)
+    return Chain(normalise, product, affine, add, None, signs[0], keeps_numbers=len(takers[at]) > 1)
+
+
+def _fits(op: Op, known: Sequence[Value], value: int) -> bool:
+    """Whether what is added is another value of the same shape, so many channels that vectors of 8 hold them."""
+    other = op.inputs[1] if op.inputs[0] == value else op.inputs[0]
+    numbers = known[other].kind in ("real", "whole") and known[other].shape == known[value].shape
+    return other != value and numbers and known[value].shape[0] % 8 == 0

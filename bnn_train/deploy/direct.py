@@ -1,0 +1,115 @@
+"""Chains of operations (deploy/chains.py) as one call of a kernel each, where LLVM compiles them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bnn_train.deploy.chains import Chain
+from bnn_train.deploy.kernels import places
+from bnn_train.deploy.layout import padded
+from bnn_train.deploy.packed import Op, Packed, Value, packed_bits, weights
+from bnn_train.deploy.steps import Step, flips
+from bnn_train.deploy.sums import parts_that_are_exact
+from bnn_train.deploy.whole import Signs, pool_of_turned, regions
+
+Fused = Callable[..., tuple[np.ndarray, ...]]
+
+
+def fused(packed: Packed, known: Sequence[Value], chain: Chain, grid: tuple[float, float]) -> Fused | None:
+    """A function of the chain's input, and of what is added, that gives the chain's outputs; None where a sum may be rounded. grid:
+    of real inputs, the largest and the number of which they are multiples, as in deploy/plan.py."""
+    op, result = packed.ops[chain.product], known[chain.product + 1]
+    x = known[op.inputs[0]]
+    made = _real(packed, chain, x, result, known, grid) if chain.normalise is not None else _binary(packed, chain, x, result, known)
+    if made is None:
+        return None
+
+    pool = _pool_behind(packed, chain, known)
+
+    def step(batch: np.ndarray, other: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        if other is not None:
+            other = np.ascontiguousarray(other, np.float32)
+        found = tuple(values for values in made(np.ascontiguousarray(batch), other) if values is not None)
+        return found if pool is None else (pool(found[0]),)
+
+    return step
+
+
+def _is_in_kernel(pool: Op) -> bool:
+    return list(pool.settings["kernel"]) == list(pool.settings["stride"]) == [2, 2] and not any(pool.settings["padding"])
+
+
+def _pool_behind(packed: Packed, chain: Chain, known: Sequence[Value]) -> Step | None:
+    """Of bits, where the kernel does not do it."""
+    if chain.pool is None or chain.sign is None or _is_in_kernel(packed.ops[chain.pool]):
+        return None
+    signs = Signs(packed.ops[chain.sign], packed.ops[chain.pool], known[chain.pool + 1])
+    return pool_of_turned(signs, flips(packed.ops[chain.sign], known[chain.sign].shape[0]))
+
+
+def _geometry(op: Op, x: Value, result: Value, pixel: int) -> places.Geometry:
+    pairs: list[Any] = [tuple(op.settings[name]) for name in ("kernel", "stride", "padding", "dilation")]
+    return places.Geometry(x.shape[1], x.shape[2], pixel, *pairs, *result.shape[1:])
+
+
+def _after(packed: Packed, chain: Chain, known: Sequence[Value], is_whole: bool) -> places.After:
+    affine, signs = None, None
+    if chain.affine is not None:
+        of = packed.ops[chain.affine].tensors
+        affine = places.Affine(of["scale"].astype(np.float64), of["shift"].astype(np.float64))
+    if chain.sign is not None:
+        tensors, channels = packed.ops[chain.sign].tensors, known[chain.sign].shape[0]
+        in_kernel = chain.pool is not None and _is_in_kernel(packed.ops[chain.pool])
+        pooled = known[chain.pool + 1].shape[1:] if chain.pool is not None and in_kernel else None
+        flip = flips(packed.ops[chain.sign], channels)
+        signs = places.Signs(None if is_whole else tensors["threshold"], flip, pooled)  # type: ignore[arg-type]
+    return places.After(chain.keeps_numbers, signs, affine, chain.add is not None)
+
+
+def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequence[Value]) -> places.Convolution:
+    """What lies outside is 0, while the bits there are -1: places at the border have limits of their own."""
+    op = packed.ops[chain.product]
+    kernel, channels = op.settings["kernel"], x.shape[0]
+    weight = weights(op, channels * kernel[0] * kernel[1]).astype(np.int8)
+    outputs = len(weight)
+    is_whole = chain.affine is None and chain.add is None
+    offset = op.tensors.get("offset", np.zeros(outputs, np.int32)).astype(np.int64)
+    edges = np.abs(weight).sum(axis=1, dtype=np.int64) + offset
+    lost, of_place = np.zeros((1, outputs), np.int64), np.zeros(result.shape[1:], np.int64)
+    if any(op.settings["padding"]) and op.settings["pad_value"] == 0:
+        found = list(regions(op, result, x, weight))
+        lost = np.stack([region.lost for region in found])
+        for number, region in enumerate(found):
+            of_place[region.rows, region.columns] = number
+    limits = edges + lost
+    if is_whole and chain.sign is not None:
+        threshold = packed.ops[chain.sign].tensors["threshold"].astype(np.int64)
+        limits = np.clip((limits - threshold) // 2, -1, 2**31 - 1)  # edges - 2 * distance + lost >= threshold
+    arranged = np.zeros((outputs, *kernel, padded(channels)), np.int8)
+    arranged[..., :channels] = weight.reshape(outputs, channels, *kernel).transpose(0, 2, 3, 1)
+
+    def bits(values: np.ndarray) -> np.ndarray:
+        return packed_bits(values.reshape(outputs, -1)).reshape(outputs, *kernel, -1)
+
+    outside = np.packbits(np.full(channels, op.settings["pad_value"] == 1))
+    mask = None if weight.all() else bits(np.abs(arranged))
+    geometry = _geometry(op, x, result, padded(channels) // 8)
+    after = _after(packed, chain, known, is_whole)
+    return places.binary(geometry, bits(arranged), mask, after, limits.astype(np.int32), of_place.reshape(-1), outside)
+
+
+def _real(
+    packed: Packed, chain: Chain, x: Value, result: Value, known: Sequence[Value], grid: tuple[float, float]
+) -> places.Convolution | None:
+    op = packed.ops[chain.product]
+    assert chain.normalise is not None
+    kernel, channels = op.settings["kernel"], x.shape[0]
+    weight = weights(op, channels * kernel[0] * kernel[1]).astype(np.float64)
+    parts = None if "bias" in op.tensors else parts_that_are_exact(weight, *grid)
+    if parts is None:
+        return None
+    last = parts.reshape(*parts.shape[:2], channels, *kernel).transpose(0, 1, 3, 4, 2)
+    table = packed.ops[chain.normalise].tensors["table"].astype(np.float64)
+    geometry = _geometry(op, x, result, 8 * channels)
+    return places.real(geometry, last, table, _after(packed, chain, known, False), float(op.settings["pad_value"]))

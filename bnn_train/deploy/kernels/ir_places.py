@@ -1,0 +1,169 @@
+"""A convolution as a kernel: images are laid into a scratch with their padding around them, and rows are read where they lie there.
+
+The kernel is one function of (x, images, plan, scratch, out, other, bits). So many images at a time that they stay in the
+first-level cache are laid into the scratch; the words under each place, and the limits of each place, are found by tables of the
+plan. Copies of patches, and a call for each region of a border, took two thirds of a network's time.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, tiles
+
+POINTERS = ("weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup")
+# What `plan` points at: int64 each, in this order. Where each is described: deploy/kernels/places.py.
+PLAN = (
+    *POINTERS, "groups", "group_bytes", "words", "block", "places", "results", "image_bytes", "padded_bytes", "inner",
+    "padded_line", "pixel_bytes", "channels", "height", "width", "out_bytes", "bits_bytes",
+)  # fmt: skip
+WINDOW = 4  # places of a pool that is part of the kernel: 2 x 2
+
+
+class Sums(Protocol):
+    """What makes a tile's sums: BitKernel, NibbleKernel, RealKernel."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def declarations(self) -> str: ...
+    def sums(self, text: Text, plan: dict[str, str], x: list[str], group: str, groups: int, scattered: Scattered) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What becomes of a sum. Whole ones are distances: their sum is limit - 2 * distance. In this order:
+
+    affine: scale * sum + shift, real. add: `other` is added to it. numbers: it is written to `out`, int32, or float32 where it is
+    real. is_sign: a bit, real number >= threshold, or of whole ones distance <= limit; pool: OR of the bits of each window; then
+    turned around where flip has 1, and written to `bits`.
+    """
+
+    whole: bool
+    numbers: bool
+    is_sign: bool
+    affine: bool = False
+    add: bool = False
+    pool: bool = False
+
+    @property
+    def real(self) -> bool:
+        return not self.whole or self.affine or self.add
+
+
+@dataclass(frozen=True)
+class PlaceKernel:
+    """looked_up: images are bytes, channels first, and a table has the float64 of each; or they are laid as they are."""
+
+    tile: Sums
+    ending: Ending
+    ragged: bool
+    looked_up: bool
+
+    def module(self) -> str:
+        text = Text()
+        plan = load_plan(text, PLAN, POINTERS)
+        with span(text, "%rows", plan["block"], [], "") as (start, end, _):
+            images = text(f"sub i64 {end}, {start}")
+            source = text.at("%x", text.times(start, plan["image_bytes"]))
+            with text.loop("0", images, 1, []) as (image, _):
+                bare = text.at(source, text.times(image, plan["image_bytes"]))
+                to = text.at(text.at("%limits", text.times(image, plan["padded_bytes"])), plan["inner"])
+                (look_up if self.looked_up else lay)(text, plan, bare, to)
+            first = text.times(start, plan["places"])
+            at = {name: text.at(f"%{name}", text.times(first, plan["out_bytes"])) for name in ("out", "other")}
+            at["bits"] = text.at("%bits", text.times(text.times(start, plan["results"]), plan["bits_bytes"]))
+
+            def tile(row: str, group: str, rows: int, groups: int) -> None:
+                pairs = [text(f"load i64, ptr {text.at(text.at(plan['table'], text.times(row, 8)), 8 * i)}") for i in range(rows)]
+                x = [text.at("%limits", text(f"and i64 {pair}, 4294967295")) for pair in pairs]
+                limits = [text.at(plan["limits"], text(f"lshr i64 {pair}, 32")) for pair in pairs]
+                sums = self.tile.sums(text, plan, x, group, groups, Scattered(self.ragged))
+                for number in range(groups):
+                    of_group = sums[number * rows : (number + 1) * rows]
+                    self.end(text, plan | at, of_group, limits, row, text(f"add i64 {group}, {number}"))
+
+            tiles(text, plan["groups"], "0", text.times(images, plan["places"]), (self.tile.rows, self.tile.groups), tile)
+        return function(text, self.tile.declarations, ("other", "bits"))
+
+    def end(self, text: Text, plan: dict[str, str], sums: list[str], limits: list[str], row: str, group: str) -> None:
+        """One group's sums of neighbouring rows."""
+        ending, lanes = self.ending, self.tile.lanes
+        whole, real = (f"<{lanes} x {kind}>" for kind in ("i32", "float"))
+        four, eight = text.times(group, 4 * lanes), text.times(group, 8 * lanes)
+        above: list[str] = []
+        for index, value in enumerate(sums):
+            place = text.times(text(f"add i64 {row}, {index}"), plan["out_bytes"])
+            if ending.whole:
+                limit = text(f"load {whole}, ptr {text.at(limits[index], four)}, align 4")
+                if not ending.real and ending.is_sign:
+                    above.append(text(f"icmp sle {whole} {value}, {limit}"))
+                    continue
+                value = text(f"sub {whole} {limit}, {text(f'add {whole} {value}, {value}')}")
+            kind = whole
+            if ending.real:
+                value, kind = self.real(text, plan, value, eight), real
+            if ending.add:
+                other = text(f"load {real}, ptr {text.at(text.at(plan['other'], place), four)}, align 4")
+                value = text(f"fadd {real} {value}, {backwards(text, real, other)}")
+            if ending.numbers:
+                text.do(f"store {kind} {backwards(text, kind, value)}, ptr {text.at(text.at(plan['out'], place), four)}, align 4")
+            if ending.is_sign:
+                threshold = text(f"load {real}, ptr {text.at(plan['threshold'], four)}, align 4")
+                above.append(text(f"fcmp oge {real} {value}, {threshold}"))
+        bits = [text(f"bitcast <{lanes} x i1> {one} to i{lanes}") for one in above]
+        if ending.pool:
+            while len(bits) > 1:
+                bits = [text(f"or i{lanes} {a}, {b}") for a, b in zip(bits[::2], bits[1::2], strict=True)]
+            row = text(f"udiv i64 {row}, {WINDOW}")
+        byte = text.times(group, lanes // 8)
+        for index, one in enumerate(bits):
+            flip = text(f"load i{lanes}, ptr {text.at(plan['flip'], byte)}, align 1")
+            turned = text(f"xor i{lanes} {one}, {flip}")
+            to = text.at(plan["bits"], text.times(text(f"add i64 {row}, {index}"), plan["bits_bytes"]))
+            text.do(f"store i{lanes} {turned}, ptr {text.at(to, byte)}, align 1")
+
+    def real(self, text: Text, plan: dict[str, str], value: str, eight: str) -> str:
+        """float32 of a sum, as docs/format.md rounds."""
+        whole, real, wide = (f"<{self.tile.lanes} x {kind}>" for kind in ("i32", "float", "double"))
+        if not self.ending.whole:
+            value = text(f"fptrunc {wide} {value} to {real}")
+            if not self.ending.affine:
+                return value
+            value = text(f"fpext {real} {value} to {wide}")
+        else:
+            value = text(f"sitofp {whole} {value} to {wide}")
+        if self.ending.affine:
+            scale, shift = (text(f"load {wide}, ptr {text.at(plan[name], eight)}, align 8") for name in ("scale", "shift"))
+            # The product is exact: rounded once or twice, it is the same.
+            value = text(f"fadd contract {wide} {text(f'fmul contract {wide} {value}, {scale}')}, {shift}")
+        return text(f"fptrunc {wide} {value} to {real}")
+
+
+def lay(text: Text, plan: dict[str, str], bare: str, to: str) -> None:
+    """An image's lines, by words and bytes."""
+    line = text.times(plan["width"], plan["pixel_bytes"])
+    with text.loop("0", plan["height"], 1, []) as (number, _):
+        source, target = text.at(bare, text.times(number, line)), text.at(to, text.times(number, plan["padded_line"]))
+        start = "0"
+        for size in (8, 1):
+            with text.loop(start, line, size, []) as (byte, _):
+                value = text(f"load i{8 * size}, ptr {text.at(source, byte)}, align 1")
+                text.do(f"store i{8 * size} {value}, ptr {text.at(target, byte)}, align 1")
+            start = text.index
+
+
+def look_up(text: Text, plan: dict[str, str], bare: str, to: str) -> None:
+    with text.loop("0", plan["channels"], 1, []) as (channel, _):
+        table = text.at(plan["lookup"], text.times(channel, 8 * 256))
+        of_channel = text.at(to, text.times(channel, 8))
+        with text.loop("0", plan["height"], 1, []) as (line, _):
+            pixels = text.times(text(f"add i64 {text.times(channel, plan['height'])}, {line}"), plan["width"])
+            source, target = text.at(bare, pixels), text.at(of_channel, text.times(line, plan["padded_line"]))
+            with text.loop("0", plan["width"], 1, []) as (column, _):
+                pixel = text(f"zext i8 {text(f'load i8, ptr {text.at(source, column)}')} to i64")
+                value = text(f"load double, ptr {text.at(table, text.times(pixel, 8))}, align 8")
+                text.do(f"store double {value}, ptr {text.at(target, text.times(column, plan['pixel_bytes']))}, align 8")

@@ -1,0 +1,230 @@
+"""Convolutions by kernels that read under each place where an image lies (ir_places.py), compiled by LLVM."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn_train.deploy.kernels import compiler
+from bnn_train.deploy.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
+from bnn_train.deploy.kernels.compiler import address, compiled, features
+from bnn_train.deploy.kernels.ir_bits import BitKernel
+from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
+from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
+from bnn_train.deploy.kernels.ir_reals import RealKernel
+
+SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level cache
+ROWS = 512  # at most so many rows at a time where an image has less
+
+
+class Geometry(NamedTuple):
+    """Of a convolution over images (N, height, width, pixel): pixel in bytes; the others as in docs/format.md."""
+
+    height: int
+    width: int
+    pixel: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    rows: int
+    columns: int
+
+    @property
+    def line(self) -> int:
+        """Bytes of a line with its padding."""
+        return (self.width + 2 * self.padding[1]) * self.pixel
+
+    @property
+    def padded_bytes(self) -> int:
+        return (self.height + 2 * self.padding[0]) * self.line
+
+    def taps(self) -> NDArray[np.int64]:
+        """Where the pixels under the kernel are, from that of its first one: bytes, (kernel height, kernel width)."""
+        down, right = (np.arange(k) * d for k, d in zip(self.kernel, self.dilation, strict=True))
+        return (down[:, None] * self.line + right * self.pixel).astype(np.int64)
+
+    def segments(self) -> tuple[NDArray[np.int64], int]:
+        """The pieces without gaps under the kernel: their beginnings, and the pixels of each."""
+        taps = self.taps()
+        return (taps[:, 0], self.kernel[1]) if self.dilation[1] == 1 else (taps.reshape(-1), 1)
+
+    def order(self, pooled: tuple[int, int] | None) -> NDArray[np.int64]:
+        """Places, counted line by line, in the order in which they are computed: where they are pooled by 2 x 2, to a result of
+        so many rows and columns, window by window. A window over the edge has places twice."""
+        if pooled is None:
+            return np.arange(self.rows * self.columns)
+        r, c = (np.minimum(np.arange(2 * n), size - 1) for n, size in zip(pooled, (self.rows, self.columns), strict=True))
+        every = r[:, None] * self.columns + c
+        return every.reshape(pooled[0], 2, pooled[1], 2).transpose(0, 2, 1, 3).reshape(-1)
+
+    def beginnings(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the first pixel under the kernel is at these places: bytes."""
+        return order // self.columns * self.stride[0] * self.line + order % self.columns * self.stride[1] * self.pixel
+
+
+class Signs(NamedTuple):
+    """threshold: float32 (outputs,), of real numbers only. flip: bool (outputs,). pooled: rows and columns, where it is pooled."""
+
+    threshold: NDArray[np.float32] | None
+    flip: NDArray[np.bool_]
+    pooled: tuple[int, int] | None = None
+
+
+class Affine(NamedTuple):
+    scale: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+
+class After(NamedTuple):
+    """What becomes of the sums: an affine, an addition, numbers that are kept, signs."""
+
+    numbers: bool
+    signs: Signs | None = None
+    affine: Affine | None = None
+    add: bool = False
+
+    def ending(self, whole: bool) -> Ending:
+        pool = self.signs is not None and self.signs.pooled is not None
+        return Ending(whole, self.numbers, self.signs is not None, self.affine is not None, self.add, pool)
+
+
+class Convolution:
+    """Called with images it gives (numbers or None, bits or None): int32 or float32 (N, rows, columns, outputs), and uint8
+    (N, rows, columns, bytes)."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        kernel: PlaceKernel,
+        outputs: int,
+        after: After,
+        arrays: dict[str, NDArray[Any]],
+        outside: NDArray[np.uint8],
+        of_place: NDArray[np.int64] | None = None,
+    ) -> None:
+        """arrays: of the plan; of_place: which row of `limits` a place has; outside: the bytes of a pixel of the padding."""
+        lanes, pooled = kernel.tile.lanes, after.signs.pooled if after.signs else None
+        self.compiled = compiled(kernel, compiler.CPU)
+        self.outputs, self.padded = outputs, outputs + -outputs % lanes
+        self.numbers = None if not after.numbers else np.float32 if kernel.ending.real else np.int32
+        self.is_sign = kernel.ending.is_sign
+        order = geometry.order(pooled)
+        self.shape = pooled or (geometry.rows, geometry.columns)
+        self.block = max(1, min(SCRATCH // geometry.padded_bytes, ROWS // len(order)))
+        begin = np.arange(self.block)[:, None] * geometry.padded_bytes + geometry.beginnings(order)
+        which = np.zeros(len(order), np.int64) if of_place is None else of_place[order]
+        arrays["table"] = begin + (which * (4 * self.padded) << 32)
+        flip = np.zeros(self.padded, bool)
+        if after.signs is not None:
+            flip[:outputs] = after.signs.flip
+            if after.signs.threshold is not None:
+                arrays["threshold"] = lined(after.signs.threshold, self.padded, np.inf)
+        arrays["flip"] = np.packbits(flip)
+        if after.affine is not None:
+            arrays |= {name: lined(values, self.padded, 0) for name, values in after.affine._asdict().items()}
+        above, left = geometry.padding
+        numbers = {name: array.ctypes.data for name, array in arrays.items()} | {
+            "groups": self.padded // lanes, "group_bytes": arrays["weight"][0].nbytes, "words": len(arrays["offsets"]),
+            "block": self.block, "places": len(order), "results": self.shape[0] * self.shape[1],
+            "image_bytes": geometry.height * geometry.width * geometry.pixel,
+            "padded_bytes": geometry.padded_bytes, "inner": above * geometry.line + left * geometry.pixel,
+            "padded_line": geometry.line, "pixel_bytes": geometry.pixel, "height": geometry.height, "width": geometry.width,
+            "out_bytes": 4 * self.padded, "bits_bytes": self.padded // 8,
+        }  # fmt: skip
+        if kernel.looked_up:
+            numbers |= {"channels": geometry.pixel // 8, "image_bytes": numbers["image_bytes"] // 8}
+        self.held = arrays, np.array([numbers.get(name, 0) for name in PLAN], np.int64)
+        self.plan = self.held[1].ctypes.data
+        # 8 bytes more, since the last word of a row may be read beyond its end.
+        self.scratch = np.zeros(self.block * geometry.padded_bytes + 8, np.uint8)
+        self.scratch[:-8].reshape(-1, geometry.pixel)[:] = outside
+        self.image_bytes = geometry.padded_bytes
+
+    def __call__(
+        self, x: NDArray[Any], other: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+        """x: C-contiguous. other: what is added, float32 (N, rows, columns, outputs), C-contiguous."""
+        images = len(x)
+        scratch = self.scratch[-(min(images, self.block) * self.image_bytes + 8) :].copy()
+        out = None if self.numbers is None else np.empty((images, *self.shape, self.padded), self.numbers)
+        bits = np.empty((images, *self.shape, self.padded // 8), np.uint8) if self.is_sign else None
+        self.compiled(address(x), images, self.plan, address(scratch), address(out), address(other), address(bits))
+        if self.padded != self.outputs:
+            out = None if out is None else np.ascontiguousarray(out[..., : self.outputs])
+            wanted = -(-self.outputs // 8)
+            bits = bits if bits is None or bits.shape[-1] == wanted else np.ascontiguousarray(bits[..., :wanted])
+        return out, bits
+
+
+def lined(values: NDArray[Any], padded: int, more: float) -> NDArray[Any]:
+    """(..., outputs) filled up, each 8 backwards."""
+    full = np.full((*values.shape[:-1], padded), more, values.dtype)
+    full[..., : values.shape[-1]] = values
+    return np.ascontiguousarray(full.reshape(*full.shape[:-1], -1, 8)[..., ::-1].reshape(full.shape))
+
+
+def binary(
+    geometry: Geometry,
+    weight: NDArray[np.uint8],
+    mask: NDArray[np.uint8] | None,
+    after: After,
+    limits: NDArray[np.int32],
+    of_place: NDArray[np.int64],
+    outside: NDArray[np.uint8],
+) -> Convolution:
+    """weight and mask: bits, (outputs, kernel height, kernel width, pixel). limits: int32 (kinds of places, outputs), of_place the
+    kind of each place: of signs alone the most differing bits that give +1, else what twice the differing bits are taken from."""
+    outputs, ending = len(weight), after.ending(whole=True)
+    begins, pixels = geometry.segments()
+    size = pixels * geometry.pixel
+    weight = weight.reshape(outputs, len(begins), size)
+    lanes = nibble_lanes(compiler.CPU, outputs) if mask is None and weight[0].size <= MOST_BYTES else None
+    tile: Sums
+    if lanes and not (ending.real and outputs % lanes):
+        padded = np.zeros((outputs + -outputs % lanes, weight[0].size), np.uint8)
+        padded[:outputs] = weight.reshape(outputs, -1)
+        nibbles = backwards(np.stack([padded >> 4, padded & 15], axis=2))
+        lined_up = nibbles.reshape(-1, lanes, weight[0].size, 2).transpose(0, 2, 3, 1)
+        offsets, tile = begins[:, None] + np.arange(size), NibbleKernel(True, lanes)
+        arrays: dict[str, NDArray[Any]] = {"weight": np.ascontiguousarray(lined_up)}
+        ragged = False
+    else:
+        words = -(-size // 8)
+        tile = BitKernel(True, mask is not None)
+        filled = [interleaved(fill(part.reshape(weight.shape), 8 * words)) for part in (weight, mask) if part is not None]
+        arrays = {"weight": filled[0] if mask is None else np.stack(filled, axis=2)}
+        offsets = begins[:, None] + 8 * np.arange(words)
+        belongs = fill(np.full((1, len(begins), size), 255, np.uint8), 8 * words)
+        arrays["masks"], ragged = belongs.view(np.uint64).reshape(-1), mask is None and size % 8 > 0
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays["offsets"] = np.ascontiguousarray(offsets.reshape(-1))
+    padded_outputs = outputs + -outputs % tile.lanes
+    arrays["limits"] = lined(limits, padded_outputs, NEVER_BELOW if not ending.real and ending.is_sign else 0)
+    return Convolution(geometry, PlaceKernel(tile, ending, ragged, False), outputs, after, arrays, outside, of_place)
+
+
+def fill(parts: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(outputs, segments, bytes) to (outputs, segments * size), 0 behind each segment."""
+    full = np.zeros((*parts.shape[:2], size), np.uint8)
+    full[..., : parts.shape[2]] = parts
+    return full.reshape(len(parts), -1)
+
+
+def real(geometry: Geometry, weight: NDArray[np.float64], table: NDArray[np.float64], after: After, outside: float) -> Convolution:
+    """Of bytes, channels first, through a table, float64 (channels, 256). weight: (parts, outputs, kernel height, kernel width,
+    channels): every sum of either part is exact in float64. geometry: of the float64."""
+    parts, outputs = weight.shape[:2]
+    ending = after.ending(whole=False)
+    # The most vectors that fit the registers: 16 sums of 32, or with AVX2 4 of 16, of which each takes two.
+    wide = "avx512f" in features(compiler.CPU)[2] or compiler.CPU == "x86-64-v4"
+    tile = RealKernel(parts, 4 if wide or ending.pool else 2, 2 if wide else 1 if ending.pool else 2)
+    flat = lined(weight.reshape(parts, outputs, -1).transpose(0, 2, 1), outputs + -outputs % 8, 0)  # (parts, words, outputs)
+    lined_up = flat.reshape(parts, flat.shape[1], -1, 8).transpose(2, 0, 1, 3)
+    offsets = geometry.taps()[..., None] + 8 * np.arange(len(table))
+    arrays = {"weight": np.ascontiguousarray(lined_up), "offsets": offsets.reshape(-1), "lookup": np.ascontiguousarray(table)}
+    surrounding = np.full(len(table), outside).view(np.uint8)
+    return Convolution(geometry, PlaceKernel(tile, ending, False, True), outputs, after, arrays, surrounding)
+
+
+assert WINDOW == 4
