@@ -51,7 +51,7 @@ def _chain(ops: Sequence[Op], known: Sequence[Value], takers: Sequence[Sequence[
 
     normalise = None
     x = op.inputs[0]
-    if known[x].kind != "bits":
+    if known[x].kind != "bits" or known[product + 1].kind != "whole":
         if known[x].kind != "real" or ops[x - 1].kind != "normalise" or only(x, "conv2d") is None:
             return None
         normalise = x - 1

@@ -45,7 +45,7 @@ def _pool_behind(packed: Packed, chain: Chain, known: Sequence[Value]) -> Step |
     if chain.pool is None or chain.sign is None or _is_in_kernel(packed.ops[chain.pool]):
         return None
     signs = Signs(packed.ops[chain.sign], packed.ops[chain.pool], known[chain.pool + 1])
-    return pool_of_turned(signs, flips(packed.ops[chain.sign], known[chain.sign].shape[0]))
+    return pool_of_turned(signs, flips(packed.ops[chain.sign], known[chain.sign + 1].shape[0]))
 
 
 def _geometry(op: Op, x: Value, result: Value, pixel: int) -> places.Geometry:
@@ -59,7 +59,7 @@ def _after(packed: Packed, chain: Chain, known: Sequence[Value], is_whole: bool)
         of = packed.ops[chain.affine].tensors
         affine = places.Affine(of["scale"].astype(np.float64), of["shift"].astype(np.float64))
     if chain.sign is not None:
-        tensors, channels = packed.ops[chain.sign].tensors, known[chain.sign].shape[0]
+        tensors, channels = packed.ops[chain.sign].tensors, known[chain.sign + 1].shape[0]
         in_kernel = chain.pool is not None and _is_in_kernel(packed.ops[chain.pool])
         pooled = known[chain.pool + 1].shape[1:] if chain.pool is not None and in_kernel else None
         flip = flips(packed.ops[chain.sign], channels)
