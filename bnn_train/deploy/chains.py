@@ -35,11 +35,18 @@ class Chain(NamedTuple):
 
 def chains(packed: Packed, known: Sequence[Value], takers: Sequence[Sequence[int]]) -> list[Chain]:
     """takers: of each value the operations that take it."""
-    found = (_chain(packed.ops, known, takers, i) for i in range(len(packed.ops)))
-    return [chain for chain in found if chain is not None]
+    found: list[Chain] = []
+    for i in range(len(packed.ops)):
+        chain = _chain(packed.ops, known, takers, i, {chain.add for chain in found})
+        if chain is not None:
+            found.append(chain)
+    return found
 
 
-def _chain(ops: Sequence[Op], known: Sequence[Value], takers: Sequence[Sequence[int]], product: int) -> Chain | None:
+def _chain(
+    ops: Sequence[Op], known: Sequence[Value], takers: Sequence[Sequence[int]], product: int, added: set[int | None]
+) -> Chain | None:
+    """added: additions that another chain has."""
     op = ops[product]
     if op.kind != "conv2d" or op.settings["groups"] != 1:
         return None
@@ -51,14 +58,17 @@ def _chain(ops: Sequence[Op], known: Sequence[Value], takers: Sequence[Sequence[
 
     normalise = None
     x = op.inputs[0]
-    if known[x].kind != "bits" or known[product + 1].kind != "whole":
-        if known[x].kind != "real" or ops[x - 1].kind != "normalise" or only(x, "conv2d") is None:
+    if known[x].kind == "real":
+        if ops[x - 1].kind == "normalise" and only(x, "conv2d") is not None:
+            normalise = x - 1
+        elif known[x].shape[0] % 8:
             return None
-        normalise = x - 1
+    elif known[x].kind != "bits" or known[product + 1].kind != "whole":
+        return None
     affine = only(product + 1, "affine")
     at = (product if affine is None else affine) + 1
     add = only(at, "add")
-    if add is not None and not _fits(ops[add], known, at):
+    if add in added or (add is not None and not _fits(ops[add], known, at)):
         add = None
     at = at if add is None else add + 1
     pool = only(at, "max_pool")

@@ -10,27 +10,28 @@ from bnn_train.deploy.kernels import places
 from bnn_train.deploy.layout import padded
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits, weights
 from bnn_train.deploy.steps import Step, flips
-from bnn_train.deploy.sums import parts_that_are_exact
+from bnn_train.deploy.sums import is_exact
 from bnn_train.deploy.whole import Signs, pool_of_turned, regions
 
-Fused = Callable[..., tuple[np.ndarray, ...]]
+Fused = Callable[..., tuple[np.ndarray, ...] | None]
 
 
-def fused(packed: Packed, known: Sequence[Value], chain: Chain, grid: tuple[float, float]) -> Fused | None:
-    """A function of the chain's input, and of what is added, that gives the chain's outputs; None where a sum may be rounded. grid:
-    of real inputs, the largest and the number of which they are multiples, as in deploy/plan.py."""
+def fused(packed: Packed, known: Sequence[Value], chain: Chain, grid: tuple[float, float]) -> Fused:
+    """A function of the chain's input, and of what is added, that gives the chain's outputs; or None, for some real inputs, where
+    it is not certain of them. grid: the largest input, and the number of which all are multiples, as in deploy/plan.py."""
     op, result = packed.ops[chain.product], known[chain.product + 1]
     x = known[op.inputs[0]]
-    made = _real(packed, chain, x, result, known, grid) if chain.normalise is not None else _binary(packed, chain, x, result, known)
-    if made is None:
-        return None
-
+    is_real = known[op.inputs[0]].kind == "real"
+    made = _real(packed, chain, x, result, known, grid) if is_real else _binary(packed, chain, x, result, known)
     pool = _pool_behind(packed, chain, known)
 
-    def step(batch: np.ndarray, other: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    def step(batch: np.ndarray, other: np.ndarray | None = None) -> tuple[np.ndarray, ...] | None:
         if other is not None:
             other = np.ascontiguousarray(other, np.float32)
-        found = tuple(values for values in made(np.ascontiguousarray(batch), other) if values is not None)
+        both = made(np.ascontiguousarray(batch), other)
+        if both is None:
+            return None
+        found = tuple(values for values in both if values is not None)
         return found if pool is None else (pool(found[0]),)
 
     return step
@@ -101,15 +102,13 @@ def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequen
 
 def _real(
     packed: Packed, chain: Chain, x: Value, result: Value, known: Sequence[Value], grid: tuple[float, float]
-) -> places.Convolution | None:
+) -> places.Convolution:
     op = packed.ops[chain.product]
-    assert chain.normalise is not None
     kernel, channels = op.settings["kernel"], x.shape[0]
     weight = weights(op, channels * kernel[0] * kernel[1]).astype(np.float64)
-    parts = None if "bias" in op.tensors else parts_that_are_exact(weight, *grid)
-    if parts is None:
-        return None
-    last = parts.reshape(*parts.shape[:2], channels, *kernel).transpose(0, 1, 3, 4, 2)
-    table = packed.ops[chain.normalise].tensors["table"].astype(np.float64)
-    geometry = _geometry(op, x, result, 8 * channels)
-    return places.real(geometry, last, table, _after(packed, chain, known, False), float(op.settings["pad_value"]))
+    bias = op.tensors.get("bias", np.zeros(len(weight), np.float32)).astype(np.float64)
+    exact = grid[1] > 0 and is_exact(weight, bias, *grid)
+    last = weight.reshape(-1, channels, *kernel).transpose(0, 2, 3, 1)
+    table = None if chain.normalise is None else packed.ops[chain.normalise].tensors["table"].astype(np.float64)
+    after, outside = _after(packed, chain, known, False), float(op.settings["pad_value"])
+    return places.real(_geometry(op, x, result, 8 * channels), last, bias, table, after, outside, exact)

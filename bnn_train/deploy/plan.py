@@ -91,7 +91,7 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
 def _chained(
     packed: Packed, known: list[Value], chain: Chain, alone: dict[int, Stage], grid: tuple[float, float], engine: str | None
 ) -> Stage:
-    """By one kernel once LLVM is there; step by step until then, and where the kernel is not exact."""
+    """By one kernel once LLVM is there; step by step until then, and where the kernel is not certain."""
     first = packed.ops[chain.product if chain.normalise is None else chain.normalise].inputs[0]
     inputs: tuple[int, ...] = (first,)
     if chain.add is not None:
@@ -99,16 +99,13 @@ def _chained(
         inputs += tuple(i for i in packed.ops[chain.add].inputs if i != made)
     singly = [alone[i] for i in sorted(chain.ops) if i in alone]
     kernel: Fused | None = None
-    is_kernel = True
 
     def step(*batches: np.ndarray) -> Any:
-        nonlocal kernel, is_kernel
-        if kernel is None and is_kernel and products.is_llvm_due(engine):  # two threads may both make one; both are right
+        nonlocal kernel
+        if kernel is None and products.is_llvm_due(engine):  # two threads may both make one; both are right
             kernel = fused(packed, known, chain, grid)
-            is_kernel = kernel is not None
-        if kernel is not None:
-            found = kernel(*batches)
-        else:
+        found = None if kernel is None else kernel(*batches)
+        if found is None:
             values = dict(zip(inputs, batches, strict=True))
             run(singly, values)
             found = tuple(values[i] for i in chain.outputs)
@@ -167,7 +164,7 @@ def _step(
     if op.kind == "max_pool" and x.kind == "bits":
         return steps.max_pool_of_bits(op, result, x)
     if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
-        return steps.average(op, result, x)
+        return steps.average(op, result, x, engine)
     same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.is_plain for of in inputs)
     if op.kind == "add" and same:
         return steps.add(op, result, *inputs)

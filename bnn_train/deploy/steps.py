@@ -12,6 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bnn_train.deploy import reference
+from bnn_train.deploy.kernels.means import Mean
+from bnn_train.deploy.kernels.products import is_llvm_due
 from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, padded, to_plain
 from bnn_train.deploy.packed import Op, Value, unpacked_bits, weights
 from bnn_train.deploy.sums import is_exact, real_sums, window_sums
@@ -127,8 +129,8 @@ def is_of_whole_image(op: Op, result: Value, x: Layout) -> bool:
     return tuple(op.settings["kernel"]) == x.shape[1:] and result.shape[1:] == (1, 1) and not any(op.settings["padding"])
 
 
-def average(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    """Without padding."""
+def average(op: Op, result: Value, x: Layout, engine: str | None) -> tuple[Step, Layout]:
+    """Without padding. By numpy 20 times as long as by a kernel."""
     windows = windows_of({**op.settings, "dilation": (1, 1)}, result)
     counts = reference.pool_counts(op, result, x.shape[1:])[..., None]
     sizes = zip(result.shape[1:], op.settings["stride"], op.settings["kernel"], x.shape[1:], strict=True)
@@ -140,7 +142,19 @@ def average(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
             wide = np.pad(wide, ((0, 0), (0, over[0]), (0, over[1]), (0, 0)))
         return window_sums(windows(wide)) / counts
 
-    return step, Layout("real", result.shape)
+    if x.kind != "real" or x.shape[0] % 8:
+        return step, Layout("real", result.shape)
+    kernel: Mean | None = None
+
+    def fast(batch: np.ndarray) -> np.ndarray:
+        nonlocal kernel
+        if kernel is None and is_llvm_due(engine):
+            settings = tuple(op.settings["kernel"]), tuple(op.settings["stride"])
+            kernel = Mean(np.ascontiguousarray(counts[..., 0]), x.shape[1:], x.shape[0], *settings)  # type: ignore[arg-type]
+        found = None if kernel is None else kernel(np.ascontiguousarray(batch))
+        return step(batch) if found is None else found
+
+    return fast, Layout("real", result.shape)
 
 
 def real_product(op: Op, result: Value, x: Layout, largest: float, grid: float) -> tuple[Step, Layout]:

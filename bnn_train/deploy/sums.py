@@ -90,21 +90,6 @@ def is_exact(weight: np.ndarray, bias: np.ndarray | None, largest: float, grid: 
     return bool(smallest > 0 and bound < smallest * 2.0**53)
 
 
-def parts_that_are_exact(weight: np.ndarray, largest: float, grid: float) -> np.ndarray | None:
-    """(1 or 2, *shape): float64 that add up to the weight, the sums of each part with such x exact in float64; None where there
-    are none. x has multiples of `grid` up to `largest`. The sum of the two exact sums is the float64 nearest to the whole sum."""
-    if grid <= 0:
-        return None
-    if is_exact(weight, None, largest, grid):
-        return weight[None]
-    # The coarser part is of multiples of the smallest number that still lets its sums be exact.
-    bound = np.abs(weight).sum(axis=1).max() * max(largest, 1.0) * 2
-    step = 2.0 ** math.ceil(math.log2(bound / grid) - 53)
-    coarse = np.round(weight / step) * step
-    parts = np.stack([coarse, weight - coarse])
-    return parts if all(is_exact(part, None, largest, grid) for part in parts) else None
-
-
 def lowest_bit(values: np.ndarray) -> float:
     """The largest power of two that divides all of these numbers; infinity where all are 0."""
     numbers = np.abs(values[values != 0].astype(np.float64))

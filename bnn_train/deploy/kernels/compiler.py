@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bnn_train.deploy.kernels.ir import PLAN, Kernel, module
 from bnn_train.deploy.kernels.ir_bytes import planes_module
+from bnn_train.deploy.kernels.ir_means import MeanKernel
 from bnn_train.deploy.kernels.ir_places import PlaceKernel
 
 ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
@@ -33,14 +34,14 @@ def features(cpu: str | None) -> tuple[str, str, set[str]]:
     return llvm.get_host_cpu_name(), found.flatten(), {name for name, there in found.items() if there}
 
 
-def compiled(kernel: Kernel | PlaceKernel | None, cpu: str | None) -> Callable[..., None]:
+def compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None) -> Callable[..., None]:
     """The function of a kernel; of the taking apart of bytes for None."""
     with _lock:
         return _compiled(kernel, cpu)  # type: ignore[arg-type]
 
 
 @functools.cache
-def _compiled(kernel: Kernel | PlaceKernel | None, cpu: str | None) -> Callable[..., None]:
+def _compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None) -> Callable[..., None]:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -48,14 +49,18 @@ def _compiled(kernel: Kernel | PlaceKernel | None, cpu: str | None) -> Callable[
     name, asked, _ = features(cpu)
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=asked, opt=3)
     of_places = isinstance(kernel, PlaceKernel)
-    code = planes_module() if kernel is None else kernel.module() if isinstance(kernel, PlaceKernel) else module(kernel)
+    code = (
+        planes_module() if kernel is None else kernel.module() if isinstance(kernel, PlaceKernel | MeanKernel) else module(kernel)
+    )
     parsed = llvm.parse_assembly(code)
     parsed.verify()
     compiler = llvm.create_mcjit_compiler(parsed, machine)
     compiler.finalize_object()
     _kept.append(compiler)
     # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (7 if of_places else 5))(compiler.get_function_address("kernel"))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (7 if isinstance(kernel, PlaceKernel) else 5))(
+        compiler.get_function_address("kernel")
+    )
 
 
 class Call:

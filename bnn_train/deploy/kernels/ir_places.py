@@ -8,14 +8,21 @@ plan. Copies of patches, and a call for each region of a border, took two thirds
 from dataclasses import dataclass
 from typing import Protocol
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, tiles
+from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
+from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, RealKernel
 
-POINTERS = ("weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup")
+POINTERS = (
+    "weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup", "biases", "errors",
+)  # fmt: skip
 # What `plan` points at: int64 each, in this order. Where each is described: deploy/kernels/places.py.
 PLAN = (
     *POINTERS, "groups", "group_bytes", "words", "block", "places", "results", "image_bytes", "padded_bytes", "inner",
     "padded_line", "pixel_bytes", "channels", "height", "width", "out_bytes", "bits_bytes",
+    "largest", "slack",
 )  # fmt: skip
+DECLARATIONS = f"""
+declare {NUMBERS} @llvm.fabs.v8f64({NUMBERS})
+declare double @llvm.vector.reduce.fmax.v8f64({NUMBERS})"""
 WINDOW = 4  # places of a pool that is part of the kernel: 2 x 2
 
 
@@ -35,7 +42,7 @@ class Sums(Protocol):
 
 @dataclass(frozen=True)
 class Ending:
-    """What becomes of a sum. Whole ones are distances: their sum is limit - 2 * distance. In this order:
+    """What becomes of a sum. Whole ones are distances: their sum is limit - 2 * distance; others are float32. In this order:
 
     affine: scale * sum + shift, real. add: `other` is added to it. numbers: it is written to `out`, int32, or float32 where it is
     real. is_sign: a bit, real number >= threshold, or of whole ones distance <= limit; pool: OR of the bits of each window; then
@@ -56,38 +63,51 @@ class Ending:
 
 @dataclass(frozen=True)
 class PlaceKernel:
-    """looked_up: images are bytes, channels first, and a table has the float64 of each; or they are laid as they are."""
+    """laid: how images come into the scratch. "as they are"; "looked up": they are bytes, channels first, and a table has the
+    float64 of each; "widened": they are float32, a multiple of 8 in a line."""
 
     tile: Sums
     ending: Ending
     ragged: bool
-    looked_up: bool
+    laid: str
 
     def module(self) -> str:
-        text = Text()
+        text, scattered = Text(), Scattered(self.ragged)
         plan = load_plan(text, PLAN, POINTERS)
         with span(text, "%rows", plan["block"], [], "") as (start, end, _):
             images = text(f"sub i64 {end}, {start}")
             source = text.at("%x", text.times(start, plan["image_bytes"]))
-            with text.loop("0", images, 1, []) as (image, _):
+            start_size = [splat(text, NUMBERS, text(f"bitcast i64 {plan['largest']} to double"))]
+            with text.loop("0", images, 1, start_size, NUMBERS) as (image, sizes):
                 bare = text.at(source, text.times(image, plan["image_bytes"]))
                 to = text.at(text.at("%limits", text.times(image, plan["padded_bytes"])), plan["inner"])
-                (look_up if self.looked_up else lay)(text, plan, bare, to)
+                if self.laid == "widened":
+                    sizes[0] = widen(text, plan, bare, to, sizes[0])
+                else:
+                    (look_up if self.laid == "looked up" else lay)(text, plan, bare, to)
             first = text.times(start, plan["places"])
             at = {name: text.at(f"%{name}", text.times(first, plan["out_bytes"])) for name in ("out", "other")}
+            at |= {"unsure": "%limits", "slack": text(f"bitcast i64 {plan['slack']} to double")}
+            if isinstance(self.tile, RealKernel) and not self.tile.is_exact:
+                at["largest"] = splat(text, NUMBERS, text(f"call double @llvm.vector.reduce.fmax.v8f64({NUMBERS} {sizes[0]})"))
             at["bits"] = text.at("%bits", text.times(text.times(start, plan["results"]), plan["bits_bytes"]))
 
             def tile(row: str, group: str, rows: int, groups: int) -> None:
                 pairs = [text(f"load i64, ptr {text.at(text.at(plan['table'], text.times(row, 8)), 8 * i)}") for i in range(rows)]
                 x = [text.at("%limits", text(f"and i64 {pair}, 4294967295")) for pair in pairs]
                 limits = [text.at(plan["limits"], text(f"lshr i64 {pair}, 32")) for pair in pairs]
-                sums = self.tile.sums(text, plan, x, group, groups, Scattered(self.ragged))
+                sums = self.tile.sums(text, plan | at, x, group, groups, scattered)
                 for number in range(groups):
-                    of_group = sums[number * rows : (number + 1) * rows]
-                    self.end(text, plan | at, of_group, limits, row, text(f"add i64 {group}, {number}"))
+                    one, of_group = text(f"add i64 {group}, {number}"), sums[number * rows : (number + 1) * rows]
+                    if isinstance(self.tile, RealKernel):
+                        of_group = [
+                            self.tile.rounded(text, plan | at, base, one, value, scattered)
+                            for base, value in zip(x, of_group, strict=True)
+                        ]
+                    self.end(text, plan | at, of_group, limits, row, one)
 
             tiles(text, plan["groups"], "0", text.times(images, plan["places"]), (self.tile.rows, self.tile.groups), tile)
-        return function(text, self.tile.declarations, ("other", "bits"))
+        return function(text, self.tile.declarations + DECLARATIONS, ("other", "bits"))
 
     def end(self, text: Text, plan: dict[str, str], sums: list[str], limits: list[str], row: str, group: str) -> None:
         """One group's sums of neighbouring rows."""
@@ -130,7 +150,6 @@ class PlaceKernel:
         """float32 of a sum, as docs/format.md rounds."""
         whole, real, wide = (f"<{self.tile.lanes} x {kind}>" for kind in ("i32", "float", "double"))
         if not self.ending.whole:
-            value = text(f"fptrunc {wide} {value} to {real}")
             if not self.ending.affine:
                 return value
             value = text(f"fpext {real} {value} to {wide}")
@@ -167,3 +186,19 @@ def look_up(text: Text, plan: dict[str, str], bare: str, to: str) -> None:
                 pixel = text(f"zext i8 {text(f'load i8, ptr {text.at(source, column)}')} to i64")
                 value = text(f"load double, ptr {text.at(table, text.times(pixel, 8))}, align 8")
                 text.do(f"store double {value}, ptr {text.at(target, text.times(column, plan['pixel_bytes']))}, align 8")
+
+
+def widen(text: Text, plan: dict[str, str], bare: str, to: str, size: str) -> str:
+    """Gives the largest sizes of numbers in each lane, where size has those before."""
+    numbers = text(f"udiv i64 {text.times(plan['width'], plan['pixel_bytes'])}, 8")
+    with text.loop("0", plan["height"], 1, [size], NUMBERS) as (line, sizes):
+        source, target = text.at(bare, text.times(text.times(line, numbers), 4)), text.at(to, text.times(line, plan["padded_line"]))
+        with text.loop("0", numbers, 8, list(sizes), NUMBERS) as (number, found):
+            value = text(f"load {FLOATS}, ptr {text.at(source, text.times(number, 4))}, align 4")
+            wide = text(f"fpext {FLOATS} {value} to {NUMBERS}")
+            text.do(f"store {NUMBERS} {wide}, ptr {text.at(target, text.times(number, 8))}, align 8")
+            each = text(f"call {NUMBERS} @llvm.fabs.v8f64({NUMBERS} {wide})")
+            larger = text(f"fcmp ogt {NUMBERS} {each}, {found[0]}")
+            found[0] = text(f"select <8 x i1> {larger}, {NUMBERS} {each}, {NUMBERS} {found[0]}")
+        sizes[0] = found[0]
+    return sizes[0]

@@ -13,7 +13,10 @@ from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
 from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
 from bnn_train.deploy.kernels.ir_reals import RealKernel
 
+Found = tuple[NDArray[Any] | None, NDArray[Any] | None]
 SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level cache
+UNIT = 2.0**-53  # the largest relative error of one float64 operation
+HEADER = 64  # bytes before them, of which the first says that a sum is not certain
 ROWS = 512  # at most so many rows at a time where an image has less
 
 
@@ -102,17 +105,20 @@ class Convolution:
         arrays: dict[str, NDArray[Any]],
         outside: NDArray[np.uint8],
         of_place: NDArray[np.int64] | None = None,
+        largest: float = 1.0,
     ) -> None:
-        """arrays: of the plan; of_place: which row of `limits` a place has; outside: the bytes of a pixel of the padding."""
+        """arrays: of the plan; of_place: which row of `limits` a place has; outside: the bytes of a pixel of the padding; largest:
+        real inputs known beforehand, at least 1."""
         lanes, pooled = kernel.tile.lanes, after.signs.pooled if after.signs else None
         self.compiled = compiled(kernel, compiler.CPU)
         self.outputs, self.padded = outputs, outputs + -outputs % lanes
         self.numbers = None if not after.numbers else np.float32 if kernel.ending.real else np.int32
         self.is_sign = kernel.ending.is_sign
+        self.may_be_unsure = isinstance(kernel.tile, RealKernel) and not kernel.tile.is_exact
         order = geometry.order(pooled)
         self.shape = pooled or (geometry.rows, geometry.columns)
         self.block = max(1, min(SCRATCH // geometry.padded_bytes, ROWS // len(order)))
-        begin = np.arange(self.block)[:, None] * geometry.padded_bytes + geometry.beginnings(order)
+        begin = HEADER + np.arange(self.block)[:, None] * geometry.padded_bytes + geometry.beginnings(order)
         which = np.zeros(len(order), np.int64) if of_place is None else of_place[order]
         arrays["table"] = begin + (which * (4 * self.padded) << 32)
         flip = np.zeros(self.padded, bool)
@@ -128,28 +134,33 @@ class Convolution:
             "groups": self.padded // lanes, "group_bytes": arrays["weight"][0].nbytes, "words": len(arrays["offsets"]),
             "block": self.block, "places": len(order), "results": self.shape[0] * self.shape[1],
             "image_bytes": geometry.height * geometry.width * geometry.pixel,
-            "padded_bytes": geometry.padded_bytes, "inner": above * geometry.line + left * geometry.pixel,
+            "padded_bytes": geometry.padded_bytes, "inner": HEADER + above * geometry.line + left * geometry.pixel,
             "padded_line": geometry.line, "pixel_bytes": geometry.pixel, "height": geometry.height, "width": geometry.width,
             "out_bytes": 4 * self.padded, "bits_bytes": self.padded // 8,
         }  # fmt: skip
-        if kernel.looked_up:
+        if kernel.laid == "looked up":
             numbers |= {"channels": geometry.pixel // 8, "image_bytes": numbers["image_bytes"] // 8}
+        elif kernel.laid == "widened":
+            numbers["image_bytes"] //= 2
+        for name, value in (("largest", largest), ("slack", 2 * (numbers["words"] + 8) * UNIT)):
+            numbers[name] = int(np.float64(value).view(np.int64))
         self.held = arrays, np.array([numbers.get(name, 0) for name in PLAN], np.int64)
         self.plan = self.held[1].ctypes.data
         # 8 bytes more, since the last word of a row may be read beyond its end.
-        self.scratch = np.zeros(self.block * geometry.padded_bytes + 8, np.uint8)
-        self.scratch[:-8].reshape(-1, geometry.pixel)[:] = outside
+        self.scratch = np.zeros(HEADER + self.block * geometry.padded_bytes + 8, np.uint8)
+        self.scratch[HEADER:-8].reshape(-1, geometry.pixel)[:] = outside
         self.image_bytes = geometry.padded_bytes
 
-    def __call__(
-        self, x: NDArray[Any], other: NDArray[np.float32] | None = None
-    ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
-        """x: C-contiguous. other: what is added, float32 (N, rows, columns, outputs), C-contiguous."""
+    def __call__(self, x: NDArray[Any], other: NDArray[np.float32] | None = None) -> Found | None:
+        """x: C-contiguous. other: what is added, float32 (N, rows, columns, outputs), C-contiguous. None where some real sum is so
+        near to the middle of two float32 that it is not certain which is right."""
         images = len(x)
-        scratch = self.scratch[-(min(images, self.block) * self.image_bytes + 8) :].copy()
+        scratch = self.scratch[: HEADER + min(images, self.block) * self.image_bytes + 8].copy()
         out = None if self.numbers is None else np.empty((images, *self.shape, self.padded), self.numbers)
         bits = np.empty((images, *self.shape, self.padded // 8), np.uint8) if self.is_sign else None
         self.compiled(address(x), images, self.plan, address(scratch), address(out), address(other), address(bits))
+        if self.may_be_unsure and scratch[0]:
+            return None
         if self.padded != self.outputs:
             out = None if out is None else np.ascontiguousarray(out[..., : self.outputs])
             wanted = -(-self.outputs // 8)
@@ -201,7 +212,7 @@ def binary(
     arrays["offsets"] = np.ascontiguousarray(offsets.reshape(-1))
     padded_outputs = outputs + -outputs % tile.lanes
     arrays["limits"] = lined(limits, padded_outputs, NEVER_BELOW if not ending.real and ending.is_sign else 0)
-    return Convolution(geometry, PlaceKernel(tile, ending, ragged, False), outputs, after, arrays, outside, of_place)
+    return Convolution(geometry, PlaceKernel(tile, ending, ragged, "as they are"), outputs, after, arrays, outside, of_place)
 
 
 def fill(parts: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -211,20 +222,37 @@ def fill(parts: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return full.reshape(len(parts), -1)
 
 
-def real(geometry: Geometry, weight: NDArray[np.float64], table: NDArray[np.float64], after: After, outside: float) -> Convolution:
-    """Of bytes, channels first, through a table, float64 (channels, 256). weight: (parts, outputs, kernel height, kernel width,
-    channels): every sum of either part is exact in float64. geometry: of the float64."""
-    parts, outputs = weight.shape[:2]
+def real(
+    geometry: Geometry,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    table: NDArray[np.float64] | None,
+    after: After,
+    outside: float,
+    is_exact: bool,
+) -> Convolution:
+    """Of bytes, channels first, through a table, float64 (channels, 256); or of float32 (N, height, width, channels), a multiple of
+    8 channels. weight: (outputs, kernel height, kernel width, channels), float32's numbers. geometry: of the input as float64.
+    is_exact: no sum is rounded."""
+    outputs, channels = len(weight), weight.shape[-1]
     ending = after.ending(whole=False)
-    # The most vectors that fit the registers: 16 sums of 32, or with AVX2 4 of 16, of which each takes two.
+    # The most vectors that fit the registers: 8 sums of 32, or with AVX2 4 of 16, of which each takes two.
     wide = "avx512f" in features(compiler.CPU)[2] or compiler.CPU == "x86-64-v4"
-    tile = RealKernel(parts, 4 if wide or ending.pool else 2, 2 if wide else 1 if ending.pool else 2)
-    flat = lined(weight.reshape(parts, outputs, -1).transpose(0, 2, 1), outputs + -outputs % 8, 0)  # (parts, words, outputs)
-    lined_up = flat.reshape(parts, flat.shape[1], -1, 8).transpose(2, 0, 1, 3)
-    offsets = geometry.taps()[..., None] + 8 * np.arange(len(table))
-    arrays = {"weight": np.ascontiguousarray(lined_up), "offsets": offsets.reshape(-1), "lookup": np.ascontiguousarray(table)}
-    surrounding = np.full(len(table), outside).view(np.uint8)
-    return Convolution(geometry, PlaceKernel(tile, ending, False, True), outputs, after, arrays, surrounding)
+    tile = RealKernel(is_exact, 4 if wide or ending.pool else 2, 2 if wide else 1 if ending.pool else 2)
+    flat, padded = weight.reshape(outputs, -1), outputs + -outputs % tile.lanes
+    errors = (np.abs(flat).sum(axis=1) + np.abs(bias)) * ((flat.shape[1] + 8) * UNIT)
+    arrays = {
+        "weight": np.ascontiguousarray(lined(flat.T, padded, 0).reshape(flat.shape[1], -1, 8).transpose(1, 0, 2)),
+        "offsets": (geometry.taps()[..., None] + 8 * np.arange(channels)).reshape(-1),
+        "biases": lined(bias, padded, 0),
+        "errors": lined(errors, padded, 0),
+    }
+    largest = 1.0
+    if table is not None:
+        arrays["lookup"], largest = np.ascontiguousarray(table), max(1.0, float(np.abs(table).max()))
+    kernel = PlaceKernel(tile, ending, False, "widened" if table is None else "looked up")
+    surrounding = np.full(channels, outside).view(np.uint8)
+    return Convolution(geometry, kernel, outputs, after, arrays, surrounding, largest=largest)
 
 
 assert WINDOW == 4
