@@ -10,12 +10,13 @@ import numpy as np
 
 from bnn_train import startup
 from bnn_train.deploy import file
+from bnn_train.deploy.kernels.products import is_llvm_due
 from bnn_train.deploy.packed import Packed
 from bnn_train.deploy.plan import Plan, plan
 from bnn_train.errors import ConfigError
 
 _CACHE = 2**21  # bytes: so many images at a time that their largest layer stays in a processor's cache
-_WORTH_A_THREAD = 2**16  # bytes that a thread's part must move, or starting it takes longer than it saves
+_WORTH_A_THREAD = 200_000  # nanoseconds that a thread's part must take, or handing it over (0.1 ms) takes longer than it saves
 
 
 class Network:
@@ -30,6 +31,7 @@ class Network:
         self.packed = packed
         self._engine = engine
         self.threads = threads or startup.processors()
+        self._engine = engine
         self._plan: Plan = plan(packed, engine)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None  # with the process that has its threads
 
@@ -58,19 +60,23 @@ class Network:
     def logits(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
         """Class scores, float32 (N, classes). Raises ConfigError for images of another shape, type or range."""
         batch = self._checked(images, layout)
-        size = max(1, _CACHE // self._plan.bytes_per_image)
-        if self.threads > 1 and len(batch) > 1:
-            worth = len(batch) * self._plan.bytes_per_image // _WORTH_A_THREAD
-            threads = max(1, min(self.threads, len(batch), worth))
-            size = min(size, -(-len(batch) // threads))
+        size, threads = self._parts(len(batch))
         if size >= len(batch):
             return self._plan.run(batch)
         parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-        if self.threads == 1:
+        if threads == 1:
             return np.concatenate([self._plan.run(part) for part in parts])
         if self._pool is None or self._pool[0] != os.getpid():  # a forked process has the pool without its threads
             self._pool = os.getpid(), ThreadPoolExecutor(self.threads)
         return np.concatenate(list(self._pool[1].map(self._plan.run, parts)))
+
+    def _parts(self, images: int) -> tuple[int, int]:
+        """How many images at a time, by how many threads."""
+        known, by_kernels = self._plan, is_llvm_due(self._engine)
+        size = max(1, _CACHE // (known.bytes_by_kernels if by_kernels else known.bytes_per_image))
+        nanoseconds = images * known.nanoseconds * (1 if by_kernels else 5)
+        threads = max(1, min(self.threads, images, nanoseconds // _WORTH_A_THREAD))
+        return min(size, -(-images // threads)), threads
 
     def probabilities(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
         """The softmax of the class scores, float32 (N, classes). images, layout: as the class has them."""

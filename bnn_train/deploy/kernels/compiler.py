@@ -48,19 +48,18 @@ def _compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None)
     llvm.initialize_native_asmprinter()
     name, asked, _ = features(cpu)
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=asked, opt=3)
-    of_places = isinstance(kernel, PlaceKernel)
-    code = (
-        planes_module() if kernel is None else kernel.module() if isinstance(kernel, PlaceKernel | MeanKernel) else module(kernel)
-    )
+    if kernel is None:
+        code = planes_module()
+    else:
+        code = kernel.module() if isinstance(kernel, PlaceKernel | MeanKernel) else module(kernel)
     parsed = llvm.parse_assembly(code)
     parsed.verify()
     compiler = llvm.create_mcjit_compiler(parsed, machine)
     compiler.finalize_object()
     _kept.append(compiler)
     # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (7 if isinstance(kernel, PlaceKernel) else 5))(
-        compiler.get_function_address("kernel")
-    )
+    takes = [ctypes.c_void_p] * (7 if isinstance(kernel, PlaceKernel) else 5)
+    return ctypes.CFUNCTYPE(None, *takes)(compiler.get_function_address("kernel"))
 
 
 class Call:

@@ -277,14 +277,6 @@ def test_an_llvm_that_may_not_compile_is_not_there(monkeypatch):
         by_llvm._works.cache_clear()
 
 
-@pytest.fixture
-def small_processor(request, monkeypatch):
-    needed = {"x86-64-v2": "sse4.2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw", "alderlake": "avxvnni"}[request.param]
-    if needed not in compiler.features(None)[2]:
-        pytest.skip(f"a processor without {needed}")
-    monkeypatch.setattr(compiler, "CPU", request.param)
-
-
 @needs_llvm
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="code of x86-64")
 @pytest.mark.parametrize("small_processor", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "alderlake"], indirect=True)
