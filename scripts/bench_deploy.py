@@ -49,6 +49,7 @@ from bnn_train.deploy.runner import Network  # noqa: E402
 
 ROUNDS, SECONDS, PAUSE = 9, 0.1, 0.05  # rounds; seconds of a turn; before it, so that no thread of the one before still spins
 NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[int, ...]]] = {  # images, batches
+    "digits_cnn": ((1, 8, 8), (1, 64)),
     "mnist_mlp": ((1, 28, 28), (1, 256)),
     "cifar10_cnn": ((3, 32, 32), (1, 64)),
     "resnet20": ((3, 32, 32), (1, 64)),
@@ -68,8 +69,8 @@ class Sign(nn.Module):
 
 def network(name: str, shape: tuple[int, int, int]) -> tuple[Config, nn.Module]:
     """With running statistics of random images, so that signs are not all the same."""
-    asked = "model=resnet20" if name == "resnet20" else f"experiment={name}"
-    config = typed([asked, *(["data=cifar10"] if name == "resnet20" else []), "trainer.precision=float32"])
+    asked = {"resnet20": ["model=resnet20", "data=cifar10"], "digits_cnn": ["model=cnn"]}.get(name, [f"experiment={name}"])
+    config = typed([*asked, "trainer.precision=float32"])
     torch.manual_seed(0)
     model = models.build(config, shape, 10)
     model.train()

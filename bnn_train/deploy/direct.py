@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bnn_train.deploy.chains import Chain
-from bnn_train.deploy.kernels import places
+from bnn_train.deploy.kernels import geometry, places
 from bnn_train.deploy.layout import padded
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits, weights
 from bnn_train.deploy.steps import Step, flips
@@ -49,23 +49,23 @@ def _pool_behind(packed: Packed, chain: Chain, known: Sequence[Value]) -> Step |
     return pool_of_turned(signs, flips(packed.ops[chain.sign], known[chain.sign + 1].shape[0]))
 
 
-def _geometry(op: Op, x: Value, result: Value, pixel: int) -> places.Geometry:
+def _geometry(op: Op, x: Value, result: Value, pixel: int) -> geometry.Geometry:
     pairs: list[Any] = [tuple(op.settings[name]) for name in ("kernel", "stride", "padding", "dilation")]
-    return places.Geometry(x.shape[1], x.shape[2], pixel, *pairs, *result.shape[1:])
+    return geometry.Geometry(x.shape[1], x.shape[2], pixel, *pairs, *result.shape[1:])
 
 
-def _after(packed: Packed, chain: Chain, known: Sequence[Value], is_whole: bool) -> places.After:
+def _after(packed: Packed, chain: Chain, known: Sequence[Value], is_whole: bool) -> geometry.After:
     affine, signs = None, None
     if chain.affine is not None:
         of = packed.ops[chain.affine].tensors
-        affine = places.Affine(of["scale"].astype(np.float64), of["shift"].astype(np.float64))
+        affine = geometry.Affine(of["scale"].astype(np.float64), of["shift"].astype(np.float64))
     if chain.sign is not None:
         tensors, channels = packed.ops[chain.sign].tensors, known[chain.sign + 1].shape[0]
         in_kernel = chain.pool is not None and _is_in_kernel(packed.ops[chain.pool])
         pooled = known[chain.pool + 1].shape[1:] if chain.pool is not None and in_kernel else None
         flip = flips(packed.ops[chain.sign], channels)
-        signs = places.Signs(None if is_whole else tensors["threshold"], flip, pooled)  # type: ignore[arg-type]
-    return places.After(chain.keeps_numbers, signs, affine, chain.add is not None)
+        signs = geometry.Signs(None if is_whole else tensors["threshold"], flip, pooled)  # type: ignore[arg-type]
+    return geometry.After(chain.keeps_numbers, signs, affine, chain.add is not None)
 
 
 def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequence[Value]) -> places.Convolution:
@@ -95,9 +95,9 @@ def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequen
 
     outside = np.packbits(np.full(channels, op.settings["pad_value"] == 1))
     mask = None if weight.all() else bits(np.abs(arranged))
-    geometry = _geometry(op, x, result, padded(channels) // 8)
+    under = _geometry(op, x, result, padded(channels) // 8)
     after = _after(packed, chain, known, is_whole)
-    return places.binary(geometry, bits(arranged), mask, after, limits.astype(np.int32), of_place.reshape(-1), outside)
+    return places.binary(under, bits(arranged), mask, after, limits.astype(np.int32), of_place.reshape(-1), outside)
 
 
 def _real(

@@ -1,12 +1,11 @@
 """From the operations to the steps that compute them. Products run up to their signs in one; values go after their last use."""
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnn_train.deploy import steps, whole
+from bnn_train.deploy import estimates, steps, whole
 from bnn_train.deploy.chains import Chain, chains
 from bnn_train.deploy.direct import Fused, fused
 from bnn_train.deploy.infer import infer
@@ -76,11 +75,11 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
         inputs = [layouts[x] for x in op.inputs]
         step, layouts[output] = _step(op, known[i + 1], inputs, signs, grids[op.inputs[0]], engine)
         alone[i] = Stage(step, op.inputs, (output,))
-        largest = max(largest, _size(op, known[i + 1], inputs[0]))
+        largest = max(largest, estimates.moved(op, known[i + 1], inputs[0]))
     together = chains(packed, known, takers)
     members = {i for chain in together for i in chain.ops}
-    sizes = {i: _size(packed.ops[i], known[i + 1], layouts[packed.ops[i].inputs[0]]) for i in alone if i not in members}
-    kept = [_bytes(known[output]) for chain in together for output in chain.outputs]
+    sizes = {i: estimates.moved(packed.ops[i], known[i + 1], layouts[packed.ops[i].inputs[0]]) for i in alone if i not in members}
+    kept = [estimates.kept(known[output]) for chain in together for output in chain.outputs]
     # A chain stands where its sum is added, so that what is added is there.
     at = {chain.product if chain.add is None else chain.add: chain for chain in together}
     stages = []
@@ -89,7 +88,7 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
             stages.append(_chained(packed, known, at[i], alone, grids[packed.ops[at[i].product].inputs[0]], engine))
         elif i in alone and i not in members:
             stages.append(alone[i])
-    nanoseconds = sum(_nanoseconds(op, known[op.inputs[0]], known[i + 1]) for i, op in enumerate(packed.ops))
+    nanoseconds = sum(estimates.nanoseconds(op, known[op.inputs[0]], known[i + 1]) for i, op in enumerate(packed.ops))
     nanoseconds += sum(size / 2 for i, size in sizes.items() if packed.ops[i].kind == "conv2d")  # copies of patches
     by_kernels = max([1, *sizes.values(), *kept])
     return Plan(_with_ends(stages), layouts[len(packed.ops)], largest, by_kernels, int(nanoseconds))
@@ -191,25 +190,3 @@ def _grids(packed: Packed, known: list[Value]) -> list[tuple[float, float]]:
         else:
             grids.append(grids[op.inputs[0]] if op.kind == "flatten" else (0.0, 0.0))
     return grids
-
-
-def _size(op: Op, result: Value, x: Layout) -> int:
-    """Bytes that a step moves for an image, roughly: its result, or the patches of a convolution."""
-    patches = 0
-    if op.kind == "conv2d":
-        inputs = steps.inputs_of(op, x)
-        patches = math.prod(result.shape[1:]) * (inputs // 8 if x.kind == "bits" else 8 * inputs)
-    return patches + result.size * (1 if result.kind == "whole" else 4)
-
-
-def _bytes(value: Value) -> int:
-    return value.size // 8 if value.kind == "bits" else 4 * value.size
-
-
-def _nanoseconds(op: Op, x: Value, result: Value) -> float:
-    """Of one thread of a Zen 5, within a factor of two: 2,000 products of signs, 300 of bytes, 60 of real numbers, 2 others."""
-    if op.kind not in ("linear", "conv2d"):
-        return result.size / 2 if result.kind == "real" else 0
-    inputs = x.size if op.kind == "linear" else x.shape[0] // op.settings["groups"] * math.prod(op.settings["kernel"])
-    speed = 60 if result.kind == "real" else 300 if x.kind == "bytes" else 2000
-    return inputs * result.size / speed

@@ -1,6 +1,6 @@
 """Convolutions by kernels that read under each place where an image lies (ir_places.py), compiled by LLVM."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from bnn_train.deploy.kernels import compiler
 from bnn_train.deploy.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
 from bnn_train.deploy.kernels.compiler import address, compiled, features
+from bnn_train.deploy.kernels.geometry import After, Geometry
 from bnn_train.deploy.kernels.ir_bits import BitKernel
 from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
-from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
+from bnn_train.deploy.kernels.ir_places import PLAN, Ending, PlaceKernel, Sums
 from bnn_train.deploy.kernels.ir_reals import RealKernel
 
 Found = tuple[NDArray[Any] | None, NDArray[Any] | None]
@@ -18,78 +19,6 @@ SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level 
 UNIT = 2.0**-53  # the largest relative error of one float64 operation
 HEADER = 64  # bytes before them, of which the first says that a sum is not certain
 ROWS = 512  # at most so many rows at a time where an image has less
-
-
-class Geometry(NamedTuple):
-    """Of a convolution over images (N, height, width, pixel): pixel in bytes; the others as in docs/format.md."""
-
-    height: int
-    width: int
-    pixel: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    rows: int
-    columns: int
-
-    @property
-    def line(self) -> int:
-        """Bytes of a line with its padding."""
-        return (self.width + 2 * self.padding[1]) * self.pixel
-
-    @property
-    def padded_bytes(self) -> int:
-        return (self.height + 2 * self.padding[0]) * self.line
-
-    def taps(self) -> NDArray[np.int64]:
-        """Where the pixels under the kernel are, from that of its first one: bytes, (kernel height, kernel width)."""
-        down, right = (np.arange(k) * d for k, d in zip(self.kernel, self.dilation, strict=True))
-        return (down[:, None] * self.line + right * self.pixel).astype(np.int64)
-
-    def segments(self) -> tuple[NDArray[np.int64], int]:
-        """The pieces without gaps under the kernel: their beginnings, and the pixels of each."""
-        taps = self.taps()
-        return (taps[:, 0], self.kernel[1]) if self.dilation[1] == 1 else (taps.reshape(-1), 1)
-
-    def order(self, pooled: tuple[int, int] | None) -> NDArray[np.int64]:
-        """Places, counted line by line, in the order in which they are computed: where they are pooled by 2 x 2, to a result of
-        so many rows and columns, window by window. A window over the edge has places twice."""
-        if pooled is None:
-            return np.arange(self.rows * self.columns)
-        r, c = (np.minimum(np.arange(2 * n), size - 1) for n, size in zip(pooled, (self.rows, self.columns), strict=True))
-        every = r[:, None] * self.columns + c
-        return every.reshape(pooled[0], 2, pooled[1], 2).transpose(0, 2, 1, 3).reshape(-1)
-
-    def beginnings(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the first pixel under the kernel is at these places: bytes."""
-        return order // self.columns * self.stride[0] * self.line + order % self.columns * self.stride[1] * self.pixel
-
-
-class Signs(NamedTuple):
-    """threshold: float32 (outputs,), of real numbers only. flip: bool (outputs,). pooled: rows and columns, where it is pooled."""
-
-    threshold: NDArray[np.float32] | None
-    flip: NDArray[np.bool_]
-    pooled: tuple[int, int] | None = None
-
-
-class Affine(NamedTuple):
-    scale: NDArray[np.float64]
-    shift: NDArray[np.float64]
-
-
-class After(NamedTuple):
-    """What becomes of the sums: an affine, an addition, numbers that are kept, signs."""
-
-    numbers: bool
-    signs: Signs | None = None
-    affine: Affine | None = None
-    add: bool = False
-
-    def ending(self, whole: bool) -> Ending:
-        pool = self.signs is not None and self.signs.pooled is not None
-        return Ending(whole, self.numbers, self.signs is not None, self.affine is not None, self.add, pool)
 
 
 class Convolution:
@@ -168,6 +97,11 @@ class Convolution:
         return out, bits
 
 
+def ending_of(after: After, whole: bool) -> Ending:
+    pool = after.signs is not None and after.signs.pooled is not None
+    return Ending(whole, after.numbers, after.signs is not None, after.affine is not None, after.add, pool)
+
+
 def lined(values: NDArray[Any], padded: int, more: float) -> NDArray[Any]:
     """(..., outputs) filled up, each 8 backwards."""
     full = np.full((*values.shape[:-1], padded), more, values.dtype)
@@ -186,7 +120,7 @@ def binary(
 ) -> Convolution:
     """weight and mask: bits, (outputs, kernel height, kernel width, pixel). limits: int32 (kinds of places, outputs), of_place the
     kind of each place: of signs alone the most differing bits that give +1, else what twice the differing bits are taken from."""
-    outputs, ending = len(weight), after.ending(whole=True)
+    outputs, ending = len(weight), ending_of(after, whole=True)
     begins, pixels = geometry.segments()
     size = pixels * geometry.pixel
     weight = weight.reshape(outputs, len(begins), size)
@@ -235,7 +169,7 @@ def real(
     8 channels. weight: (outputs, kernel height, kernel width, channels), float32's numbers. geometry: of the input as float64.
     is_exact: no sum is rounded."""
     outputs, channels = len(weight), weight.shape[-1]
-    ending = after.ending(whole=False)
+    ending = ending_of(after, whole=False)
     # The most vectors that fit the registers: 8 sums of 32, or with AVX2 4 of 16, of which each takes two.
     wide = "avx512f" in features(compiler.CPU)[2] or compiler.CPU == "x86-64-v4"
     tile = RealKernel(is_exact, 4 if wide or ending.pool else 2, 2 if wide else 1 if ending.pool else 2)
@@ -253,6 +187,3 @@ def real(
     kernel = PlaceKernel(tile, ending, False, "widened" if table is None else "looked up")
     surrounding = np.full(channels, outside).view(np.uint8)
     return Convolution(geometry, kernel, outputs, after, arrays, surrounding, largest=largest)
-
-
-assert WINDOW == 4

@@ -8,6 +8,7 @@ import pytest
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import result_of
 from bnn_train.deploy.kernels import places
+from bnn_train.deploy.kernels.geometry import After, Geometry
 from bnn_train.deploy.kernels.means import Mean
 from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits
@@ -146,10 +147,10 @@ def test_sums_at_the_middle_of_two_float32_are_rounded_as_the_format_says(last, 
 
 def convolution_of(weight, is_exact=False):
     """1 x 1 over a pixel of 8 float32, the last ones 0; outputs of one weight each time."""
-    geometry = places.Geometry(1, 1, 64, (1, 1), (1, 1), (0, 0), (1, 1), 1, 1)
+    one = Geometry(1, 1, 64, (1, 1), (1, 1), (0, 0), (1, 1), 1, 1)
     full = np.zeros((8, 1, 1, 8))
     full[..., : len(weight)] = weight
-    return places.real(geometry, full, np.zeros(8), None, places.After(numbers=True), 0.0, is_exact)
+    return places.real(one, full, np.zeros(8), None, After(numbers=True), 0.0, is_exact)
 
 
 def test_a_kernel_says_where_it_is_not_certain_of_a_sum():
@@ -183,7 +184,7 @@ def test_means_over_windows_of_any_place():
 
 
 def test_places_of_a_pool_come_window_by_window():
-    geometry = places.Geometry(3, 4, 1, (1, 1), (1, 1), (0, 0), (1, 1), 3, 4)
+    geometry = Geometry(3, 4, 1, (1, 1), (1, 1), (0, 0), (1, 1), 3, 4)
     assert geometry.order(None).tolist() == list(range(12))
     assert geometry.order((1, 2)).tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
     assert geometry.order((2, 2)).tolist()[8:] == [8, 9, 8, 9, 10, 11, 10, 11]  # the last line twice
@@ -191,7 +192,7 @@ def test_places_of_a_pool_come_window_by_window():
 
 def test_what_lies_under_a_kernel_is_found_by_bytes():
     """4 pixels of 2 bytes with 1 around them are a line of 12."""
-    geometry = places.Geometry(3, 4, 2, (2, 3), (2, 1), (1, 1), (1, 1), 2, 4)
+    geometry = Geometry(3, 4, 2, (2, 3), (2, 1), (1, 1), (1, 1), 2, 4)
     assert geometry.line == 12
     assert geometry.padded_bytes == 5 * 12
     assert geometry.taps().tolist() == [[0, 2, 4], [12, 14, 16]]
