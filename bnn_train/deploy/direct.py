@@ -111,4 +111,4 @@ def _real(
     last = weight.reshape(-1, channels, *kernel).transpose(0, 2, 3, 1)
     table = None if chain.normalise is None else packed.ops[chain.normalise].tensors["table"].astype(np.float64)
     after, outside = _after(packed, chain, known, False), float(op.settings["pad_value"])
-    return places.real(_geometry(op, x, result, 8 * channels), last, bias, table, after, outside, exact)
+    return places.real(_geometry(op, x, result, channels), last, bias, table, after, outside, exact)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
-from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, RealKernel
+from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, RealKernel
 
 POINTERS = (
     "weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup", "biases", "errors",
@@ -27,7 +27,7 @@ WINDOW = 4  # places of a pool that is part of the kernel: 2 x 2
 
 
 class Sums(Protocol):
-    """What makes a tile's sums: BitKernel, NibbleKernel, RealKernel."""
+    """What makes a tile's sums: BitKernel, NibbleKernel, RealKernel, FloatKernel."""
 
     @property
     def rows(self) -> int: ...
@@ -64,7 +64,7 @@ class Ending:
 @dataclass(frozen=True)
 class PlaceKernel:
     """laid: how images come into the scratch. "as they are"; "looked up": they are bytes, channels first, and a table has the
-    float64 of each; "widened": they are float32, a multiple of 8 in a line."""
+    float64 (FloatKernel: float32) of each; "widened": they are float32, a multiple of 8 in a line."""
 
     tile: Sums
     ending: Ending
@@ -83,8 +83,10 @@ class PlaceKernel:
                 to = text.at(text.at("%limits", text.times(image, plan["padded_bytes"])), plan["inner"])
                 if self.laid == "widened":
                     sizes[0] = widen(text, plan, bare, to, sizes[0])
+                elif self.laid == "looked up":
+                    look_up(text, plan, bare, to, "float" if isinstance(self.tile, FloatKernel) else "double")
                 else:
-                    (look_up if self.laid == "looked up" else lay)(text, plan, bare, to)
+                    lay(text, plan, bare, to)
             first = text.times(start, plan["places"])
             at = {name: text.at(f"%{name}", text.times(first, plan["out_bytes"])) for name in ("out", "other")}
             at |= {"unsure": "%limits", "slack": text(f"bitcast i64 {plan['slack']} to double")}
@@ -99,7 +101,7 @@ class PlaceKernel:
                 sums = self.tile.sums(text, plan | at, x, group, groups, scattered)
                 for number in range(groups):
                     one, of_group = text(f"add i64 {group}, {number}"), sums[number * rows : (number + 1) * rows]
-                    if isinstance(self.tile, RealKernel):
+                    if isinstance(self.tile, RealKernel | FloatKernel):
                         of_group = [
                             self.tile.rounded(text, plan | at, base, one, value, scattered)
                             for base, value in zip(x, of_group, strict=True)
@@ -175,17 +177,18 @@ def lay(text: Text, plan: dict[str, str], bare: str, to: str) -> None:
             start = text.index
 
 
-def look_up(text: Text, plan: dict[str, str], bare: str, to: str) -> None:
+def look_up(text: Text, plan: dict[str, str], bare: str, to: str, kind: str) -> None:
+    size = 4 if kind == "float" else 8
     with text.loop("0", plan["channels"], 1, []) as (channel, _):
-        table = text.at(plan["lookup"], text.times(channel, 8 * 256))
-        of_channel = text.at(to, text.times(channel, 8))
+        table = text.at(plan["lookup"], text.times(channel, size * 256))
+        of_channel = text.at(to, text.times(channel, size))
         with text.loop("0", plan["height"], 1, []) as (line, _):
             pixels = text.times(text(f"add i64 {text.times(channel, plan['height'])}, {line}"), plan["width"])
             source, target = text.at(bare, pixels), text.at(of_channel, text.times(line, plan["padded_line"]))
             with text.loop("0", plan["width"], 1, []) as (column, _):
                 pixel = text(f"zext i8 {text(f'load i8, ptr {text.at(source, column)}')} to i64")
-                value = text(f"load double, ptr {text.at(table, text.times(pixel, 8))}, align 8")
-                text.do(f"store double {value}, ptr {text.at(target, text.times(column, plan['pixel_bytes']))}, align 8")
+                value = text(f"load {kind}, ptr {text.at(table, text.times(pixel, size))}, align {size}")
+                text.do(f"store {kind} {value}, ptr {text.at(target, text.times(column, plan['pixel_bytes']))}, align {size}")
 
 
 def widen(text: Text, plan: dict[str, str], bare: str, to: str, size: str) -> str:

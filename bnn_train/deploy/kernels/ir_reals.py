@@ -13,6 +13,7 @@ from bnn_train.deploy.kernels.ir import Scattered, Text, splat
 
 LANES = 8
 NUMBERS, FLOATS = "<8 x double>", "<8 x float>"
+WIDE_NUMBERS, WIDE_FLOATS = "<16 x double>", "<16 x float>"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,48 @@ class RealKernel:
             size = text(f"call {NUMBERS} @llvm.fabs.v8f64({NUMBERS} {loss})")
             values[:] = [longer, text(f"fadd {NUMBERS} {values[1]}, {loss}"), text(f"fadd {NUMBERS} {values[2]}, {size}")]
         return values[0], values[1], values[2]
+
+
+@dataclass(frozen=True)
+class FloatKernel:
+    """Where nothing but signs of exact sums is wanted: 16 sums of float32, each the exact one or on the same side of its threshold.
+    Sums that are nearer to it than `errors`, float32, are made again in float64. cifar10_cnn's first layer takes
+    0.020 ms an image, 0.032 by float64, of 0.085 in all. Weights lie as numbers[group][word][16], float32."""
+
+    rows: int
+    groups: int
+    lanes: int = 16
+    declarations: str = f"declare {WIDE_FLOATS} @llvm.fabs.v16f32({WIDE_FLOATS})"
+
+    def sums(self, text: Text, plan: dict[str, str], x: list[str], group: str, groups: int, scattered: Scattered) -> list[str]:
+        """float32 of each row at x with each group, group by group, lanes backwards."""
+        first = text.at(plan["weight"], text.times(group, plan["group_bytes"]))
+        bases = [text.at(first, text.times(plan["group_bytes"], number)) for number in range(groups)]
+        with text.loop("0", plan["words"], 1, ["zeroinitializer"] * (len(x) * groups), WIDE_FLOATS) as (word, values):
+            vectors = scattered.vectors(text, plan, x, word, WIDE_FLOATS)
+            for number, base in enumerate(bases):
+                weight = text(f"load {WIDE_FLOATS}, ptr {text.at(base, text.times(word, 64))}, align 4")
+                for index, one in enumerate(vectors):
+                    place = number * len(x) + index
+                    product = text(f"fmul contract {WIDE_FLOATS} {weight}, {one}")
+                    values[place] = text(f"fadd contract {WIDE_FLOATS} {values[place]}, {product}")
+        return values
+
+    def rounded(self, text: Text, plan: dict[str, str], x: str, group: str, value: str, scattered: Scattered) -> str:
+        """What stands for a row's sums where they are compared."""
+        at = text.times(group, 64)
+        threshold, error = (text(f"load {WIDE_FLOATS}, ptr {text.at(plan[name], at)}, align 4") for name in ("threshold", "errors"))
+        distance = text(f"call {WIDE_FLOATS} @llvm.fabs.v16f32({WIDE_FLOATS} {text(f'fsub {WIDE_FLOATS} {value}, {threshold}')})")
+        near = text(f"bitcast <16 x i1> {text(f'fcmp ule {WIDE_FLOATS} {distance}, {error}')} to i16")
+        with text.loop("0", text(f"zext i1 {text(f'icmp ne i16 {near}, 0')} to i64"), 1, [value], WIDE_FLOATS) as (_, found):
+            base = text.at(plan["weight"], text.times(group, plan["group_bytes"]))
+            with text.loop("0", plan["words"], 1, ["zeroinitializer"], WIDE_NUMBERS) as (word, sums):
+                weight = text(f"load {WIDE_FLOATS}, ptr {text.at(base, text.times(word, 64))}, align 4")
+                both = weight, scattered.vectors(text, plan, [x], word, WIDE_FLOATS)[0]
+                one, other = (text(f"fpext {WIDE_FLOATS} {vector} to {WIDE_NUMBERS}") for vector in both)
+                sums[0] = text(f"fadd {WIDE_NUMBERS} {sums[0]}, {text(f'fmul {WIDE_NUMBERS} {one}, {other}')}")
+            found[0] = text(f"fptrunc {WIDE_NUMBERS} {sums[0]} to {WIDE_FLOATS}")
+        return found[0]
 
 
 def rounded(text: Text, values: Sequence[str], slack: str) -> tuple[str, str]:

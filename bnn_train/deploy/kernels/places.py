@@ -11,12 +11,12 @@ from bnn_train.deploy.kernels.compiler import address, compiled, features
 from bnn_train.deploy.kernels.geometry import After, Geometry
 from bnn_train.deploy.kernels.ir_bits import BitKernel
 from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
-from bnn_train.deploy.kernels.ir_places import PLAN, Ending, PlaceKernel, Sums
-from bnn_train.deploy.kernels.ir_reals import RealKernel
+from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
+from bnn_train.deploy.kernels.ir_reals import FloatKernel, RealKernel
 
 Found = tuple[NDArray[Any] | None, NDArray[Any] | None]
 SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level cache
-UNIT = 2.0**-53  # the largest relative error of one float64 operation
+UNIT, FLOAT_UNIT = 2.0**-53, 2.0**-24  # the largest relative error of one float64 or float32 operation
 HEADER = 64  # bytes before them, of which the first says that a sum is not certain
 ROWS = 512  # at most so many rows at a time where an image has less
 
@@ -68,7 +68,8 @@ class Convolution:
             "out_bytes": 4 * self.padded, "bits_bytes": self.padded // 8,
         }  # fmt: skip
         if kernel.laid == "looked up":
-            numbers |= {"channels": geometry.pixel // 8, "image_bytes": numbers["image_bytes"] // 8}
+            channels = len(arrays["lookup"])
+            numbers |= {"channels": channels, "image_bytes": geometry.height * geometry.width * channels}
         elif kernel.laid == "widened":
             numbers["image_bytes"] //= 2
         for name, value in (("largest", largest), ("slack", 2 * (numbers["words"] + 8) * UNIT)):
@@ -165,25 +166,30 @@ def real(
     outside: float,
     is_exact: bool,
 ) -> Convolution:
-    """Of bytes, channels first, through a table, float64 (channels, 256); or of float32 (N, height, width, channels), a multiple of
-    8 channels. weight: (outputs, kernel height, kernel width, channels), float32's numbers. geometry: of the input as float64.
-    is_exact: no sum is rounded."""
+    """Of bytes, channels first, through a table, (channels, 256); or of float32 (N, height, width, channels), a multiple of 8
+    channels. weight: (outputs, kernel height, kernel width, channels); all are float32's numbers. geometry: with pixels of one byte
+    a channel. is_exact: no sum is rounded in float64."""
     outputs, channels = len(weight), weight.shape[-1]
-    ending = ending_of(after, whole=False)
-    # The most vectors that fit the registers: 8 sums of 32, or with AVX2 4 of 16, of which each takes two.
+    ending, largest = ending_of(after, whole=False), 1.0 if table is None else max(1.0, float(np.abs(table).max()))
+    # 16 sums in 32 registers take a tenth less than 8; with AVX2 4 of two registers each, of 16. A pool has tiles of its 4 places.
     wide = "avx512f" in features(compiler.CPU)[2] or compiler.CPU == "x86-64-v4"
-    tile = RealKernel(is_exact, 4 if wide or ending.pool else 2, 2 if wide else 1 if ending.pool else 2)
-    flat, padded = weight.reshape(outputs, -1), outputs + -outputs % tile.lanes
-    errors = (np.abs(flat).sum(axis=1) + np.abs(bias)) * ((flat.shape[1] + 8) * UNIT)
+    size = (WINDOW, 2 if wide else 1) if ending.pool else (8 if wide else 2, 2)
+    alone = not (after.numbers or after.affine or after.add or bias.any()) and table is not None
+    tile: RealKernel | FloatKernel = FloatKernel(*size) if is_exact and alone and outputs % 16 == 0 else RealKernel(is_exact, *size)
+    kind, unit = (np.float32, 2 * FLOAT_UNIT) if isinstance(tile, FloatKernel) else (np.float64, UNIT)
+    number = np.dtype(kind).itemsize
+    geometry = geometry._replace(pixel=number * channels)
+    flat, padded = weight.reshape(outputs, -1).astype(kind), outputs + -outputs % tile.lanes
+    errors = (np.abs(flat).sum(axis=1) + np.abs(bias)) * ((flat.shape[1] + 8) * unit)
     arrays = {
-        "weight": np.ascontiguousarray(lined(flat.T, padded, 0).reshape(flat.shape[1], -1, 8).transpose(1, 0, 2)),
-        "offsets": (geometry.taps()[..., None] + 8 * np.arange(channels)).reshape(-1),
+        "weight": lined(flat.T, padded, 0).reshape(flat.shape[1], -1, tile.lanes).transpose(1, 0, 2),
+        "offsets": (geometry.taps()[..., None] + number * np.arange(channels)).reshape(-1),
         "biases": lined(bias, padded, 0),
-        "errors": lined(errors, padded, 0),
+        "errors": lined(errors, padded, 0) if kind is np.float64 else lined((errors * largest).astype(kind), padded, 0),
     }
-    largest = 1.0
     if table is not None:
-        arrays["lookup"], largest = np.ascontiguousarray(table), max(1.0, float(np.abs(table).max()))
+        arrays["lookup"] = table.astype(kind)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     kernel = PlaceKernel(tile, ending, False, "widened" if table is None else "looked up")
-    surrounding = np.full(channels, outside).view(np.uint8)
+    surrounding = np.full(channels, outside, kind).view(np.uint8)
     return Convolution(geometry, kernel, outputs, after, arrays, surrounding, largest=largest)

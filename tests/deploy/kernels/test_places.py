@@ -145,9 +145,28 @@ def test_sums_at_the_middle_of_two_float32_are_rounded_as_the_format_says(last, 
     assert values[2][0, :, 0, 0].tolist() == [expected, *[-expected] * 7]
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize(("threshold", "expected"), [(2**24, 1), (2**24 + 2, 1), (2**24 + 4, -1), (np.inf, -1), (-np.inf, 1)])
+def test_signs_of_sums_that_float32_would_round_are_those_of_the_exact_sums(threshold, expected, pooled):
+    """2^24 + 1 + 1, which float32 adds to 2^24; its negative beside it."""
+    net = Layers(3, 2, 2)
+    net.add("normalise", table=np.repeat(np.array([[2**24], [1], [1]], np.float32), 256, axis=1))
+    signs = np.ones((16, 3))
+    signs[1] = -1
+    pair = {name: [size] * 2 for name, size in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1))}
+    net.add("conv2d", settings={"outputs": 16, "groups": 1, "pad_value": 0, **pair}, weight=packed_bits(signs))
+    if pooled:
+        net.pool()
+    net.add("sign", threshold=np.full(16, threshold, np.float32) * signs[:, 0].astype(np.float32))
+    values = net.check()
+    found = values[4 if pooled else 3][0, :, 0, 0]
+    assert found[0] == expected
+    assert found[1] == (1 if threshold == 2**24 + 2 else -expected)
+
+
 def convolution_of(weight, is_exact=False):
     """1 x 1 over a pixel of 8 float32, the last ones 0; outputs of one weight each time."""
-    one = Geometry(1, 1, 64, (1, 1), (1, 1), (0, 0), (1, 1), 1, 1)
+    one = Geometry(1, 1, 8, (1, 1), (1, 1), (0, 0), (1, 1), 1, 1)
     full = np.zeros((8, 1, 1, 8))
     full[..., : len(weight)] = weight
     return places.real(one, full, np.zeros(8), None, After(numbers=True), 0.0, is_exact)
