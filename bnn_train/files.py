@@ -51,13 +51,6 @@ def append_line(line: str, path: Path) -> None:
         file.write(line + "\n")
 
 
-def umask() -> int:
-    """Which permissions new files do not get."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def for_people(path: Path) -> Path:
     """Relative where it lies below the current directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -27,7 +27,12 @@ def main() -> None:
     what = "Write a trained network as a file of 1 bit a weight, proven to give what the network gives."
     parser = Flags(OWN, prog="bnn-export", description=what, epilog=EPILOG)
     parser.add_argument("path", type=Path, help="a run directory (its result, or what it has reached so far), or a checkpoint")
-    parser.add_argument("--output", "-o", metavar="FILE", type=Path, required=True, help="the file to write, NAME.bnn")
+    parser.add_argument(
+        "--output", "-o", metavar="FILE", type=Path, required=True, help="the file to write: .bnn, .onnx, .h, .html"
+    )
+    parser.add_argument(
+        "--format", metavar="NAME", help="bnn, onnx, qonnx (FINN, hls4ml), c, html (default: as the file's name ends)"
+    )
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
     parser.add_argument(
         "--random-only", action="store_true", help="compare on random images alone, where the run's images are not here"
@@ -58,7 +63,9 @@ def _export(parser: Flags, arguments: argparse.Namespace) -> None:
     from bnn_train.report.tables import OTHER_IMAGES, which_network
 
     with parser.own_terms():
-        packed, proof, which, same_images = export_run(arguments.path, arguments.output, arguments.data_root, arguments.random_only)
+        packed, proof, which, same_images = export_run(
+            arguments.path, arguments.output, arguments.data_root, arguments.random_only, arguments.format
+        )
     lines = [table(packed), "", grid.sentence(proof.line(), ""), grid.sentence(f"compared with {which_network(which)}", "")]
     if which["kind"] == "reached":
         lines.append(grid.sentence("note: the run has no result yet; this is the network that it had reached", ""))

@@ -2,9 +2,9 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from bnn_train import files
 from bnn_train.data.augment import normalise
-from bnn_train.deploy import file
+from bnn_train.deploy import file, formats
 from bnn_train.deploy.about import DATA
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Packed, Unfit
 from bnn_train.deploy.packing.pack import pack
-from bnn_train.deploy.proof import Proof, prove
+from bnn_train.deploy.proof import Proof, prove, random_images
 from bnn_train.deploy.runner import Network
 from bnn_train.errors import ConfigError
 from bnn_train.runs import environment, saved
@@ -33,12 +33,16 @@ class Exported(NamedTuple):
     same_images: bool  # whether the test images have the pixels that the network was measured with
 
 
-def export_run(path: Path, output: Path, data_root: str | None = None, random_only: bool = False) -> Exported:
+def export_run(
+    path: Path, output: Path, data_root: str | None = None, random_only: bool = False, form: str | None = None
+) -> Exported:
     """The network of a run directory or a checkpoint, proven on its test images, as the file `output`.
 
-    random_only: it is proven on random images alone, where its own are not here. Raises ConfigError for a network or data that do
+    random_only: it is proven on random images alone, where its own are not here. form: one of deploy/formats.py; None: as the
+    output's name ends. Raises ConfigError for a network or data that do
     not fit, and where the file would not give what the network gives: then none is written.
     """
+    form = formats.of(output, form)
     _check_output(output)
     if file.is_exported(path):
         raise ConfigError("path", path, "is an exported network already; give the run or the checkpoint that it was made of")
@@ -60,7 +64,7 @@ def export_run(path: Path, output: Path, data_root: str | None = None, random_on
         "eval_batch_size": found.config.trainer.eval_batch_size,
     }
     mean, std = found.config.data.mean, found.config.data.std
-    packed, proof = export(found.model, (channels, height, width), mean, std, output, images, about)
+    packed, proof = export(found.model, (channels, height, width), mean, std, output, images, about, form)
     return Exported(packed, proof, which, same_images)
 
 
@@ -72,14 +76,16 @@ def export(
     output: Path | str,
     test_images: np.ndarray,
     about: dict[str, Any],
+    form: str | None = None,
 ) -> tuple[Packed, Proof]:
     """Any network whose input is (x / 255 - mean) / std for uint8 images x of image_shape, (channels, height, width).
 
     model: on the CPU; it is left in evaluation mode. mean, std: one number, or one for each channel. test_images: uint8
     (N, channels, height, width), to prove it on; random ones are compared anyway. about: plain types, with "classes", a list of
-    names. Raises ConfigError as `export_run` does.
+    names. form: one of deploy/formats.py; None: as the output's name ends. Raises ConfigError as `export_run` does.
     """
     output = Path(output)
+    form = formats.of(output, form)
     _check_output(output)
     _check_finite(model)
     if not isinstance(about.get("classes"), list):
@@ -94,10 +100,9 @@ def export(
         raise ConfigError(
             "network", type(model).__name__, f"gives {outputs} class scores, but there are {len(about['classes'])} classes"
         )
-    with files.writing(output):  # a name of its own: two exports may be at work
-        handle, name = tempfile.mkstemp(".part", f"{output.name}.", output.absolute().parent)
-        os.close(handle)
-    aside = Path(name)
+    with files.writing(output):  # of its own: two exports may be at work
+        folder = Path(tempfile.mkdtemp(".part", f"{output.name}.", output.absolute().parent))
+    aside = folder / "network.bnn"
     try:
         file.write(packed, aside)
         network = Network(file.read(aside))
@@ -109,12 +114,15 @@ def export(
         if proof.wrong:
             remedy = f"the file would not give what the network gives ({proof.wrong[0]}); nothing was written. Please report this"
             raise ConfigError("network", type(model).__name__, remedy)
+        if form != "bnn":
+            aside = folder / output.name
+            formats.write(form, packed, aside)
+            images = np.concatenate([test_images, random_images(packed)])
+            proof.as_written = formats.compare(form, aside, network, images)
         with files.writing(output):
-            os.chmod(aside, 0o666 & ~files.umask())  # what is made aside is its maker's alone
             os.replace(aside, output.resolve())  # a link goes on pointing at its file
     finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return packed, proof
 
 
@@ -133,8 +141,6 @@ def _check_finite(model: nn.Module) -> None:
 
 
 def _check_output(output: Path) -> None:
-    if output.suffix.lower() != file.SUFFIX:
-        raise ConfigError("--output", output, f"must end in {file.SUFFIX}")
     if output.is_dir():
         raise ConfigError("--output", output, "is a folder; name a file in it")
     if not output.absolute().parent.is_dir():

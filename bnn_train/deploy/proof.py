@@ -29,6 +29,7 @@ class Proof:
     difference: float = 0.0  # the largest of a class score
     bound: float = 0.0  # the largest that rounding can make on the images looked into, where every sign is the same
     within_rounding: int = 0  # images with a larger difference, since a sign is within rounding of its threshold
+    as_written: str = ""  # what running the file gave, where it is of another format than .bnn
     wrong: list[str] = field(default_factory=list)  # images that differ by more than rounding explains
 
     def line(self) -> str:
@@ -48,12 +49,15 @@ def prove(network: Network, packed: Packed, scores: Scores, test: np.ndarray) ->
 
     packed: as it was exported, with what is known of torch's rounding.
     """
-    shape = (RANDOM_IMAGES, *packed.image_shape)
-    random = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     proof = Proof()
-    for name, images in (("test", test), ("random", random)):
+    for name, images in (("test", test), ("random", random_images(packed))):
         _compare(proof, name, network, packed, images, _scores(scores, images, f"{name} images, as trained"))
     return proof
+
+
+def random_images(packed: Packed) -> np.ndarray:
+    """Of random pixels, the same each time: uint8 (RANDOM_IMAGES, C, H, W)."""
+    return np.random.default_rng(0).integers(0, 256, (RANDOM_IMAGES, *packed.image_shape), dtype=np.uint8)
 
 
 def _scores(function: Scores, images: np.ndarray, title: str) -> np.ndarray:
