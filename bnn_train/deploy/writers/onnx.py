@@ -22,7 +22,7 @@ from bnn_train.errors import ConfigError
 SUFFIX = ".onnx"
 OPSET, IR_VERSION = 18, 8  # BitwiseAnd came with opset 18; older runtimes read no newer IR
 _LARGEST = 2**31 - 2**20  # bytes: protobuf's messages end there
-_AT_A_TIME = 2**24  # numbers of all values of a batch
+_AT_A_TIME = 2**22  # numbers of all values of a batch
 _LOOKED_INTO = 20  # images with other scores: each operation is compared
 
 
@@ -124,7 +124,9 @@ def _look_into(path: Path, packed: Packed, known: list[Value], images: np.ndarra
             with np.errstate(all="ignore"):
                 expected = reference.OPERATIONS[op.kind](op, known[i + 1], *inputs)
             if not _is_near(values[i + 1], expected, _slack(op, inputs[0], expected)):
-                raise ConfigError("format", "onnx", f"ONNX Runtime gives something else for {op.name or op.kind!r}. Please report this")
+                raise ConfigError(
+                    "format", "onnx", f"ONNX Runtime gives something else for {op.name or op.kind!r}. Please report this"
+                )
 
 
 def _as_known(array: np.ndarray, value: Value) -> np.ndarray:

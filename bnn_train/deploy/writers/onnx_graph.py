@@ -96,11 +96,8 @@ class Graph:
         """Weights of any shape in a type: float32, or int8 -1, 0 where pruned, +1, which are stored as bits. size: of a +1."""
         if numbers.dtype == np.float32:
             return self.cast(self.constant(numbers), kind)
-        flat = numbers.reshape(1, -1)
-        if flat.all():
-            signs = self._signs(np.packbits(flat > 0), flat.size, kind, size)
-        else:
-            signs = self._sparse(flat, kind, size)
+        row = numbers.reshape(-1)
+        signs = self._signs(np.packbits(row > 0), row.size, kind, size) if row.all() else self._sparse(row, kind, size)
         return self.node("Reshape", signs, self.sizes(*numbers.shape))
 
     def _signs(self, bits: np.ndarray, count: int, kind: str, size: int) -> str:
@@ -112,23 +109,32 @@ class Graph:
         row = self.node("Reshape", self.cast(chosen, "bool"), self.sizes(-1))
         return row if count == 8 * len(bits) else self.node("Slice", row, self.sizes(0), self.sizes(count))
 
-    def _sparse(self, flat: np.ndarray, kind: str, size: int) -> str:
-        """As pruned layers lie in our own file: signs of the connected edges, and which these are (deploy/sparse.py)."""
+    def _sparse(self, row: np.ndarray, kind: str, size: int) -> str:
+        """As pruned layers lie in our own file: signs of the connected edges, and which these are (deploy/sparse.py).
+
+        NonZero and Compress would be shorter: ONNX Runtime does not fold what has a size that it does not know before.
+        """
         from onnx import numpy_helper
 
         none = numpy_helper.from_array(np.zeros(1, TYPES[kind][0]))
-        zeros = self.node("ConstantOfShape", self.sizes(flat.size), value=none)
-        count = int(np.count_nonzero(flat))
-        if not count:
+        zeros = self.node("ConstantOfShape", self.sizes(row.size), value=none)
+        if not row.any():
             return zeros
-        stored = sparse.as_stored(packed_bits(flat), packed_bits(flat != 0), flat.size)
+        stored = sparse.as_stored(packed_bits(row[None]), packed_bits(row[None] != 0), row.size)
+        one, nothing = self.number(1, "int64"), self.number(0, kind)
         if "mask" in stored:
-            places = self.node("NonZero", self._unpacked(stored["mask"].ravel(), flat.size))
-            places = self.node("Reshape", places, self.sizes(-1))
-        else:
-            gaps = self.constant(stored["gaps"])
-            is_edge = self.node("Not", self.node("Equal", gaps, self.number(255, "uint8")))
-            steps = self.node("Add", self.cast(gaps, "int64"), self.cast(is_edge, "int64"))
-            ends = self.node("Compress", self.node("CumSum", steps, self.number(0, "int64")), is_edge, axis=0)
-            places = self.node("Sub", ends, self.number(1, "int64"))
-        return self.node("ScatterElements", zeros, places, self._signs(stored["signs"], count, kind, size), axis=0)
+            connected = self._unpacked(stored["mask"].ravel(), row.size)
+            places = self.node("Sub", self._running(self.cast(connected, "int64")), one)  # -1 before the first: any will do
+            signs = self._signs(stored["signs"], int(np.count_nonzero(row)), kind, size)
+            return self.node("Where", connected, self.node("Gather", signs, places), nothing)
+        # 255 leads to the last of the edges it skips, which is pruned: there goes 0.
+        gaps, bits = stored["gaps"], np.zeros(len(stored["gaps"]), np.uint8)
+        bits[gaps != 255] = row[row != 0] > 0
+        is_edge = self.node("Not", self.node("Equal", self.constant(gaps), self.number(255, "uint8")))
+        steps = self.node("Add", self.cast(self.constant(gaps), "int64"), self.cast(is_edge, "int64"))
+        places = self.node("Sub", self._running(steps), one)
+        signs = self.node("Where", is_edge, self._signs(np.packbits(bits), len(bits), kind, size), nothing)
+        return self.node("ScatterElements", zeros, places, signs, axis=0)
+
+    def _running(self, row: str) -> str:
+        return self.node("CumSum", row, self.number(0, "int64"))

@@ -61,7 +61,9 @@ def _conv2d(graph: Graph, op: Op, at: int) -> None:
         return
     image, pads = graph.form(source, "float"), [*op.settings["padding"]] * 2
     if any(pads) and op.settings["pad_value"]:
-        image = graph.node("Pad", image, graph.sizes(0, 0, *pads[:2], 0, 0, *pads[:2]), graph.number(op.settings["pad_value"], "float"))
+        image = graph.node(
+            "Pad", image, graph.sizes(0, 0, *pads[:2], 0, 0, *pads[:2]), graph.number(op.settings["pad_value"], "float")
+        )
         pads = [0] * 4
     filters = graph.weight(weight.reshape(len(weight), -1, *kernel), "float")
     offset = [graph.cast(graph.constant(op.tensors["offset"]), "float")] if "offset" in op.tensors else []
@@ -100,7 +102,9 @@ def _windows(graph: Graph, op: Op, source: int, result: Value, outside: int, dil
 
 def _ends(op: Op, x: Value, result: Value, dilation: Sequence[int]) -> list[int]:
     """How much the last window needs behind the image, below and on the right."""
-    axes = zip(x.shape[1:], result.shape[1:], *(op.settings[name] for name in ("kernel", "stride", "padding")), dilation, strict=True)
+    axes = zip(
+        x.shape[1:], result.shape[1:], *(op.settings[name] for name in ("kernel", "stride", "padding")), dilation, strict=True
+    )
     return [max(0, (places - 1) * s + d * (k - 1) + 1 - size - p) for size, places, k, s, p, d in axes]
 
 
