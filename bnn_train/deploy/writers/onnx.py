@@ -29,8 +29,11 @@ _LOOKED_INTO = 20  # images with other scores: each operation is compared
 def write(packed: Packed, path: Path) -> None:
     """Writes the network; a crash leaves the old file, or none. Raises ConfigError where the package onnx is missing, and for a
     network that is too large for the format."""
-    onnx = _package()
-    model = _model(packed)
+    onnx = package()
+    graph = Graph(infer(packed))
+    for i, op in enumerate(packed.ops):
+        add_operation(graph, op, i + 1)
+    model = model_of(packed, graph, "uint8", "N")
     size = model.ByteSize()
     if size > _LARGEST:
         raise ConfigError("format", "onnx", f"holds at most 2 GB, and this network takes {size / 1e9:.1f}")
@@ -51,7 +54,7 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     except ImportError:
         return None
     known = infer(network.packed)
-    session = _session(path.read_bytes())
+    session = session_of(path.read_bytes())
     size = max(1, min(500, _AT_A_TIME // sum(value.size for value in known)))
     theirs = [session.run(["scores"], {"images": images[i : i + size]})[0] for i in range(0, len(images), size)]
     ours = network.logits(images)
@@ -67,18 +70,15 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     return f"{text}; sums in float64 round otherwise in the others, by {np.abs(wide).max():.1e} at most; equal classes on {same:,}"
 
 
-def _model(packed: Packed) -> Any:
+def model_of(packed: Packed, graph: Graph, pixels: str, batch: int | str) -> Any:
+    """The whole file, of the graph that makes all values. pixels: the type of the images; batch: how many, or a name."""
     from onnx import helper
 
-    values = infer(packed)
-    graph = Graph(values)
-    for i, op in enumerate(packed.ops):
-        add_operation(graph, op, i + 1)
     graph.layer = "scores"
     graph.node("Identity", graph.form(len(packed.ops), "float"), output="scores")
-    pixels = helper.make_tensor_value_info("images", TYPES["uint8"][1], ["N", *packed.image_shape])
-    scores = helper.make_tensor_value_info("scores", TYPES["float"][1], ["N", *values[-1].shape])
-    made = helper.make_graph(graph.nodes, "network", [pixels], [scores], graph.initialisers)
+    images = helper.make_tensor_value_info("images", TYPES[pixels][1], [batch, *packed.image_shape])
+    scores = helper.make_tensor_value_info("scores", TYPES["float"][1], [batch, *graph.values[-1].shape])
+    made = helper.make_graph(graph.nodes, "network", [images], [scores], graph.initialisers)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="bnn-train",
         producer_version=str(packed.about.get("program", "")),
@@ -88,15 +88,17 @@ def _model(packed: Packed) -> Any:
     return model
 
 
-def _package() -> Any:
+def package(format_name: str = "onnx") -> Any:
+    """The package onnx; ConfigError where it is not installed."""
     try:
         import onnx
     except ImportError:
-        raise ConfigError("format", "onnx", "needs the package onnx: pip install 'bnn-train[onnx]'") from None
+        raise ConfigError("format", format_name, "needs the package onnx: pip install 'bnn-train[onnx]'") from None
     return onnx
 
 
-def _session(content: bytes) -> Any:
+def session_of(content: bytes) -> Any:
+    """ONNX Runtime with the file loaded."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,7 +109,7 @@ def _session(content: bytes) -> Any:
 
 def _look_into(path: Path, packed: Packed, known: list[Value], images: np.ndarray) -> None:
     """Compares each operation's result with the reference's, given the file's own inputs. Raises ConfigError."""
-    onnx = _package()
+    onnx = package()
     model = onnx.load(path)
     names = {0: "images"}
     for node in model.graph.node:
@@ -115,7 +117,7 @@ def _look_into(path: Path, packed: Packed, known: list[Value], images: np.ndarra
             names.setdefault(int(node.output[0][1:].partition(".")[0]), node.output[0])  # the first is the operation's own result
     wanted = [names[i] for i in range(1, len(known))]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-    session = _session(model.SerializeToString())
+    session = session_of(model.SerializeToString())
     for image in images:
         found = session.run(wanted, {"images": image[None]})
         values = [image[None], *(_as_known(array, value) for array, value in zip(found, known[1:], strict=True))]

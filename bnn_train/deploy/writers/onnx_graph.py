@@ -26,12 +26,12 @@ _BITS = np.array([128, 64, 32, 16, 8, 4, 2, 1], np.uint8)  # the first of eight 
 class Graph:
     """Nodes and initialisers. Names of values: "v3.float" is value 3 of the network as float; others are of no value."""
 
-    def __init__(self, values: list[Value]) -> None:
+    def __init__(self, values: list[Value], pixels: str = "uint8") -> None:
         self.values = values
         self.nodes: list[NodeProto] = []
         self.initialisers: list[TensorProto] = []
         self.layer = ""  # whose nodes are being made; Netron and profilers show it
-        self._forms: list[dict[str, str]] = [{"uint8": "images"}, *({} for _ in values[1:])]
+        self._forms: list[dict[str, str]] = [{pixels: "images"}, *({} for _ in values[1:])]
         self._constants: dict[tuple[Any, ...], str] = {}
 
     def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
