@@ -75,7 +75,7 @@ def model_of(packed: Packed, graph: Graph, pixels: str, batch: int | str) -> Any
     from onnx import helper
 
     graph.layer = "scores"
-    graph.node("Identity", graph.form(len(packed.ops), "float"), output="scores")
+    graph.form(len(packed.ops), "float")
     images = helper.make_tensor_value_info("images", TYPES[pixels][1], [batch, *packed.image_shape])
     scores = helper.make_tensor_value_info("scores", TYPES["float"][1], [batch, *graph.values[-1].shape])
     made = helper.make_graph(graph.nodes, "network", [images], [scores], graph.initialisers)
@@ -115,8 +115,8 @@ def _look_into(path: Path, packed: Packed, known: list[Value], images: np.ndarra
     for node in model.graph.node:
         if node.output[0].startswith("v"):
             names.setdefault(int(node.output[0][1:].partition(".")[0]), node.output[0])  # the first is the operation's own result
-    wanted = [names[i] for i in range(1, len(known))]
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    wanted = [names.get(i, "scores") for i in range(1, len(known))]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted if name != "scores")
     session = session_of(model.SerializeToString())
     for image in images:
         found = session.run(wanted, {"images": image[None]})

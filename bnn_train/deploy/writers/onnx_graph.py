@@ -64,8 +64,9 @@ class Graph:
         return self.node("Cast", name, output=output, to=TYPES[kind][1])
 
     def name(self, value: int, kind: str) -> str:
-        """The name of a value in a type. What makes a value gives it the first of them."""
-        self._forms[value].setdefault(kind, f"v{value}.{kind}")
+        """The name of a value in a type. What makes a value gives it the first of them. The last, as float, are the scores."""
+        is_last = kind == "float" and value == len(self.values) - 1
+        self._forms[value].setdefault(kind, "scores" if is_last else f"v{value}.{kind}")
         return self._forms[value][kind]
 
     def first(self, value: int) -> str:

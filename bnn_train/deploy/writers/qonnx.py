@@ -4,6 +4,7 @@ The dialect has no bits: a weight takes 32. Real numbers are float32 and are add
 sums are the runner's within rounding alone, as torch's are; whole numbers are equal.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import numpy as np
 
 from bnn_train import files
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.packed import Op, Packed, inputs_of, unpacked_bits, weights
+from bnn_train.deploy.packed import Op, Packed, inputs_of, packed_bits, unpacked_bits, weights
 from bnn_train.deploy.writers.onnx import model_of, package
 from bnn_train.deploy.writers.onnx_graph import Graph
-from bnn_train.deploy.writers.qonnx_run import DOMAIN, compare
+from bnn_train.deploy.writers.qonnx_run import DOMAIN, compare, line
 from bnn_train.errors import ConfigError
 
 __all__ = ["SUFFIX", "compare", "write"]
 
 SUFFIX = ".onnx"
 _EXACT = 2**24  # float32 holds every whole number below
+_LINE = 2.0**-18  # a table off its line by no more of its numbers is one that was rounded
 _SINGLE = {"relu": "Relu", "prelu": "PRelu", "sigmoid": "Sigmoid", "add": "Add", "multiply": "Mul", "flatten": "Flatten"}
 
 
@@ -29,7 +31,7 @@ def write(packed: Packed, path: Path) -> None:
     operation that the dialect does not have, by its layer."""
     onnx = package("qonnx")
     graph = Graph(infer(packed), "float")
-    for i, op in enumerate(packed.ops):
+    for i, op in enumerate(_turned(packed)):
         graph.layer = op.name or op.kind
         _add(graph, op, i + 1)
     model = model_of(packed, graph, "float", 1)
@@ -58,12 +60,11 @@ def _add(graph: Graph, op: Op, at: int) -> None:
     elif op.kind == "conv2d":
         _conv2d(graph, op, at, inputs[0], output)
     elif op.kind == "sign":
-        scale, shift = _turning(op, x.shape[0], x.kind == "whole")
-        moved = inputs[0] if (scale == 1).all() else graph.node("Mul", inputs[0], graph.per_channel(scale, at))
-        moved = graph.node("Add", moved, graph.per_channel(shift, at)) if shift.any() else moved
-        graph.node("BipolarQuant", moved, graph.number(1, "float"), output=output, domain=DOMAIN)
+        _sign(graph, op, at, inputs[0], output)
     elif op.kind in ("affine", "normalise"):
-        scale, shift = _line(op)
+        scale, shift, off = line(op)
+        if off > _LINE * np.abs(op.tensors.get("table", np.zeros(1))).max():
+            raise ConfigError("format", "qonnx", f"has no tables, and that of {op.name!r} is no line")
         scaled = graph.node("Mul", inputs[0], graph.per_channel(scale, at))
         graph.node("Add", scaled, graph.per_channel(shift, at), output=output)
     elif op.kind in ("max_pool", "avg_pool"):
@@ -135,24 +136,51 @@ def _floor(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple((size + 2 * p - k) // s + 1 for size, k, s, p in axes)
 
 
-def _turning(op: Op, channels: int, whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """scale and shift, float32 (channels,): the sign is +1 where scale * x + shift >= 0. Each is exact, or of the exact sign."""
+def _sign(graph: Graph, op: Op, at: int, x: str, output: str) -> None:
+    shift = -_limits(op)
+    flip = _flip(op)
+    moved = graph.node("Add", x, graph.per_channel(shift, at)) if shift.any() else x
+    bits = graph.node("BipolarQuant", moved, graph.number(1, "float"), output=None if flip.any() else output, domain=DOMAIN)
+    if flip.any():
+        graph.node("Mul", bits, graph.per_channel(np.where(flip, np.float32(-1), np.float32(1)), at), output=output)
+
+
+def _limits(op: Op) -> np.ndarray:
+    """Thresholds as float32: exact, as far as a float32 sum can come. x - t has the exact sign."""
     threshold = op.tensors["threshold"]
-    flip = unpacked_bits(op.tensors["flip"], channels)[0].astype(bool) if "flip" in op.tensors else np.zeros(channels, bool)
-    if whole:  # x < t is -x + (t - 1) >= 0
-        limits = np.clip(threshold.astype(np.int64), -_EXACT, _EXACT)
-        shift = np.where(flip, limits - 1, -limits)
-    else:
+    if threshold.dtype == np.float32:
         largest = np.finfo(np.float32).max
-        limits = np.clip(threshold, -largest, largest)
-        with np.errstate(over="ignore"):  # never
-            shift = np.where(flip, np.nextafter(limits, np.float32(-np.inf)), -limits)
-    return np.where(flip, np.float32(-1), np.float32(1)), shift.astype(np.float32)
+        return np.clip(threshold, -largest, largest)
+    return np.clip(threshold.astype(np.int64), -_EXACT, _EXACT).astype(np.float32)
 
 
-def _line(op: Op) -> tuple[np.ndarray, np.ndarray]:
-    """The scale and shift of an affine operation, or of a table of normalised pixels."""
-    if op.kind == "affine":
-        return op.tensors["scale"], op.tensors["shift"]
-    ends = op.tensors["table"][:, [0, 255]].astype(np.float64)
-    return ((ends[:, 1] - ends[:, 0]) / 255).astype(np.float32), ends[:, 0].astype(np.float32)
+def _flip(op: Op) -> np.ndarray:
+    channels = len(op.tensors["threshold"])
+    return unpacked_bits(op.tensors["flip"], channels)[0].astype(bool) if "flip" in op.tensors else np.zeros(channels, bool)
+
+
+def _turned(packed: Packed) -> list[Op]:
+    """The operations, where a product's whole sums go to a sign alone with contrary weights for channels that this turns around.
+
+    hls4ml makes a threshold of what is between a product and a sign, and loses a factor of -1 there.
+    """
+    ops, known = list(packed.ops), infer(packed)
+    for i, op in enumerate(ops):
+        takers = [k for k, other in enumerate(ops) if i + 1 in other.inputs]
+        if op.kind not in ("linear", "conv2d") or known[i + 1].kind != "whole" or len(takers) != 1 or ops[takers[0]].kind != "sign":
+            continue
+        sign = ops[takers[0]]
+        flip = _flip(sign)
+        x = known[op.inputs[0]]
+        weight = weights(op, inputs_of(op, x.shape[0]))
+        weight = np.where(flip[:, None], -weight, weight)
+        tensors = {**op.tensors, "weight": packed_bits(weight)}
+        if "offset" in op.tensors:
+            tensors["offset"] = np.where(flip, -op.tensors["offset"], op.tensors["offset"])
+        if "mask" in op.tensors:
+            tensors["mask"] = packed_bits(np.abs(weight))
+        threshold = sign.tensors["threshold"].astype(np.int64)  # s < t is -s >= 1 - t
+        limits = np.clip(np.where(flip, 1 - threshold, threshold), -_EXACT, _EXACT).astype(np.int32)
+        ops[i] = replace(op, tensors=tensors)
+        ops[takers[0]] = replace(sign, tensors={"threshold": limits})
+    return ops

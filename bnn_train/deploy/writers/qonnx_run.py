@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.bounds import bounds
+from bnn_train.deploy.bounds import UNIT, bounds
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Op, Packed
 from bnn_train.deploy.runner import Network
@@ -50,6 +50,17 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     return text + (f"; in {excused} a sign is within rounding of its threshold" if excused else "")
 
 
+def line(op: Op) -> tuple[np.ndarray, np.ndarray, float]:
+    """scale and shift, float32 (channels,), of an affine operation or of a table of pixels; how far the table is from that line."""
+    if op.kind == "affine":
+        return op.tensors["scale"], op.tensors["shift"], 0.0
+    table = op.tensors["table"]
+    ends = table[:, [0, 255]].astype(np.float64)
+    scale, shift = ((ends[:, 1] - ends[:, 0]) / 255).astype(np.float32), table[:, 0]
+    drawn = np.arange(256, dtype=np.float32) * scale[:, None] + shift[:, None]
+    return scale, shift, float(np.abs(drawn.astype(np.float64) - table).max())
+
+
 def _with_rounding(packed: Packed) -> Packed:
     """The network with what is known of float32's rounding, for deploy/bounds.py.
 
@@ -66,7 +77,7 @@ def _with_rounding(packed: Packed) -> Packed:
         ops.append(moved)
         if op.kind in ("normalise", "sigmoid"):
             channels = values[i + 1].shape[0]
-            size = 16.0 if op.kind == "sigmoid" else 8 * np.abs(op.tensors["table"]).max()
+            size = 16.0 if op.kind == "sigmoid" else line(op)[2] / UNIT + np.abs(op.tensors["table"]).max()
             tensors: Mapping[str, np.ndarray] = {"scale": np.ones(channels, np.float32), "shift": np.zeros(channels, np.float32)}
             rounding = np.stack([np.zeros(channels), np.full(channels, size)])
             ops.append(Op("affine", op.name, (len(ops),), {}, tensors, rounding))
