@@ -98,11 +98,13 @@ class Graph:
         if numbers.dtype == np.float32:
             return self.cast(self.constant(numbers), kind)
         row = numbers.reshape(-1)
-        signs = self._signs(np.packbits(row > 0), row.size, kind, size) if row.all() else self._sparse(row, kind, size)
-        return self.node("Reshape", signs, self.sizes(*numbers.shape))
+        signs = self._signs(np.packbits(row > 0), row.size, size) if row.all() else self._sparse(row, size)
+        shaped = self.node("Reshape", signs, self.sizes(*numbers.shape))
+        return shaped if kind == "float" else self.cast(shaped, kind)
 
-    def _signs(self, bits: np.ndarray, count: int, kind: str, size: int) -> str:
-        return self.node("Where", self._unpacked(bits, count), self.number(size, kind), self.number(-size, kind))
+    def _signs(self, bits: np.ndarray, count: int, size: int) -> str:
+        """In float32: older runtimes have no Where of int8."""
+        return self.node("Where", self._unpacked(bits, count), self.number(size, "float"), self.number(-size, "float"))
 
     def _unpacked(self, bits: np.ndarray, count: int) -> str:
         """The first `count` bits of bytes, bool."""
@@ -110,31 +112,30 @@ class Graph:
         row = self.node("Reshape", self.cast(chosen, "bool"), self.sizes(-1))
         return row if count == 8 * len(bits) else self.node("Slice", row, self.sizes(0), self.sizes(count))
 
-    def _sparse(self, row: np.ndarray, kind: str, size: int) -> str:
+    def _sparse(self, row: np.ndarray, size: int) -> str:
         """As pruned layers lie in our own file: signs of the connected edges, and which these are (deploy/sparse.py).
 
         NonZero and Compress would be shorter: ONNX Runtime does not fold what has a size that it does not know before.
         """
         from onnx import numpy_helper
 
-        none = numpy_helper.from_array(np.zeros(1, TYPES[kind][0]))
-        zeros = self.node("ConstantOfShape", self.sizes(row.size), value=none)
+        zeros = self.node("ConstantOfShape", self.sizes(row.size), value=numpy_helper.from_array(np.zeros(1, np.float32)))
         if not row.any():
             return zeros
         stored = sparse.as_stored(packed_bits(row[None]), packed_bits(row[None] != 0), row.size)
-        one, nothing = self.number(1, "int64"), self.number(0, kind)
+        one, nothing = self.number(1, "int64"), self.number(0, "float")
         if "mask" in stored:
             connected = self._unpacked(stored["mask"].ravel(), row.size)
             places = self.node("Sub", self._running(self.cast(connected, "int64")), one)  # -1 before the first: any will do
-            signs = self._signs(stored["signs"], int(np.count_nonzero(row)), kind, size)
+            signs = self._signs(stored["signs"], int(np.count_nonzero(row)), size)
             return self.node("Where", connected, self.node("Gather", signs, places), nothing)
         # 255 leads to the last of the edges it skips, which is pruned: there goes 0.
-        gaps, bits = stored["gaps"], np.zeros(len(stored["gaps"]), np.uint8)
-        bits[gaps != 255] = row[row != 0] > 0
-        is_edge = self.node("Not", self.node("Equal", self.constant(gaps), self.number(255, "uint8")))
-        steps = self.node("Add", self.cast(self.constant(gaps), "int64"), self.cast(is_edge, "int64"))
-        places = self.node("Sub", self._running(steps), one)
-        signs = self.node("Where", is_edge, self._signs(np.packbits(bits), len(bits), kind, size), nothing)
+        bits = np.zeros(len(stored["gaps"]), np.uint8)
+        bits[stored["gaps"] != 255] = row[row != 0] > 0
+        gaps = self.cast(self.constant(stored["gaps"]), "int64")
+        is_edge = self.node("Not", self.node("Equal", gaps, self.number(255, "int64")))
+        places = self.node("Sub", self._running(self.node("Add", gaps, self.cast(is_edge, "int64"))), one)
+        signs = self.node("Where", is_edge, self._signs(np.packbits(bits), len(bits), size), nothing)
         return self.node("ScatterElements", zeros, places, signs, axis=0)
 
     def _running(self, row: str) -> str:
