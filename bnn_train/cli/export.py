@@ -60,13 +60,15 @@ def _export(parser: Flags, arguments: argparse.Namespace) -> None:
     from bnn_train.deploy.describe import table
     from bnn_train.deploy.export import export_run
     from bnn_train.report import grid
-    from bnn_train.report.tables import OTHER_IMAGES, which_network
+    from bnn_train.report.tables import OTHER_IMAGES, size, which_network
 
     with parser.own_terms():
         packed, proof, which, same_images = export_run(
             arguments.path, arguments.output, arguments.data_root, arguments.random_only, arguments.format
         )
     lines = [table(packed), "", grid.sentence(proof.line(), ""), grid.sentence(f"compared with {which_network(which)}", "")]
+    if proof.as_written:
+        lines.append(grid.sentence(f"as written: {proof.as_written}; {size(arguments.output.stat().st_size)}", ""))
     if which["kind"] == "reached":
         lines.append(grid.sentence("note: the run has no result yet; this is the network that it had reached", ""))
     if not same_images:
