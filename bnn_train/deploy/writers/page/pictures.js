@@ -1,0 +1,176 @@
+"use strict";
+// Pictures as the network was trained on them. resized() and fitted() are Pillow's resize and ImageOps.fit, to the byte.
+// A picture is {width, height, channels, data}: Uint8 (Clamped) numbers, rows of pixels, a pixel's channels side by side.
+
+const BACKGROUND = 128; // behind what is transparent
+
+function bicubic(x) {
+  x = Math.abs(x);
+  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+}
+
+/** For each of `size` places which of the `whole` pixels between low and high it is made of: [first, their weights of 22 bits]. */
+function weights(whole, low, high, size) {
+  const scale = Math.fround(high - low) / size, wide = Math.max(scale, 1), support = 2 * wide;
+  return Array.from({ length: size }, (_, place) => {
+    const middle = low + (place + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(middle - support + 0.5)), end = Math.min(whole, Math.trunc(middle + support + 0.5));
+    const found = new Float64Array(end - first);
+    let sum = 0;
+    for (let k = 0; k < found.length; k++) {
+      found[k] = bicubic((k + first - middle + 0.5) * (1 / wide));
+      sum += found[k];
+    }
+    return [first, Int32Array.from(found, (weight) => {
+      const share = weight / sum;
+      return Math.trunc(share * 2 ** 22 + (share < 0 ? -0.5 : 0.5));
+    })];
+  });
+}
+
+/** One direction: lines of `count` pixels that lie `step` numbers apart, `lines` of them, `next` apart. */
+function pass(from, to, spans, [step, toStep], lines, [next, toNext]) {
+  spans.forEach(([first, shares], place) => {
+    for (let line = 0; line < lines; line++) {
+      let sum = 2 ** 21;
+      for (let k = 0, at = line * next + first * step; k < shares.length; k++, at += step) sum += from[at] * shares[k];
+      to[line * toNext + place * toStep] = Math.min(255, Math.max(0, sum >> 22));
+    }
+  });
+}
+
+/** The part [left, top, right, bottom] of a picture, of width x height pixels. */
+function resized({ width: w, height: h, channels: n, data }, width, height, box) {
+  const [left, top, right, bottom] = box.map(Math.fround);
+  const across = weights(w, left, right, width), down = weights(h, top, bottom, height);
+  let from = { data, width: w, top: 0 };
+  if (width !== w || left || right !== width) { // the rows that count alone
+    const first = down[0][0], last = down[height - 1], rows = last[0] + last[1].length - first;
+    const between = new Uint8Array(rows * width * n);
+    for (let c = 0; c < n; c++) {
+      pass(data.subarray(first * w * n + c), between.subarray(c), across, [n, n], rows, [w * n, width * n]);
+    }
+    from = { data: between, width, top: first };
+  }
+  if (height === h && !top && bottom === height) return { width, height, channels: n, data: from.data };
+  const found = new Uint8Array(width * height * n), row = width * n;
+  pass(from.data, found, down.map(([first, shares]) => [first - from.top, shares]), [row, row], row, [1, 1]);
+  return { width, height, channels: n, data: found };
+}
+
+/** Cropped around its middle to the proportions of width and height, and resized to them. */
+function fitted(picture, width, height) {
+  const { width: w, height: h } = picture, has = w / h, wanted = width / height;
+  if (w === width && h === height) return picture;
+  const wide = has > wanted ? wanted * h : w, high = has < wanted ? w / wanted : h;
+  const left = (w - wide) * 0.5, top = (h - high) * 0.5;
+  return resized(picture, width, height, [left, top, left + wide, top + high]);
+}
+
+/** RGBA numbers over grey, as one channel (Pillow's L) or three. */
+function opaque({ width, height, data }, channels) {
+  const found = new Uint8Array(width * height * channels);
+  for (let p = 0, q = 0; p < data.length; p += 4) {
+    const alpha = data[p + 3];
+    let r = data[p], g = data[p + 1], b = data[p + 2];
+    if (alpha < 255) { r = over(r, alpha); g = over(g, alpha); b = over(b, alpha); }
+    if (channels === 1) found[q++] = (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16;
+    else { found[q++] = r; found[q++] = g; found[q++] = b; }
+  }
+  return { width, height, channels, data: found };
+}
+
+/** A number over the background, as Pillow's alpha_composite reckons it. */
+function over(x, alpha) {
+  const share = alpha * 128, sum = x * share + BACKGROUND * (255 * 128 - share) + (0x80 << 7);
+  return ((sum >> 8) + sum) >> 8 >> 7;
+}
+
+/** The network's pixels (channels, height, width) of a picture that has its size. */
+function planes({ channels, data }) {
+  if (channels === 1) return Uint8Array.from(data);
+  const size = data.length / channels;
+  return Uint8Array.from(data, (_, place) => data[(place % size) * channels + Math.floor(place / size)]);
+}
+
+/** The RGBA picture of a file, upright as its orientation tag says. */
+async function decoded(file) {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: true });
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  let clear = false;
+  for (let p = 3; p < data.length && !clear; p += 4) clear = data[p] < 255;
+  return { width, height, data: (clear && unmultiplied(bitmap)) || data };
+}
+
+/** The same numbers where some are transparent: a canvas keeps colours times alpha alone, WebGL takes them as they are in the file. */
+function unmultiplied(bitmap) {
+  const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
+  const data = new Uint8Array(width * height * 4);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+  return gl.getError() ? null : data;
+}
+
+// ---- drawn digits: strokes are lists of points, [x, y] from 0 to 1; they are drawn anew in the size of the data set's digits,
+// so that a small digit's lines are no thicker than a large one's
+
+const FINE = 8; // so many times finer than the pixels
+
+/** How a data set's digits fill their images: [pixels a side, the ink's box, width of a line], all in pixels. */
+const DRAWN = {
+  mnist: { side: 28, box: 20, line: 2.4 },
+  kmnist: { side: 28, box: 26, line: 2.2 },
+  digits: { side: 32, box: 32, line: 4.6 }, // then counted in blocks of 4 x 4
+};
+
+/** Whether each of side x side pixels lies under the strokes, finely: shares of 0 to 1. */
+function ink(strokes, { side, line }, scale, left, top) {
+  const canvas = new OffscreenCanvas(side * FINE, side * FINE), context = canvas.getContext("2d", { willReadFrequently: true });
+  context.scale(FINE, FINE);
+  context.lineWidth = line;
+  context.lineCap = context.lineJoin = "round";
+  for (const stroke of strokes) {
+    context.beginPath();
+    for (const [x, y] of stroke) context.lineTo(x * scale + left, y * scale + top);
+    if (stroke.length === 1) context.lineTo(stroke[0][0] * scale + left, stroke[0][1] * scale + top + 0.01);
+    context.stroke();
+  }
+  const { data } = context.getImageData(0, 0, side * FINE, side * FINE), found = new Float64Array(side * side);
+  for (let y = 0, p = 3; y < side * FINE; y++) {
+    for (let x = 0; x < side * FINE; x++, p += 4) {
+      found[Math.floor(y / FINE) * side + Math.floor(x / FINE)] += data[p] / (255 * FINE * FINE);
+    }
+  }
+  return found;
+}
+
+/** The network's pixels of strokes, as the data set's digits are made. */
+function digit(strokes, name) {
+  const points = strokes.flat(), how = DRAWN[name], { side, box, line } = how;
+  if (!points.length) return new Uint8Array(name === "digits" ? 64 : side * side);
+  const ends = [0, 1].flatMap((axis) => [Math.min(...points.map((p) => p[axis])), Math.max(...points.map((p) => p[axis]))]);
+  const room = box - line, scale = Math.min(room / Math.max(ends[1] - ends[0], ends[3] - ends[2], 1e-9), 4 * room);
+  let left = side / 2 - (scale * (ends[0] + ends[1])) / 2, top = side / 2 - (scale * (ends[2] + ends[3])) / 2;
+  if (name === "digits") {
+    const blocks = new Float64Array(64), bits = ink(strokes, how, scale, left, top);
+    bits.forEach((share, p) => { if (share >= 0.5) blocks[(p >> 7) * 8 + ((p & 31) >> 2)]++; });
+    return Uint8Array.from(blocks, (count) => Math.round((count * 255) / 16)); // counts of 0 to 16, as data/digits.py spreads them
+  }
+  if (name === "mnist") { // the centre of mass is the image's centre
+    const first = ink(strokes, how, scale, left, top);
+    let mass = 0, x = 0, y = 0;
+    first.forEach((share, p) => { mass += share; x += share * (p % side + 0.5); y += share * (Math.floor(p / side) + 0.5); });
+    left += Math.round(side / 2 - x / mass);
+    top += Math.round(side / 2 - y / mass);
+  }
+  return Uint8Array.from(ink(strokes, how, scale, left, top), (share) => Math.round(255 * share));
+}
