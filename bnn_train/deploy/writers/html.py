@@ -37,7 +37,7 @@ def write(packed: Packed, path: Path) -> None:
 
 def page(packed: Packed) -> str:
     """The page: the exported file in base64, what reads and computes it, and what shows it."""
-    channels, height, width = packed.image_shape
+    channels = packed.image_shape[0]
     if channels not in (1, 3):
         remedy = f"pictures have 1 or 3 channels, and the network takes {channels}; another format takes arrays"
         raise ConfigError("format", "html", remedy)
@@ -71,9 +71,9 @@ def page(packed: Packed) -> str:
 
 
 def seen(packed: Packed) -> list[tuple[int, str]]:
-    """The operations whose values are shown, and the layer that each is of: the first two with signs, else the first two products."""
-    signs = [(i, _layer(packed, i)) for i, op in enumerate(packed.ops) if op.kind == "sign"]
-    return (signs or [(i, op.name) for i, op in enumerate(packed.ops[:-1]) if op.kind in ("linear", "conv2d")])[:2]
+    """Which values are shown, and the layer that each is of: the first two of signs, else the first two products."""
+    signs = [(i + 1, _layer(packed, i)) for i, op in enumerate(packed.ops) if op.kind == "sign"]
+    return (signs or [(i + 1, op.name) for i, op in enumerate(packed.ops[:-1]) if op.kind in ("linear", "conv2d")])[:2]
 
 
 def _layer(packed: Packed, i: int) -> str:
@@ -139,9 +139,12 @@ def _title(packed: Packed, data: dict[str, Any]) -> str:
 
 
 def _sentence(packed: Packed, count: int) -> str:
-    binary = sum(row.binary_macs for row in rows(packed))
-    signs = "Most of its weights and activations are −1 or +1" if binary else "Its weights are −1 or +1"
-    return f"A neural network of {size(count)}. {signs}, one bit each."
+    if any(row.binary_macs for row in rows(packed)):
+        signs = " Most of its weights and activations are −1 or +1, one bit each."
+    else:
+        binary = any(op.kind in ("linear", "conv2d") and op.tensors["weight"].dtype == np.uint8 for op in packed.ops)
+        signs = " Most of its weights are −1 or +1, one bit each." if binary else ""
+    return f"A neural network of {size(count)}.{signs}"
 
 
 def _figures(packed: Packed, count: int) -> Iterator[tuple[str, str]]:
@@ -149,10 +152,9 @@ def _figures(packed: Packed, count: int) -> Iterator[tuple[str, str]]:
     float32, figures = packed.about.get("float32_bytes"), packed.about.get("figures") or {}
     if isinstance(figures.get("test_accuracy"), float):
         yield "of test images right", f"{100 * figures['test_accuracy']:.2f} %"
-    beside = f", in float32 {size(float32)}" if isinstance(float32, int) else ""
-    yield f"the network{beside}", size(count)
+    yield f"instead of {size(float32)} in float32" if isinstance(float32, int) else "in all", size(count)
     binary, real = (sum(getattr(row, name) for row in rows(packed)) for name in ("binary_macs", "real_macs"))
-    yield "binary products an image", f"{binary:,}"
+    yield "products of bits, an image", f"{binary:,}"
     yield "other products", f"{real:,}"
 
 

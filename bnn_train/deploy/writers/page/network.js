@@ -30,6 +30,19 @@ function readNetwork(file, known) {
   };
 }
 
+/** Of a binary first layer on the pixels: its units that are most surely +1, and as many most surely -1, with their weights. */
+function surest(network, values, count) {
+  const at = network.operations.findIndex(({ kind }) => kind === "linear" || kind === "conv2d"), layer = network.operations[at];
+  const sign = network.operations.find(({ kind, inputs }) => kind === "sign" && inputs[0] === at + 1);
+  if (!sign || layer.kind !== "linear" || network.values[layer.inputs[0]].kind !== "bytes" || layer.tensors.weight instanceof Float32Array) return [];
+  const inputs = network.values[layer.inputs[0]].size, { threshold, flip } = sign.tensors, sums = values[at + 1];
+  network.firstWeights ||= weightsOf(layer.tensors, layer.settings.outputs, inputs);
+  const sure = Array.from(sums, (sum, o) => (sum - threshold[o]) * (flip && bitOf(flip, o) ? -1 : 1));
+  const order = Array.from(sums.keys()).sort((a, b) => sure[b] - sure[a]), some = Math.min(count, order.length >> 1);
+  return [...order.slice(0, some), ...order.slice(order.length - some)]
+    .map((o) => ({ above: sure[o] >= 0, weights: network.firstWeights.slice(o * inputs, (o + 1) * inputs) }));
+}
+
 const product = (shape) => shape.reduce((a, b) => a * b, 1);
 const bitOf = (bytes, place) => (bytes[place >> 3] >> (7 - (place & 7))) & 1;
 

@@ -34,7 +34,8 @@ function answer(network, pixels, shown) {
     network.run(pixels);
     end = performance.now();
   }
-  return { scores: Float32Array.from(values.at(-1)), milliseconds: (end - start) / count, maps: shown.map((k) => values[k].slice()) };
+  const maps = shown.map((k) => values[k].slice());
+  return { scores: Float32Array.from(values.at(-1)), milliseconds: (end - start) / count, maps, units: surest(network, values, 6) };
 }
 
 /** compute(pixels) -> promise of an answer, in a worker where the browser lets the page have one. */
@@ -85,7 +86,7 @@ function render(said) {
   const time = last.milliseconds;
   $("time").textContent = `${time < 9.95 ? time.toPrecision(2) : Math.round(time)} ms an image, in this browser`;
   $("seen").hidden = false;
-  showMaps(last.pixels, facts.image_shape, last.maps.map((data, k) => ({ ...facts.shown[k], data })));
+  showMaps(last, facts.image_shape, last.maps.map((data, k) => ({ ...facts.shown[k], data })));
 }
 
 function say(text, isError = false) {
@@ -110,6 +111,7 @@ function clear() {
 
 /** The drawing field is there, or the image. */
 function turnTo(drawing) {
+  document.body.classList.toggle("draws", drawing);
   $("pad").hidden = !drawing;
   $("drop").hidden = drawing;
 }
@@ -228,7 +230,7 @@ function redraw() {
 
 $("input-title").textContent = facts.drawn ? `Draw ${facts.drawn === "kmnist" ? "a character" : "a digit"}` : "Show it an image";
 $("hint").textContent = facts.drawn
-  ? "With mouse, pen or finger; or with the keys: arrows move, the space bar puts the pen down and up, Escape clears."
+  ? "With mouse, pen or finger; with the keys, arrows move, the space bar puts the pen down and up, Escape clears."
   : "It is cropped to its middle and made as small as the images that the network was trained on.";
 clear();
 addEventListener("resize", redraw);

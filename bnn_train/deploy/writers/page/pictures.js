@@ -124,53 +124,76 @@ function unmultiplied(bitmap) {
 // so that a small digit's lines are no thicker than a large one's
 
 const FINE = 8; // so many times finer than the pixels
-
-/** How a data set's digits fill their images: [pixels a side, the ink's box, width of a line], all in pixels. */
 const DRAWN = {
-  mnist: { side: 28, box: 20, line: 2.4 },
-  kmnist: { side: 28, box: 26, line: 2.2 },
-  digits: { side: 32, box: 32, line: 4.6 }, // then counted in blocks of 4 x 4
+  mnist: { side: 28, width: 20, height: 20, line: 2.4 }, // the box that the ink fills, the width of a line
+  kmnist: { side: 28, width: 26, height: 26, line: 2.2 },
+  // Every digit fills the height, is narrower than it is high, and all have as much ink, as the means of the data set have.
+  digits: { side: 32, width: 20, height: 32, line: 4.8, fills: true, ink: 312 },
 };
 
-/** Whether each of side x side pixels lies under the strokes, finely: shares of 0 to 1. */
-function ink(strokes, { side, line }, scale, left, top) {
-  const canvas = new OffscreenCanvas(side * FINE, side * FINE), context = canvas.getContext("2d", { willReadFrequently: true });
+/** The network's pixels of strokes, made as the data set's digits are. */
+function digit(strokes, name) {
+  const points = strokes.flat(), how = DRAWN[name];
+  if (!points.length) return new Uint8Array(name === "digits" ? 64 : how.side ** 2);
+  if (name === "digits") return counted(strokes, how);
+  let bits = ink(placed(strokes, how, how.line), how.side, how.line);
+  if (name === "mnist") { // the centre of mass is the image's centre
+    const [x, y] = middle(bits, how.side);
+    bits = ink(placed(strokes, how, how.line, Math.round(how.side / 2 - x), Math.round(how.side / 2 - y)), how.side, how.line);
+  }
+  return Uint8Array.from(bits, (share) => Math.round(255 * share));
+}
+
+/** 32 x 32 pixels of ink or none, counted in blocks of 4 x 4: 0 to 16, spread to 0 to 255 as data/digits.py does. */
+function counted(strokes, how) {
+  let line = how.line, bits = ink(placed(strokes, how, line), how.side, line);
+  for (let again = 0; again < 3; again++) {
+    line = Math.min(11, Math.max(3, (line * how.ink) / bits.reduce((sum, share) => sum + share, 0)));
+    bits = ink(placed(strokes, how, line), how.side, line);
+  }
+  const blocks = new Float64Array(64);
+  bits.forEach((share, p) => { if (share >= 0.5) blocks[(p >> 7) * 8 + ((p & 31) >> 2)]++; });
+  return Uint8Array.from(blocks, (count) => Math.round((count * 255) / 16));
+}
+
+/** The strokes in pixels, in the middle of the image: as large as the box allows; their ink reaches half a line further. */
+function placed(strokes, { side, width, height, fills }, line, right = 0, down = 0) {
+  const ends = [0, 1].map((axis) => {
+    const all = strokes.flatMap((stroke) => stroke.map((point) => point[axis]));
+    return [Math.min(...all), Math.max(...all)];
+  });
+  const [wide, high] = ends.map(([low, up]) => Math.max(up - low, 1e-9));
+  const across = (width - line) / wide, most = 4 * side; // so that a point stays one
+  const y = Math.min((height - line) / high, most, fills ? most : across), x = Math.min(across, y);
+  const [left, top] = [x, y].map((scale, axis) => (side - scale * (ends[axis][0] + ends[axis][1])) / 2);
+  return strokes.map((stroke) => stroke.map((point) => [point[0] * x + left + right, point[1] * y + top + down]));
+}
+
+/** How much of each of side x side pixels lies under the strokes, 0 to 1. */
+function ink(strokes, side, line) {
+  const fine = side * FINE, canvas = new OffscreenCanvas(fine, fine), context = canvas.getContext("2d", { willReadFrequently: true });
   context.scale(FINE, FINE);
   context.lineWidth = line;
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     context.beginPath();
-    for (const [x, y] of stroke) context.lineTo(x * scale + left, y * scale + top);
-    if (stroke.length === 1) context.lineTo(stroke[0][0] * scale + left, stroke[0][1] * scale + top + 0.01);
+    for (const [x, y] of stroke) context.lineTo(x, y);
+    context.lineTo(stroke.at(-1)[0], stroke.at(-1)[1] + 0.01); // a point is a dot
     context.stroke();
   }
-  const { data } = context.getImageData(0, 0, side * FINE, side * FINE), found = new Float64Array(side * side);
-  for (let y = 0, p = 3; y < side * FINE; y++) {
-    for (let x = 0; x < side * FINE; x++, p += 4) {
-      found[Math.floor(y / FINE) * side + Math.floor(x / FINE)] += data[p] / (255 * FINE * FINE);
-    }
+  const { data } = context.getImageData(0, 0, fine, fine), found = new Float64Array(side * side);
+  for (let y = 0, p = 3; y < fine; y++) {
+    for (let x = 0; x < fine; x++, p += 4) found[Math.floor(y / FINE) * side + Math.floor(x / FINE)] += data[p] / (255 * FINE ** 2);
   }
   return found;
 }
 
-/** The network's pixels of strokes, as the data set's digits are made. */
-function digit(strokes, name) {
-  const points = strokes.flat(), how = DRAWN[name], { side, box, line } = how;
-  if (!points.length) return new Uint8Array(name === "digits" ? 64 : side * side);
-  const ends = [0, 1].flatMap((axis) => [Math.min(...points.map((p) => p[axis])), Math.max(...points.map((p) => p[axis]))]);
-  const room = box - line, scale = Math.min(room / Math.max(ends[1] - ends[0], ends[3] - ends[2], 1e-9), 4 * room);
-  let left = side / 2 - (scale * (ends[0] + ends[1])) / 2, top = side / 2 - (scale * (ends[2] + ends[3])) / 2;
-  if (name === "digits") {
-    const blocks = new Float64Array(64), bits = ink(strokes, how, scale, left, top);
-    bits.forEach((share, p) => { if (share >= 0.5) blocks[(p >> 7) * 8 + ((p & 31) >> 2)]++; });
-    return Uint8Array.from(blocks, (count) => Math.round((count * 255) / 16)); // counts of 0 to 16, as data/digits.py spreads them
-  }
-  if (name === "mnist") { // the centre of mass is the image's centre
-    const first = ink(strokes, how, scale, left, top);
-    let mass = 0, x = 0, y = 0;
-    first.forEach((share, p) => { mass += share; x += share * (p % side + 0.5); y += share * (Math.floor(p / side) + 0.5); });
-    left += Math.round(side / 2 - x / mass);
-    top += Math.round(side / 2 - y / mass);
-  }
-  return Uint8Array.from(ink(strokes, how, scale, left, top), (share) => Math.round(255 * share));
+function middle(bits, side) {
+  let mass = 0, x = 0, y = 0;
+  bits.forEach((share, p) => {
+    mass += share;
+    x += share * ((p % side) + 0.5);
+    y += share * (Math.floor(p / side) + 0.5);
+  });
+  return [x / mass, y / mass];
 }

@@ -27,7 +27,7 @@ function showScores(classes, scores) {
     name.textContent = name.title = classes[k];
     track.querySelector(".bar").style.width = `${100 * shares[k]}%`;
     share.textContent = scores ? percent(shares[k]) : "";
-    score.textContent = scores ? scores[k].toFixed(2) : "";
+    score.textContent = scores ? scores[k].toFixed(2).replace("-", "−") : "";
   });
   $("bars").classList.toggle("named", named);
   const best = scores ? classes[ranked[0]] : "–";
@@ -59,42 +59,88 @@ function pixelFigure(pixels, [channels, height, width]) {
   return found;
 }
 
-/** Numbers as squares: signs in two colours, others in shades of these. */
-function mapFigure({ name, kind, shape, data }, room) {
-  const density = Math.min(3, window.devicePixelRatio || 1), isImage = shape.length === 3;
-  const [channels, height, width] = isImage ? shape : [shape[0], 1, 1], shown = isImage ? Math.min(channels, MOST_MAPS) : channels;
-  const across = isImage ? 52 : channels > 1024 ? 4 : 9; // of a map, or of a number
-  const gap = Math.max(1, Math.round((isImage ? 5 : 1.5) * density));
-  const scale = Math.max(1, Math.round((across * density - (isImage ? 0 : gap)) / width));
-  let columns = Math.max(1, Math.min(shown, Math.floor((room * density + gap) / (width * scale + gap))));
-  if (columns > 8) columns = isImage ? columns - (columns % 8) : 2 ** Math.floor(Math.log2(columns));
-  const step = [width * scale + gap, height * scale + gap], rows = Math.ceil(shown / columns);
-  const plus = data.reduce((sum, x) => sum + (x > 0), 0), what = kind === "bits" ? "signs" : "numbers";
-  const caption = isImage ? `${name}: ${channels} maps of ${width} × ${height} ${what}` : `${name}: ${channels} ${what}`;
-  const more = shown < channels ? `${caption}, ${shown} of them shown` : caption;
-  const [found, context, canvas] = figure(columns * step[0] - gap, rows * step[1] - gap, more, `${caption}, ${plus} of ${data.length} above 0`);
-  canvas.style.width = `${canvas.width / density}px`;
-  let largest = 1;
-  if (kind !== "bits") for (const x of data) largest = Math.max(largest, Math.abs(x));
-  const above = colour("--plus"), below = colour("--minus");
-  for (let k = 0, p = 0; k < shown; k++) {
-    const left = (k % columns) * step[0], top = Math.floor(k / columns) * step[1];
-    context.globalAlpha = 1;
-    context.fillStyle = below;
-    context.fillRect(left, top, width * scale, height * scale);
-    context.fillStyle = above;
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, p++) {
-        if (!(data[p] > 0)) continue;
-        context.globalAlpha = data[p] / largest;
-        context.fillRect(left + x * scale, top + y * scale, scale, scale);
-      }
-    }
-  }
+/** A canvas of `count` tiles, and where they begin: each(k, left, top). scale: of a tile's pixel; all but `room` is in screen pixels. */
+function tiled(count, columns, [wide, high], scale, gap, caption, label, each) {
+  const step = [wide * scale + gap, high * scale + gap];
+  const [found, context, canvas] = figure(columns * step[0] - gap, Math.ceil(count / columns) * step[1] - gap, caption, label);
+  canvas.style.width = `${canvas.width / density()}px`;
+  for (let k = 0; k < count; k++) each(context, k, (k % columns) * step[0], Math.floor(k / columns) * step[1]);
   return found;
 }
 
-function showMaps(pixels, imageShape, maps) {
-  const wide = $("maps").clientWidth, room = wide > 640 ? (wide - 144 - 72) / maps.length - 8 : wide;
-  $("maps").replaceChildren(pixelFigure(pixels, imageShape), ...maps.map((map) => mapFigure(map, room)));
+const density = () => Math.min(3, window.devicePixelRatio || 1);
+
+/** How many tiles of that many screen pixels lie side by side. */
+function columnsOf(count, size, gap, room) {
+  const most = Math.max(1, Math.min(count, Math.floor((room * density() + gap) / (size + gap))));
+  return most > 8 ? most - (most % 8) : most;
+}
+
+/** Numbers as squares: signs in two colours, others in shades of one. */
+function mapFigure({ name, kind, shape, data }, room) {
+  const isImage = shape.length === 3, [channels, high, wide] = isImage ? shape : [shape[0], 1, 1];
+  const shown = isImage ? Math.min(channels, MOST_MAPS) : channels, gap = Math.round((isImage ? 5 : 1.4) * density());
+  let columns = 2 ** Math.ceil(Math.log2(Math.sqrt(shown))), scale = Math.max(1, Math.round((56 * density()) / wide));
+  if (isImage) columns = columnsOf(shown, wide * scale, gap, room);
+  else scale = Math.max(1, Math.min(Math.round(12 * density()), Math.floor((room * density() + gap) / columns) - gap));
+  const plus = data.reduce((sum, x) => sum + (x > 0), 0), what = kind === "bits" ? "signs" : "numbers";
+  const caption = isImage ? `${name}: ${channels} maps of ${wide} × ${high} ${what}` : `${name}: ${channels} ${what}`;
+  let largest = 1;
+  if (kind !== "bits") for (const x of data) largest = Math.max(largest, Math.abs(x));
+  const above = colour("--plus"), below = colour("--minus"), label = `${caption}, ${plus} of ${data.length} above 0`;
+  const more = shown < channels ? `${caption}, ${shown} of them shown` : caption;
+  return tiled(shown, columns, [wide, high], scale, gap, more, label, (context, k, left, top) => {
+    context.globalAlpha = 1;
+    context.fillStyle = below;
+    context.fillRect(left, top, wide * scale, high * scale);
+    context.fillStyle = above;
+    for (let y = 0, p = k * wide * high; y < high; y++) {
+      for (let x = 0; x < wide; x++, p++) {
+        context.globalAlpha = Math.max(0, data[p]) / largest;
+        if (data[p] > 0) context.fillRect(left + x * scale, top + y * scale, scale, scale);
+      }
+    }
+  });
+}
+
+/** What some units of the first layer add up: the pixels, in one colour where their weight is +1, in another where it is -1. */
+function unitsFigure(units, pixels, [channels, high, wide], name, room) {
+  const gap = Math.round(6 * density()), scale = Math.max(1, Math.round((66 * density()) / wide));
+  const fit = columnsOf(units.length, wide * scale, gap, room), columns = fit >= units.length / 2 ? units.length / 2 : Math.max(1, fit);
+  const colours = [colour("--for"), colour("--against")], half = units.length / 2;
+  const caption = `${name} adds what is green and takes away what is orange: ${half} units that are surely +1, ${half} surely −1`;
+  return tiled(units.length, columns, [wide, high], scale, gap, caption, "", (context, k, left, top) => {
+    context.globalAlpha = 1;
+    context.fillStyle = colour("--paper");
+    context.fillRect(left, top, wide * scale, high * scale);
+    for (let p = 0; p < wide * high; p++) {
+      let pixel = 0, sum = 0;
+      for (let c = 0; c < channels; c++) {
+        pixel += pixels[c * wide * high + p] / channels;
+        sum += units[k].weights[c * wide * high + p];
+      }
+      if (!sum) continue;
+      context.globalAlpha = (0.14 + (0.86 * pixel) / 255) * Math.abs(sum / channels);
+      context.fillStyle = colours[sum > 0 ? 0 : 1];
+      context.fillRect(left + (p % wide) * scale, top + Math.floor(p / wide) * scale, scale, scale);
+    }
+  });
+}
+
+/** The pixels with what the first layer does to them, below these the signs. */
+function showMaps({ pixels, units }, imageShape, maps) {
+  const wide = $("maps").clientWidth, beside = wide > 560 ? wide - 144 - 32 : wide, first = pixelFigure(pixels, imageShape);
+  const row = (...figures) => {
+    const found = document.createElement("div");
+    found.append(...figures);
+    return found;
+  };
+  const rows = [];
+  if (units.length) {
+    const room = wide > 560 ? (wide - 32 * (maps.length - 1)) / maps.length : wide;
+    rows.push(row(first, unitsFigure(units, pixels, imageShape, maps[0].name, beside)), row(...maps.map((map) => mapFigure(map, room))));
+  } else {
+    rows.push(row(first, ...maps.slice(0, 1).map((map) => mapFigure(map, beside))), ...maps.slice(1).map((map) => row(mapFigure(map, wide))));
+  }
+  $("maps").replaceChildren(...rows);
 }
