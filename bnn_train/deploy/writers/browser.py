@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,22 +40,17 @@ class Browser:
 
     def __enter__(self) -> "Browser":
         self._folder = tempfile.TemporaryDirectory(prefix="bnn-train-", ignore_cleanup_errors=True)
-        read, self._to = os.pipe()
-        self._from, write = os.pipe()
-        # It reads from its 3 and writes to its 4, numbers that pass_fds cannot give: a shell moves them there.
         line = [self._program, "--headless", "--remote-debugging-pipe", f"--user-data-dir={self._folder.name}"]
         line += ["--no-first-run", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
         line += ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox refuses to start for root
-        shell = ["sh", "-c", f'exec "$@" 3<&{read} 4>&{write}', "sh", *line, "about:blank"]
-        try:
-            with open(os.devnull, "r+b") as nothing:
-                self._process = subprocess.Popen(
-                    shell, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=(read, write), start_new_session=True
-                )
-        finally:
-            os.close(read)
-            os.close(write)
-        self._reader = os.fdopen(self._from, "rb")
+        # It reads commands from its file 3 and writes answers to its 4: a shell puts the two pipes there.
+        shell = ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", *line, "about:blank"]
+        self._process = subprocess.Popen(
+            shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
         self._session: str | None = None
         try:
             self._open()
@@ -68,13 +64,14 @@ class Browser:
 
     def close(self) -> None:
         """Ends the browser."""
-        os.close(self._to)  # the end of its input is the end of it
+        with suppress(BrokenPipeError):
+            self._to.close()  # the end of its input is the end of it
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.close()
+        self._from.close()
         self._folder.cleanup()
 
     def _open(self) -> None:
@@ -99,10 +96,9 @@ class Browser:
         if self._session is not None:
             message["sessionId"] = self._session
         content = json.dumps(message).encode("utf-8") + b"\0"
-        view = memoryview(content)
         try:
-            while view:
-                view = view[os.write(self._to, view) :]
+            self._to.write(content)
+            self._to.flush()
         except BrokenPipeError:
             raise self._gone() from None
         answer = self._answer(self._number)
@@ -124,7 +120,7 @@ class Browser:
     def _message(self) -> bytes:
         found = bytearray()
         while True:
-            part = self._reader.read1(2**16) if not self._rest else self._rest
+            part = os.read(self._from.fileno(), 2**16) if not self._rest else self._rest
             self._rest = b""
             if not part:
                 raise self._gone()

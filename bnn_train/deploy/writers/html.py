@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,8 @@ def page(packed: Packed) -> str:
         "classes": packed.about["classes"],
         "image_shape": list(packed.image_shape),
         "values": [[value.kind, list(value.shape)] for value in values],
-        "shown": [
-            {"value": i + 1, "name": name, "kind": values[i + 1].kind, "shape": list(values[i + 1].shape)}
-            for i, name in seen(packed)
-        ],
+        "shown": [{"value": i, "name": name, "kind": values[i].kind, "shape": list(values[i].shape)} for i, name in seen(packed)],
+        "tall_first": _tall_first(),
         "drawn": data["name"] if data.get("name") in _DRAWN and packed.image_shape == _DRAWN[data["name"]] else None,
     }
     parts = {
@@ -74,6 +73,14 @@ def seen(packed: Packed) -> list[tuple[int, str]]:
     """Which values are shown, and the layer that each is of: the first two of signs, else the first two products."""
     signs = [(i + 1, _layer(packed, i)) for i, op in enumerate(packed.ops) if op.kind == "sign"]
     return (signs or [(i + 1, op.name) for i, op in enumerate(packed.ops[:-1]) if op.kind in ("linear", "conv2d")])[:2]
+
+
+def _tall_first() -> bool:
+    """Whether the Pillow that is installed, which prepares images for training, resizes as version 13 does: see pictures.js."""
+    try:
+        return int(version("pillow").partition(".")[0]) >= 13
+    except (PackageNotFoundError, ValueError):
+        return True
 
 
 def _layer(packed: Packed, i: int) -> str:

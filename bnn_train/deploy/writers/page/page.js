@@ -35,7 +35,7 @@ function answer(network, pixels, shown) {
     end = performance.now();
   }
   const maps = shown.map((k) => values[k].slice());
-  return { scores: Float32Array.from(values.at(-1)), milliseconds: (end - start) / count, maps, units: surest(network, values, 6) };
+  return { scores: Float32Array.from(values.at(-1)), milliseconds: (end - start) / count, maps, units: surest(network, values, 8) };
 }
 
 /** compute(pixels) -> promise of an answer, in a worker where the browser lets the page have one. */
@@ -130,7 +130,7 @@ async function open(file) {
     photo.hidden = false;
     $("empty").hidden = true;
     $("drop").classList.add("full");
-    show(planes(fitted(opaque(picture, channels), width, height)), true);
+    show(planes(fitted(opaque(picture, channels), width, height, facts.tall_first)), true);
   } catch {
     say(`${file.name || "This"} is no image that this browser reads.`, true);
   }

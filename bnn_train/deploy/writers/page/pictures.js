@@ -29,43 +29,57 @@ function weights(whole, low, high, size) {
   });
 }
 
-/** One direction: lines of `count` pixels that lie `step` numbers apart, `lines` of them, `next` apart. */
-function pass(from, to, spans, [step, toStep], lines, [next, toNext]) {
+function across({ width, height, channels: n, data }, spans) {
+  const found = new Uint8Array(spans.length * height * n);
   spans.forEach(([first, shares], place) => {
-    for (let line = 0; line < lines; line++) {
-      let sum = 2 ** 21;
-      for (let k = 0, at = line * next + first * step; k < shares.length; k++, at += step) sum += from[at] * shares[k];
-      to[line * toNext + place * toStep] = Math.min(255, Math.max(0, sum >> 22));
+    for (let y = 0; y < height; y++) {
+      for (let c = 0; c < n; c++) {
+        let sum = 2 ** 21;
+        for (let k = 0, at = (y * width + first) * n + c; k < shares.length; k++, at += n) sum += data[at] * shares[k];
+        found[(y * spans.length + place) * n + c] = byte(sum);
+      }
     }
   });
+  return { width: spans.length, height, channels: n, data: found };
 }
 
-/** The part [left, top, right, bottom] of a picture, of width x height pixels. */
-function resized({ width: w, height: h, channels: n, data }, width, height, box) {
-  const [left, top, right, bottom] = box.map(Math.fround);
-  const across = weights(w, left, right, width), down = weights(h, top, bottom, height);
-  let from = { data, width: w, top: 0 };
-  if (width !== w || left || right !== width) { // the rows that count alone
-    const first = down[0][0], last = down[height - 1], rows = last[0] + last[1].length - first;
-    const between = new Uint8Array(rows * width * n);
-    for (let c = 0; c < n; c++) {
-      pass(data.subarray(first * w * n + c), between.subarray(c), across, [n, n], rows, [w * n, width * n]);
+function down({ width, channels: n, data }, spans) {
+  const row = width * n, found = new Uint8Array(spans.length * row);
+  spans.forEach(([first, shares], place) => {
+    for (let x = 0; x < row; x++) {
+      let sum = 2 ** 21;
+      for (let k = 0, at = first * row + x; k < shares.length; k++, at += row) sum += data[at] * shares[k];
+      found[place * row + x] = byte(sum);
     }
-    from = { data: between, width, top: first };
+  });
+  return { width, height: spans.length, channels: n, data: found };
+}
+
+const byte = (sum) => Math.min(255, Math.max(0, sum >> 22));
+
+/** The part [left, top, right, bottom] of a picture, of width x height pixels. tallFirst: Pillow from 13 on begins with the height
+ * where it shrinks more than twice as much as the width. */
+function resized(picture, width, height, box, tallFirst) {
+  const { width: w, height: h, channels: n, data } = picture, [left, top, right, bottom] = box.map(Math.fround);
+  const wide = width !== w || left || right !== width ? weights(w, left, right, width) : null;
+  const high = height !== h || top || bottom !== height ? weights(h, top, bottom, height) : null;
+  if (tallFirst && h > height && h - height > 2 * (w - width)) {
+    const between = high ? down(picture, high) : picture;
+    return wide ? across(between, wide) : between;
   }
-  if (height === h && !top && bottom === height) return { width, height, channels: n, data: from.data };
-  const found = new Uint8Array(width * height * n), row = width * n;
-  pass(from.data, found, down.map(([first, shares]) => [first - from.top, shares]), [row, row], row, [1, 1]);
-  return { width, height, channels: n, data: found };
+  if (!wide || !high) return wide ? across(picture, wide) : high ? down(picture, high) : picture;
+  const first = high[0][0], rows = high[height - 1][0] + high[height - 1][1].length - first; // the rows that count alone
+  const part = { width: w, height: rows, channels: n, data: data.subarray(first * w * n, (first + rows) * w * n) };
+  return down(across(part, wide), high.map(([from, shares]) => [from - first, shares]));
 }
 
 /** Cropped around its middle to the proportions of width and height, and resized to them. */
-function fitted(picture, width, height) {
+function fitted(picture, width, height, tallFirst) {
   const { width: w, height: h } = picture, has = w / h, wanted = width / height;
   if (w === width && h === height) return picture;
   const wide = has > wanted ? wanted * h : w, high = has < wanted ? w / wanted : h;
   const left = (w - wide) * 0.5, top = (h - high) * 0.5;
-  return resized(picture, width, height, [left, top, left + wide, top + high]);
+  return resized(picture, width, height, [left, top, left + wide, top + high], tallFirst);
 }
 
 /** RGBA numbers over grey, as one channel (Pillow's L) or three. */
@@ -163,8 +177,8 @@ function placed(strokes, { side, width, height, fills }, line, right = 0, down =
     return [Math.min(...all), Math.max(...all)];
   });
   const [wide, high] = ends.map(([low, up]) => Math.max(up - low, 1e-9));
-  const across = (width - line) / wide, most = 4 * side; // so that a point stays one
-  const y = Math.min((height - line) / high, most, fills ? most : across), x = Math.min(across, y);
+  const room = (width - line) / wide, most = 4 * side; // so that a point stays one
+  const y = Math.min((height - line) / high, most, fills ? most : room), x = Math.min(room, y);
   const [left, top] = [x, y].map((scale, axis) => (side - scale * (ends[axis][0] + ends[axis][1])) / 2);
   return strokes.map((stroke) => stroke.map((point) => [point[0] * x + left + right, point[1] * y + top + down]));
 }
