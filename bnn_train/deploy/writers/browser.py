@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,10 @@ def find() -> str | None:
     return found
 
 
+class NoAnswer(ConfigError):
+    """A browser that does not start here, or has ended."""
+
+
 class Browser:
     """A page open in a browser: `with Browser(program, path) as browser`. Nothing is written but in a folder of its own."""
 
@@ -37,6 +42,7 @@ class Browser:
         self._program, self._url = program, path.absolute().as_uri()
         self._number = 0
         self.version = ""
+        self._rest = b""  # of what was read, the beginning of the next message
 
     def __enter__(self) -> "Browser":
         self._folder = tempfile.TemporaryDirectory(prefix="bnn-train-", ignore_cleanup_errors=True)
@@ -69,7 +75,7 @@ class Browser:
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._kill()
             self._process.wait()
         self._from.close()
         self._folder.cleanup()
@@ -106,8 +112,12 @@ class Browser:
             raise ConfigError("browser", self._program, f"{method}: {answer['error'].get('message')}")
         return dict(answer["result"])
 
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # its helpers too: the group has its number
+
     def _answer(self, number: int) -> dict[str, Any]:
-        timer = threading.Timer(_PATIENCE, self._process.kill)
+        timer = threading.Timer(_PATIENCE, self._kill)
         timer.start()
         try:
             while True:
@@ -130,7 +140,5 @@ class Browser:
                 self._rest = rest
                 return bytes(found)
 
-    _rest = b""
-
-    def _gone(self) -> ConfigError:
-        return ConfigError("browser", self._program, "does not start, or has ended before it had answered")
+    def _gone(self) -> NoAnswer:
+        return NoAnswer("browser", self._program, "does not start, or has ended before it had answered")

@@ -19,7 +19,7 @@ from bnn_train.deploy.describe import rows
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Packed
 from bnn_train.deploy.runner import Network
-from bnn_train.deploy.writers.browser import Browser, find
+from bnn_train.deploy.writers.browser import Browser, NoAnswer, find
 from bnn_train.errors import ConfigError
 from bnn_train.report.tables import size
 
@@ -97,28 +97,38 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     """Class scores of the page, in a Chromium that is installed here, beside the runner's, for at most `SECONDS`.
 
     images: uint8 (N, C, H, W). Returns a phrase for people; None where there is no such browser. Raises ConfigError where scores
-    differ: in no bit, but for networks with a sigmoid, in whose last bit readers may differ.
+    differ in a bit; where there is a sigmoid, in whose last bit readers may differ, in more than that.
     """
     program = find()
+    try:
+        found, name = ([], "") if program is None else _computed(program, path, images)
+    except NoAnswer:  # one that is installed and does not start, in a container, say
+        program = None
     if program is None:
         return None
-    parts, count, start = [], 1, time.monotonic()
+    done = images[: sum(map(len, found))]
+    equal, near = _agreeing(np.concatenate(found), network, done) if found else (0, 0)
+    if near < len(done):
+        remedy = f"in {name} it gives other class scores than the network on {len(done) - near} of {len(done)} images"
+        raise ConfigError("format", path, f"{remedy}; please report this")
+    first = "" if len(done) == len(images) else f"the first {len(done):,} of "
+    those = f"{equal:,} of {first}{len(images):,} images"
+    others = "; on the others they differ by the last bit of a sigmoid" if equal < near else ""
+    return f"{name}: equal class scores on {those}{others}"
+
+
+def _computed(program: str, path: Path, images: np.ndarray) -> tuple[list[np.ndarray], str]:
+    """The scores of the images that there is time for, and the browser's name."""
+    parts: list[np.ndarray] = []
+    done, count, start = 0, 1, time.monotonic()
     with Browser(program, path) as browser:
-        done = 0
         while done < len(images) and time.monotonic() - start < SECONDS:
             before = time.monotonic()
             parts.append(scores(browser, images[done : done + count]))
             done += len(parts[-1])
             pace = (time.monotonic() - before) / count
             count = int(min(1000, 2 * count, max(1, 5 / pace)))
-        name = browser.version
-    given = images[:done]
-    wrong = _differing(np.concatenate(parts) if parts else network.logits(given), network, given)
-    if len(wrong):
-        remedy = f"in {name} it gives other class scores than the network on {len(wrong)} of {done} images; please report this"
-        raise ConfigError("format", path, remedy)
-    those = f"{done:,} of {len(images):,} images" if done == len(images) else f"the first {done:,} of {len(images):,} images"
-    return f"{name}: equal class scores on {those}"
+        return parts, browser.version
 
 
 def scores(browser: Browser, images: np.ndarray) -> np.ndarray:
@@ -128,13 +138,17 @@ def scores(browser: Browser, images: np.ndarray) -> np.ndarray:
     return np.frombuffer(found, "<f4").reshape(len(images), -1)
 
 
-def _differing(found: np.ndarray, network: Network, images: np.ndarray) -> np.ndarray:
-    """The numbers of the images whose scores are not what they must be. What meets an infinity is not defined."""
+def _agreeing(found: np.ndarray, network: Network, images: np.ndarray) -> tuple[int, int]:
+    """On how many images the scores are what they must be, and on how many they are as near as a sigmoid's last bit allows.
+
+    What meets an infinity is not defined.
+    """
     expected = network.logits(images)
     equal = (found == expected) | ~np.isfinite(expected)
+    near = equal.copy()
     if any(op.kind == "sigmoid" for op in network.packed.ops):
-        equal |= np.isclose(found, expected, rtol=1e-5, atol=1e-5)
-    return np.nonzero(~equal.all(axis=1))[0]
+        near |= np.isclose(found, expected, rtol=1e-5, atol=1e-5)
+    return int(equal.all(axis=1).sum()), int(near.all(axis=1).sum())
 
 
 def _title(packed: Packed, data: dict[str, Any]) -> str:
@@ -142,7 +156,9 @@ def _title(packed: Packed, data: dict[str, Any]) -> str:
     if isinstance(name, str) and name != "image_folder":
         return f"A binary network for {_NAMES.get(name, name)}"
     classes = [str(c) for c in packed.about["classes"]]
-    return f"A binary network for {', '.join(classes[:3])}{' …' if len(classes) > 3 else ''}"
+    if len(classes) > 4:
+        return f"A binary network for {len(classes)} kinds of images"
+    return f"A binary network for {', '.join(classes[:-1])}{' and ' * (len(classes) > 1)}{classes[-1]}"
 
 
 def _sentence(packed: Packed, count: int) -> str:

@@ -298,6 +298,23 @@ class TestInABrowser:
             r"\w+ \d+: equal class scores on 359 of 359 images", html.compare(tmp_path / "m.html", Network(small), images)
         )
 
+    def test_the_proof_stops_after_its_time(self, small, tmp_path, monkeypatch):
+        monkeypatch.setattr(html, "SECONDS", 0.0)
+        html.write(small, tmp_path / "m.html")
+        assert html.compare(tmp_path / "m.html", Network(small), np.zeros((9, 1, 8, 8), np.uint8)).endswith(
+            "0 of the first 0 of 9 images"
+        )
+
+    def test_the_browser_lets_the_page_ask_for_nothing_and_has_it_compute_in_a_worker(self, page):
+        asked = "fetch('https://example.org').then(() => 'answered', () => 'refused')"
+        assert page.evaluate(asked) == "refused"
+        assert page.evaluate("fetch(location.href).then(() => 'answered', () => 'refused')") == "refused"
+        image = "new Uint8Array(64).fill(200)"
+        assert page.evaluate(f"compute({image}).then(({{ scores }}) => Array.from(scores))") == page.evaluate(
+            f"Array.from(ownNetwork().scores({image}))"
+        )
+        assert page.evaluate("compute.length + String(compute).includes('worker.postMessage')") == 2
+
     def test_another_network_s_page_is_found_out(self, compose, small, tmp_path):
         device.make_reproducible(1)
         html.write(network_of(compose, "model.hidden=[12,16]"), tmp_path / "m.html")

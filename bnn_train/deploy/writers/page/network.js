@@ -1,5 +1,6 @@
 "use strict";
-// The network: reads an exported file and computes it as docs/format.md defines it. Knows no page: it runs in a worker too.
+// The network: reads an exported file and computes it as docs/format.md defines it, with sums.js and operations.js. It knows no
+// page, for it runs in a worker too.
 // A value of one image is {kind, shape, data}: bytes Uint8Array, bits Int8Array of -1 and +1, whole Int32Array, real Float32Array.
 
 const TYPES = { U8: Uint8Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
@@ -20,7 +21,7 @@ function readNetwork(file, known) {
   const steps = operations.map((operation, i) =>
     MAKERS[operation.kind](operation.tensors, operation.settings, values[i + 1], ...operation.inputs.map((x) => values[x])));
   return {
-    operations, values, about: network.about, imageShape: network.image_shape,
+    operations, steps, values, about: network.about, imageShape: network.image_shape,
     run(pixels) {
       const found = [pixels];
       operations.forEach(({ inputs }, i) => found.push(steps[i](...inputs.map((x) => found[x]))));
@@ -34,8 +35,9 @@ function readNetwork(file, known) {
 function surest(network, values, count) {
   const at = network.operations.findIndex(({ kind }) => kind === "linear" || kind === "conv2d"), layer = network.operations[at];
   const sign = network.operations.find(({ kind, inputs }) => kind === "sign" && inputs[0] === at + 1);
-  if (!sign || layer.kind !== "linear" || network.values[layer.inputs[0]].kind !== "bytes" || layer.tensors.weight instanceof Float32Array) return [];
-  const inputs = network.values[layer.inputs[0]].size, { threshold, flip } = sign.tensors, sums = values[at + 1];
+  const x = layer && network.values[layer.inputs[0]];
+  if (!sign || layer.kind !== "linear" || x.kind !== "bytes" || layer.tensors.weight instanceof Float32Array) return [];
+  const inputs = x.size, { threshold, flip } = sign.tensors, sums = values[at + 1];
   network.firstWeights ||= weightsOf(layer.tensors, layer.settings.outputs, inputs);
   const sure = Array.from(sums, (sum, o) => (sum - threshold[o]) * (flip && bitOf(flip, o) ? -1 : 1));
   const order = Array.from(sums.keys()).sort((a, b) => sure[b] - sure[a]), some = Math.min(count, order.length >> 1);
@@ -230,8 +232,9 @@ function realProducts(weights, bias, settings, result, x, inputs) {
           const sum = bias ? four[p - o] + bias[p] : four[p - o];
           const error = (size * norms[p] + Math.abs(sum)) * (inputs + 4) * 2 ** -53; // Cauchy's inequality bounds sum |x w|
           sums[p * grid + at] = settled(sum, error, () => {
-            const terms = bias ? [bias[p]] : [];
-            for (let k = 0; k < inputs; k++) terms.push(patch[k] * numbers[p * inputs + k]);
+            const terms = new Float64Array(inputs + 1);
+            for (let k = 0; k < inputs; k++) terms[k] = patch[k] * numbers[p * inputs + k];
+            if (bias) terms[inputs] = bias[p];
             return terms;
           });
         }
@@ -240,186 +243,3 @@ function realProducts(weights, bias, settings, result, x, inputs) {
     return sums;
   };
 }
-
-function norm(numbers) {
-  let sum = 0;
-  for (let k = 0; k < numbers.length; k++) sum += numbers[k] * numbers[k];
-  return Math.sqrt(sum);
-}
-
-/** The float32 of a sum that is known up to an error, of its terms where that leaves more than one. */
-function settled(sum, error, terms) {
-  const low = Math.fround(sum - error);
-  if (low === Math.fround(sum + error) || !Number.isFinite(error)) return Math.fround(sum);
-  return Math.fround(exactSum(terms()));
-}
-
-/** The float64 nearest to the exact sum: Shewchuk's expansions, as Python's math.fsum. */
-function exactSum(terms) {
-  const parts = [];
-  for (let x of terms) {
-    let count = 0;
-    for (let y of parts) {
-      if (Math.abs(x) < Math.abs(y)) [x, y] = [y, x];
-      const high = x + y, low = y - (high - x);
-      if (low !== 0) parts[count++] = low;
-      x = high;
-    }
-    parts.length = count;
-    parts.push(x);
-  }
-  let n = parts.length - 1, high = n < 0 ? 0 : parts[n], low = 0;
-  while (n > 0 && low === 0) {
-    const x = high, y = parts[--n];
-    high = x + y;
-    low = y - (high - x);
-  }
-  if (n > 0 && low !== 0 && low < 0 === parts[n - 1] < 0) { // in the middle of two, and more on the same side behind it
-    const further = high + 2 * low;
-    if (2 * low === further - high) return further;
-  }
-  return high;
-}
-
-// ---- the others
-
-const perChannel = (result, of) => (...inputs) => {
-  const found = new NUMBERS[result.kind](result.size), pixels = result.size / result.shape[0];
-  for (let c = 0, place = 0; c < result.shape[0]; c++) {
-    for (let p = 0; p < pixels; p++, place++) found[place] = of(inputs[0][place], c);
-  }
-  return found;
-};
-
-function sign({ threshold, flip }, _, result) {
-  const above = Int8Array.from(threshold, (_, c) => (flip && bitOf(flip, c) ? -1 : 1));
-  return perChannel(result, (x, c) => (x >= threshold[c] ? above[c] : -above[c]));
-}
-
-function sigmoid(_, __, result) {
-  return perChannel(result, (x) => {
-    const small = Math.exp(-Math.abs(x));
-    return (x >= 0 ? 1 : small) / (1 + small);
-  });
-}
-
-/** Calls each(place of the result, plane, rows of the window, its columns, all inside the image, and their number to divide by). */
-function windows({ kernel, stride, padding, count_padding: all }, result, x, each) {
-  const [, rows, columns] = result.shape, [channels, ...size] = x.shape;
-  const spans = (axis, count) => Array.from({ length: count }, (_, place) => {
-    const begin = place * stride[axis] - padding[axis], end = Math.min(begin + kernel[axis], size[axis] + padding[axis]);
-    const from = Math.max(begin, 0), to = Math.min(end, size[axis]);
-    return [from, to, all ? end - begin : to - from];
-  });
-  const down = spans(0, rows), right = spans(1, columns);
-  for (let c = 0, place = 0; c < channels; c++) {
-    for (const [top, bottom, high] of down) {
-      for (const [left, end, wide] of right) each(place++, c * size[0] * size[1], top, bottom, left, end, high * wide);
-    }
-  }
-}
-
-function maxPool(_, settings, result, x) {
-  const width = x.shape[2];
-  return (data) => {
-    const found = new NUMBERS[result.kind](result.size);
-    windows(settings, result, x, (place, plane, top, bottom, left, right) => {
-      let largest = -Infinity;
-      for (let r = top; r < bottom; r++) {
-        for (let c = left, p = plane + r * width + left; c < right; c++, p++) if (data[p] > largest) largest = data[p];
-      }
-      found[place] = largest;
-    });
-    return found;
-  };
-}
-
-function avgPool(_, settings, result, x) {
-  const width = x.shape[2];
-  return (data) => {
-    const found = new Float32Array(result.size);
-    windows(settings, result, x, (place, plane, top, bottom, left, right, count) => {
-      const terms = [];
-      let sum = 0, sizes = 0;
-      for (let r = top; r < bottom; r++) {
-        for (let c = left, p = plane + r * width + left; c < right; c++, p++) {
-          terms.push(data[p]);
-          sum += data[p];
-          sizes += Math.abs(data[p]);
-        }
-      }
-      found[place] = settled(sum, sizes * terms.length * 2 ** -53, () => terms) / count;
-    });
-    return found;
-  };
-}
-
-/** Two values, of which a dimension of 1 is repeated. */
-function pair(of) {
-  return (_, __, result, x, y) => {
-    const index = (shape) => {
-      const found = new Int32Array(result.size);
-      for (let place = 0; place < result.size; place++) {
-        let rest = place, step = 1;
-        for (let axis = shape.length - 1; axis >= 0; axis--) {
-          if (shape[axis] > 1) found[place] += (rest % result.shape[axis]) * step;
-          step *= shape[axis];
-          rest = Math.floor(rest / result.shape[axis]);
-        }
-      }
-      return found;
-    };
-    const first = index(x.shape), second = index(y.shape);
-    return (a, b) => {
-      const found = new Float32Array(result.size);
-      for (let place = 0; place < result.size; place++) {
-        found[place] = of(Math.fround(a[first[place]]), Math.fround(b[second[place]]));
-      }
-      return found;
-    };
-  };
-}
-
-function concatenate(_, __, result) {
-  return (...parts) => {
-    const found = new NUMBERS[result.kind](result.size);
-    let place = 0;
-    for (const part of parts) {
-      found.set(part, place);
-      place += part.length;
-    }
-    return found;
-  };
-}
-
-function slice(_, { start }, result) {
-  const from = start * (result.size / result.shape[0]);
-  return (data) => data.subarray(from, from + result.size);
-}
-
-function pad(_, { rows: [top], columns: [left], pad_value: value }, result, x) {
-  const [channels, height, width] = x.shape, [, rows, columns] = result.shape;
-  return (data) => {
-    const found = new NUMBERS[result.kind](result.size).fill(value);
-    for (let c = 0; c < channels; c++) {
-      for (let r = 0; r < height; r++) {
-        const from = (c * height + r) * width;
-        found.set(data.subarray(from, from + width), (c * rows + top + r) * columns + left);
-      }
-    }
-    return found;
-  };
-}
-
-const MAKERS = {
-  linear, conv2d, sign, sigmoid, concatenate, slice, pad,
-  normalise: ({ table }, _, result) => perChannel(result, (x, c) => table[256 * c + x]),
-  affine: ({ scale, shift }, _, result) => perChannel(result, (x, c) => scale[c] * x + shift[c]),
-  relu: (_, __, result) => perChannel(result, (x) => Math.max(x, 0)),
-  prelu: ({ slope }, _, result) => perChannel(result, (x, c) => (x > 0 ? x : slope[c] * Math.fround(x))),
-  max_pool: maxPool,
-  avg_pool: avgPool,
-  add: pair((a, b) => a + b),
-  multiply: pair((a, b) => a * b),
-  flatten: () => (data) => data,
-};

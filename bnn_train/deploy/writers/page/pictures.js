@@ -110,7 +110,8 @@ function planes({ channels, data }) {
 
 /** The RGBA picture of a file, upright as its orientation tag says. */
 async function decoded(file) {
-  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  const plain = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
+  const bitmap = await createImageBitmap(file, plain);
   const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true, alpha: true });
   context.drawImage(bitmap, 0, 0);
@@ -120,7 +121,7 @@ async function decoded(file) {
   return { width, height, data: (clear && unmultiplied(bitmap)) || data };
 }
 
-/** The same numbers where some are transparent: a canvas keeps colours times alpha alone, WebGL takes them as they are in the file. */
+/** The same numbers where some are transparent: a canvas keeps colours times alpha, WebGL takes them as they are in the file. */
 function unmultiplied(bitmap) {
   const { width, height } = bitmap, gl = new OffscreenCanvas(1, 1).getContext("webgl");
   if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
@@ -185,7 +186,7 @@ function placed(strokes, { side, width, height, fills }, line, right = 0, down =
 
 /** How much of each of side x side pixels lies under the strokes, 0 to 1. */
 function ink(strokes, side, line) {
-  const fine = side * FINE, canvas = new OffscreenCanvas(fine, fine), context = canvas.getContext("2d", { willReadFrequently: true });
+  const fine = side * FINE, context = new OffscreenCanvas(fine, fine).getContext("2d", { willReadFrequently: true });
   context.scale(FINE, FINE);
   context.lineWidth = line;
   context.lineCap = context.lineJoin = "round";
@@ -197,7 +198,8 @@ function ink(strokes, side, line) {
   }
   const { data } = context.getImageData(0, 0, fine, fine), found = new Float64Array(side * side);
   for (let y = 0, p = 3; y < fine; y++) {
-    for (let x = 0; x < fine; x++, p += 4) found[Math.floor(y / FINE) * side + Math.floor(x / FINE)] += data[p] / (255 * FINE ** 2);
+    const row = Math.floor(y / FINE) * side;
+    for (let x = 0; x < fine; x++, p += 4) found[row + Math.floor(x / FINE)] += data[p] / (255 * FINE ** 2);
   }
   return found;
 }

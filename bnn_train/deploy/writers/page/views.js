@@ -59,7 +59,7 @@ function pixelFigure(pixels, [channels, height, width]) {
   return found;
 }
 
-/** A canvas of `count` tiles, and where they begin: each(k, left, top). scale: of a tile's pixel; all but `room` is in screen pixels. */
+/** A canvas of `count` tiles, drawn by each(context, k, left, top). scale: of a tile's pixel, as gap in those of the screen. */
 function tiled(count, columns, [wide, high], scale, gap, caption, label, each) {
   const step = [wide * scale + gap, high * scale + gap];
   const [found, context, canvas] = figure(columns * step[0] - gap, Math.ceil(count / columns) * step[1] - gap, caption, label);
@@ -80,11 +80,12 @@ function columnsOf(count, size, gap, room) {
 function mapFigure({ name, kind, shape, data }, room) {
   const isImage = shape.length === 3, [channels, high, wide] = isImage ? shape : [shape[0], 1, 1];
   const shown = isImage ? Math.min(channels, MOST_MAPS) : channels, gap = Math.round((isImage ? 5 : 1.4) * density());
-  let columns = 2 ** Math.ceil(Math.log2(Math.sqrt(shown))), scale = Math.max(1, Math.round((56 * density()) / wide));
+  let columns = 2 ** Math.ceil(Math.log2(Math.sqrt(shown))), scale = Math.max(1, Math.round(((room < 480 ? 38 : 56) * density()) / wide));
   if (isImage) columns = columnsOf(shown, wide * scale, gap, room);
   else scale = Math.max(1, Math.min(Math.round(12 * density()), Math.floor((room * density() + gap) / columns) - gap));
   const plus = data.reduce((sum, x) => sum + (x > 0), 0), what = kind === "bits" ? "signs" : "numbers";
-  const caption = isImage ? `${name}: ${channels} maps of ${wide} × ${high} ${what}` : `${name}: ${channels} ${what}`;
+  const much = channels.toLocaleString("en");
+  const caption = isImage ? `${name}: ${much} maps of ${wide} × ${high} ${what}` : `${name}: ${much} ${what}`;
   let largest = 1;
   if (kind !== "bits") for (const x of data) largest = Math.max(largest, Math.abs(x));
   const above = colour("--plus"), below = colour("--minus"), label = `${caption}, ${plus} of ${data.length} above 0`;
@@ -103,11 +104,11 @@ function mapFigure({ name, kind, shape, data }, room) {
   });
 }
 
-/** What some units of the first layer add up: the pixels, in one colour where their weight is +1, in another where it is -1. */
+/** What units of the first layer add up: the pixels, in one colour where their weight is +1, in another where it is -1. */
 function unitsFigure(units, pixels, [channels, high, wide], name, room) {
   const gap = Math.round(6 * density()), scale = Math.max(1, Math.round((66 * density()) / wide));
-  const fit = columnsOf(units.length, wide * scale, gap, room), columns = fit >= units.length / 2 ? units.length / 2 : Math.max(1, fit);
-  const colours = [colour("--for"), colour("--against")], half = units.length / 2;
+  const half = units.length / 2, columns = Math.min(half, columnsOf(units.length, wide * scale, gap, room));
+  const colours = [colour("--for"), colour("--against")];
   const caption = `${name} adds what is green and takes away what is orange: ${half} units that are surely +1, ${half} surely −1`;
   return tiled(units.length, columns, [wide, high], scale, gap, caption, "", (context, k, left, top) => {
     context.globalAlpha = 1;
@@ -130,17 +131,16 @@ function unitsFigure(units, pixels, [channels, high, wide], name, room) {
 /** The pixels with what the first layer does to them, below these the signs. */
 function showMaps({ pixels, units }, imageShape, maps) {
   const wide = $("maps").clientWidth, beside = wide > 560 ? wide - 144 - 32 : wide, first = pixelFigure(pixels, imageShape);
-  const row = (...figures) => {
+  const group = (...parts) => {
     const found = document.createElement("div");
-    found.append(...figures);
+    found.append(...parts);
     return found;
   };
-  const rows = [];
   if (units.length) {
     const room = wide > 560 ? (wide - 32 * (maps.length - 1)) / maps.length : wide;
-    rows.push(row(first, unitsFigure(units, pixels, imageShape, maps[0].name, beside)), row(...maps.map((map) => mapFigure(map, room))));
+    const parts = maps.map((map) => mapFigure(map, room));
+    $("maps").replaceChildren(group(first, unitsFigure(units, pixels, imageShape, maps[0].name, beside)), group(...parts));
   } else {
-    rows.push(row(first, ...maps.slice(0, 1).map((map) => mapFigure(map, beside))), ...maps.slice(1).map((map) => row(mapFigure(map, wide))));
+    $("maps").replaceChildren(group(first, group(...maps.map((map) => mapFigure(map, beside)))));
   }
-  $("maps").replaceChildren(...rows);
 }
