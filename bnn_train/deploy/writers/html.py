@@ -177,8 +177,9 @@ def _figures(packed: Packed, count: int) -> Iterator[tuple[str, str]]:
         yield "of test images right", f"{100 * figures['test_accuracy']:.2f} %"
     yield f"instead of {size(float32)} in float32" if isinstance(float32, int) else "in all", size(count)
     binary, real = (sum(getattr(row, name) for row in rows(packed)) for name in ("binary_macs", "real_macs"))
-    yield "products of bits, an image", f"{binary:,}"
-    yield "other products", f"{real:,}"
+    if binary:
+        yield "products of bits, an image", f"{binary:,}"
+    yield "other products" if binary else "products, an image", f"{real:,}"
 
 
 _NAMES = {

@@ -90,7 +90,7 @@ function render(said) {
   const text = showScores(facts.classes, last.scores);
   if (said) say(text);
   const time = last.milliseconds;
-  $("time").textContent = `${time < 9.95 ? time.toPrecision(2) : Math.round(time)} ms an image, in this browser`;
+  $("time").textContent = `${time < 9.95 ? Number(time.toPrecision(2)) : Math.round(time)} ms an image, in this browser`;
   $("seen").hidden = false;
   showMaps(last, facts.image_shape, last.maps.map((data, k) => ({ ...facts.shown[k], data })));
 }
@@ -241,6 +241,7 @@ $("input-title").textContent = facts.drawn ? `Draw ${facts.drawn === "kmnist" ? 
 $("hint").textContent = facts.drawn
   ? "With mouse, pen or finger; with the keys, arrows move, the space bar puts the pen down and up, Escape clears."
   : "It is cropped to its middle and made as small as the images that the network was trained on.";
+$("legend").hidden = facts.shown.some(({ kind }) => kind !== "bits");
 clear();
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

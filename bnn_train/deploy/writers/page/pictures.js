@@ -143,7 +143,7 @@ const DRAWN = {
   mnist: { side: 28, width: 20, height: 20, line: 2.4 }, // the box that the ink fills, the width of a line
   kmnist: { side: 28, width: 26, height: 26, line: 2.2 },
   // Every digit fills the height, is narrower than it is high, and all have as much ink, as the means of the data set have.
-  digits: { side: 32, width: 20, height: 32, line: 4.8, fills: true, ink: 312 },
+  digits: { side: 32, width: 18, height: 32, line: 4.8, fills: true, ink: 312 },
 };
 
 /** The network's pixels of strokes, made as the data set's digits are. */
