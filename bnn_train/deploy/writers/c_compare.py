@@ -91,8 +91,8 @@ def scores(path: Path, packed: Packed, images: np.ndarray, command: Sequence[str
 
 
 def float_bounds(packed: Packed, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far -DM_FLOAT's scores can be from the defined ones, float64 (N, classes), while every sign is the same; and of which
-    images a sign may differ, bool (N,). The analysis is that of deploy/bounds.py: sums of float32 numbers in any order."""
+    """How far the scores with M_FLOAT can be from the defined ones, float64 (N, classes), while every sign is the same; and of
+    which images a sign may differ, bool (N,). The analysis is that of deploy/bounds.py: sums of float32 numbers in any order."""
     ops = tuple(_with_rounding(op) for op in packed.ops)
     found = bounds(replace(packed, ops=ops), reference.run(packed, images))
     return found.scores, found.uncertain
