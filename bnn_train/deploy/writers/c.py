@@ -6,7 +6,9 @@ from pathlib import Path
 from bnn_train import files
 from bnn_train.deploy.packed import Packed
 from bnn_train.deploy.writers.c_compare import compare
-from bnn_train.deploy.writers.c_steps import Program
+from bnn_train.deploy.writers.c_operations import OPERATIONS
+from bnn_train.deploy.writers.c_products import product
+from bnn_train.deploy.writers.c_program import Program
 
 __all__ = ["SUFFIX", "compare", "prefix_of", "source", "write"]
 SUFFIX = ".h"
@@ -23,12 +25,25 @@ def prefix_of(path: Path) -> str:
     return (name if re.match("[a-z]", name) else f"m_{name}".rstrip("_")) + "_"
 
 
+def built(packed: Packed) -> Program:
+    program = Program(packed)
+    for i, op in enumerate(program.ops):
+        if op.kind == "sign" and op.inputs[0] in program.fused:
+            continue  # its product has drawn it
+        inputs = [program.values[k] for k in op.inputs]
+        if op.kind in ("linear", "conv2d"):
+            product(program, i, op, inputs[0], program.known[i + 1])
+        else:
+            program.values[i + 1] = OPERATIONS[op.kind](program, i, op, program.known[i + 1], *inputs)
+    return program
+
+
 def source(packed: Packed, prefix: str = "m_") -> str:
     """The header's text."""
-    program = Program(packed)
+    program = built(packed)
     channels, height, width = packed.image_shape
     classes = list(packed.about["classes"])
-    sizes = program.sizes
+    calls, sizes = program.finish()
     buffers = 8 * sizes["words"] + 4 * sizes["reals"] + 4 * sizes["wholes"] + sizes["pixels"]
     libm = "M_EXP" in program.template.text()
     includes = ["float.h", "stddef.h", "stdint.h", "string.h", *["math.h"] * (libm or program.constants.infinite)]
@@ -66,11 +81,11 @@ typedef {program.threshold_type} m_threshold;
                                ("pixels", "uint8_t", "")):  # fmt: skip
         if sizes[name]:
             text += f"static {kind} m_{name}[{sizes[name]}{factor}];\n"
-    calls = "\n".join(f"    {line}" for line in program.calls)
+    lines = "\n".join(f"    {line}" for line in calls)
     text += f"""
 static inline const {program.scores.type} *m_run(const uint8_t *pixels)
 {{
-{calls}
+{lines}
     return {program.scores};
 }}
 

@@ -109,9 +109,10 @@ def test_the_planned_memory_holds_what_is_alive_and_no_more():
         "avg_pool", "p", (10,), {"kernel": [6, 6], "stride": [1, 1], "padding": [0, 0], "ceil": False, "count_padding": False}
     )
     ops = (first, Op("sign", "s", (1,), {}, limits), *(op for i in (1, 2, 3, 4) for op in layer(i)), pool)
-    program = c.Program(Packed((1, 8, 8), (*ops, Op("flatten", "f", (11,))), {"classes": ["a"] * 64}))
+    program = c.built(Packed((1, 8, 8), (*ops, Op("flatten", "f", (11,))), {"classes": ["a"] * 64}))
     # Two images of 6 x 6 pixels of 64 bits, and a patch of 9 of them; the mean takes them as floats, once.
-    assert program.sizes == {"words": 36 + 36 + 9, "reals": 64 * 36 + 64, "wholes": 0, "pixels": 0}
+    _, sizes = program.finish()
+    assert sizes == {"words": 36 + 36 + 9, "reals": 64 * 36 + 64, "wholes": 0, "pixels": 0}
     assert program.constants.bytes == 8 * 64 + 4 * 64 * 576 // 8 + 5 * 2 * 64
 
 
