@@ -5,12 +5,12 @@ from pathlib import Path
 
 from bnn_train import files
 from bnn_train.deploy.packed import Packed
-from bnn_train.deploy.writers.c_compare import compare
+from bnn_train.deploy.writers.c_compare import compare, prefix_of
 from bnn_train.deploy.writers.c_operations import OPERATIONS
 from bnn_train.deploy.writers.c_products import product
 from bnn_train.deploy.writers.c_program import Program
 
-__all__ = ["SUFFIX", "compare", "prefix_of", "source", "write"]
+__all__ = ["SUFFIX", "built", "compare", "prefix_of", "source", "write"]
 SUFFIX = ".h"
 
 
@@ -19,13 +19,8 @@ def write(packed: Packed, path: Path) -> None:
     files.write_text(source(packed, prefix_of(path)), path)
 
 
-def prefix_of(path: Path) -> str:
-    """What the names in the header begin with, that two headers fit into one program: photos.h has photos_predict."""
-    name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")
-    return (name if re.match("[a-z]", name) else f"m_{name}".rstrip("_")) + "_"
-
-
 def built(packed: Packed) -> Program:
+    """All its calls."""
     program = Program(packed)
     for i, op in enumerate(program.ops):
         if op.kind == "sign" and op.inputs[0] in program.fused:

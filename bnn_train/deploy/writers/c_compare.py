@@ -1,6 +1,7 @@
 """Whether the C header gives the runner's class scores: compiled here, and run on images."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.bounds import UNIT, bounds
+from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Op, Packed
 from bnn_train.deploy.runner import Network
 from bnn_train.errors import ConfigError
@@ -32,6 +34,12 @@ int main(void)
 }}
 """
 _LOOKED_INTO = 20  # images whose bounds are computed
+
+
+def prefix_of(path: Path) -> str:
+    """What the names in the header begin with, that two headers fit into one program: photos.h has photos_predict."""
+    name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")
+    return (name if re.match("[a-z]", name) else f"m_{name}".rstrip("_")) + "_"
 
 
 def compiler() -> list[str] | None:
@@ -61,13 +69,31 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     text = f"{_called(command)}: equal class scores on {int(same.sum()):,} of {len(images):,} images"
     if not same.all():
         text += ", in the others the last bits of a sigmoid differ"
+    if any(value.kind == "real" for value in infer(network.packed)):
+        text += _by_float(path, network.packed, images[:_LOOKED_INTO], command)
     return text
+
+
+def _by_float(path: Path, packed: Packed, images: np.ndarray, command: Sequence[str]) -> str:
+    """The same with M_FLOAT, on some of the images: the end of the phrase. Raises ConfigError beyond what rounding can make."""
+    found = scores(path, packed, images, [*command, "-O2", f"-D{prefix_of(path).upper()}FLOAT"])
+    if found is None or not len(images):
+        return ""
+    largest, uncertain = float_bounds(packed, images)
+    differ = np.abs(found - reference.run(packed, images)[-1].astype(np.float64))
+    inside = (differ <= largest).all(axis=1)
+    if not (inside | uncertain).all():
+        remedy = (
+            f"with M_FLOAT its class scores differ by {differ[~uncertain].max():.1e}, more than rounding can make; please report"
+        )
+        raise ConfigError("format", path, f"{remedy} this")
+    if not inside.any():
+        return ""
+    return f"; with M_FLOAT they differ by {differ[inside].max():.1e} at most, where rounding can make {largest[inside].max():.1e}"
 
 
 def scores(path: Path, packed: Packed, images: np.ndarray, command: Sequence[str]) -> np.ndarray | None:
     """float32 (N, classes) by the header, compiled by the command; None where what it makes does not run here."""
-    from bnn_train.deploy.writers.c import prefix_of
-
     prefix = prefix_of(path)
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder, "main.c"), Path(folder, "main")

@@ -67,11 +67,8 @@ def _pair(p: Program, i: int, op: Op, known: Value, x: Held, y: Held, result: st
     for part in (x, y):
         own = image(part.value.shape)
         steps += [0 if n == 1 else math.prod(own[k + 1 :]) for k, n in enumerate(own)]
-    shared = x.buffer is y.buffer and (x.start, x.value.size) != (
-        y.start,
-        y.value.size,
-    )  # none may be overwritten
-    out = p.new(known) if shared else p.over(i, known, x)
+    overlapping = x.buffer is y.buffer and (x.start, x.value.size) != (y.start, y.value.size)
+    out = p.new(known) if overlapping else p.over(i, known, x)
     name = p.constants.whole(f"m_steps{i}", np.array(steps), "size_t", 8)
     p.call(op.kind, x, y, *shape, name, out)
     return out

@@ -125,8 +125,9 @@ def threshold(p: Program, i: int, sign: Op) -> str:
 
 
 def flip(p: Program, i: int, op: Op, channels: int) -> str:
-    flip = op.tensors.get("flip")
-    return "NULL" if flip is None else p.constants.words(f"m_flip{i}", unpacked_bits(flip, channels))
+    if "flip" not in op.tensors:
+        return "NULL"
+    return p.constants.words(f"m_flip{i}", unpacked_bits(op.tensors["flip"], channels))
 
 
 def window_of(p: Program, i: int, op: Op, x: Value, result: Value) -> str:

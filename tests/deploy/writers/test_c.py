@@ -165,7 +165,7 @@ def test_the_exporters_line_says_what_was_seen_and_what_not(tmp_path, monkeypatc
     monkeypatch.setenv("CC", COMPILERS[0])
     line = c.compare(path, network, N.some_images((1, 2, 2), 1100))
     assert line.startswith(f"{COMPILERS[0]} ")
-    assert line.endswith(": equal class scores on 1,100 of 1,100 images")
+    assert ": equal class scores on 1,100 of 1,100 images; with M_FLOAT they differ by 0.0e+00 at most, where" in line
     monkeypatch.setenv("CC", "no-such-compiler")
     assert c.compare(path, network, N.some_images((1, 2, 2))) is None
     monkeypatch.setenv("CC", COMPILERS[0])
@@ -182,7 +182,7 @@ def test_names_follow_from_the_file(tmp_path):
     expected = ["m_", "photos_", "my_net_2_", "m_3d_", "m_", "stra_e_"]
     assert [c.prefix_of(Path(name)) for name in names] == expected
     network, _ = tiny(tmp_path, name="3d.h")
-    assert c.compare(tmp_path / "3d.h", network, N.some_images((1, 2, 2))).endswith("5 of 5 images")
+    assert c.compare(tmp_path / "3d.h", network, N.some_images((1, 2, 2))).count("5 of 5 images")
 
 
 def test_the_example_programs_run(tmp_path):
