@@ -87,7 +87,7 @@ def test_sums_that_lie_between_two_floats(checks, tmp_path):
     one = np.ones((1, 256), np.float32)
     large, least = 2**24, 2**-149
     rows = [[large, 1, 2**-25], [large, 1, 2**-60], [large, 1, 0], [2**60, 1, -(2**60)], [least, -(2.0**127), least], [0, 0, 0]]
-    rows += [[2**-130, least, -(2**-126)], [1, 2**-24, least], [1, 2**-24, -least]]
+    rows += [[2**-130, least, -(2**-126)], [1, 2**-24, least], [1, 2**-24, -least], [large, 1, 2**-29]]
     rows = np.array(rows, np.float32)
     rows = np.concatenate([rows, -rows])
     normalise, flat = Op("normalise", "n", (0,), {}, {"table": one}), Op("flatten", "f", (1,))
@@ -104,15 +104,22 @@ def test_sums_that_lie_between_two_floats(checks, tmp_path):
     assert_equal(tmp_path, Packed(mean.image_shape, mean.ops, {"classes": ["a"] * 36}), count=40)
 
 
-@pytest.mark.parametrize("kind", ["whole", "real"])
+@pytest.mark.parametrize("kind", ["whole", "real", "tiny"])
 def test_random_sums_of_numbers_that_differ_in_size(tmp_path, kind):
-    """Many of them cancel, so that what double rounds away decides."""
+    """Many of them cancel, so that what double rounds away decides; products down to 2^-298."""
     rng = np.random.default_rng(0)
-    table = (rng.normal(0, 1, (2, 256)) * 2.0 ** rng.integers(-60, 60, (2, 256))).astype(np.float32)
+
+    def numbers(*shape):
+        exponents = rng.integers(-60, 60, shape)
+        if kind == "tiny":  # some of them denormal
+            exponents = np.where(rng.random(shape) < 0.5, exponents, rng.integers(-148, -140, shape))
+        return (rng.normal(0, 1, shape) * 2.0**exponents).astype(np.float32)
+
+    table = numbers(2, 256)
     start = Op("normalise", "n", (0,), {}, {"table": table})
     if kind == "whole":
         start = Op("conv2d", "w", (0,), square(2), {"weight": np.array([[0x80], [0xC0]], np.uint8)})
-    weight = (rng.normal(0, 1, (40, 24)) * 2.0 ** rng.integers(-60, 60, (40, 24))).astype(np.float32)
+    weight = numbers(40, 24)
     weight[:, 12:] = -weight[:, :12]
     head = Op("linear", "h", (2,), {"outputs": 40}, {"weight": weight, "bias": weight[:, 0].copy()})
     ops = (start, Op("flatten", "f", (1,)), head)
