@@ -1,6 +1,6 @@
 """How fast an exported network is here, beside torch's float32 network that computes the same.
 
-    python scripts/bench_deploy.py [--peer-python PATH] [--engines llvm numkong numpy] [--avx2]
+    python scripts/bench_deploy.py [--peer-python PATH] [--engines llvm numkong numpy] [--avx2] [--onnx]
 
 Networks as exported, with untrained weights and BatchNorm statistics of random images: speed does not depend on what was learned.
 torch: float32 in inference mode, nn.Linear and nn.Conv2d that hold -1 and +1 as float weights, BatchNorm, sign, channels last; its
@@ -8,6 +8,8 @@ input is normalised before the clock starts, ours are the uint8 images. Both wit
 of rounds in which everybody takes a turn; "asked" is the ratio that is to be reached on the processor at hand. Then what a process
 of its own takes that loads a network and predicts. The last table is a packed product alone, 2048 x 2048, beside the nearest peer,
 bnn-lab, where --peer-python names a Python that has it.
+
+--onnx adds ONNX Runtime on the exported ONNX file (uint8 images too), and the sizes of a network in all formats.
 
 --avx2 keeps both to AVX2, on a processor that has more: a hint at what one with AVX2 alone would give, no measurement of one.
 """
@@ -42,8 +44,9 @@ from bnn_train.binary.ste import Ste  # noqa: E402
 from bnn_train.cli.compose import typed  # noqa: E402
 from bnn_train.config.root import Config  # noqa: E402
 from bnn_train.data.augment import normalise  # noqa: E402
-from bnn_train.deploy import file  # noqa: E402
+from bnn_train.deploy import file, formats  # noqa: E402
 from bnn_train.deploy.kernels import by_numkong, compiler, products  # noqa: E402
+from bnn_train.deploy.packed import Packed  # noqa: E402
 from bnn_train.deploy.packing.pack import pack  # noqa: E402
 from bnn_train.deploy.runner import Network  # noqa: E402
 
@@ -120,7 +123,28 @@ def medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in found.items()}
 
 
-def compare(name: str, engines: list[str], column: int | None) -> None:
+def of_onnx_runtime(packed: Packed) -> Callable[[np.ndarray], np.ndarray]:
+    """images -> scores, with all threads."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.onnx")
+        formats.write("onnx", packed, path)
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["scores"], {"images": images})[0]
+
+
+def file_sizes(packed: Packed) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        for name in ("bnn", "onnx", "c", "html"):
+            path = Path(folder, f"m{formats.FORMATS[name].suffixes[0]}")
+            formats.write(name, packed, path)
+            found[name] = path.stat().st_size
+    return ", ".join(f"{name} {size:,}" for name, size in found.items())
+
+
+def compare(name: str, engines: list[str], column: int | None, with_onnx: bool) -> Packed:
     shape, batches = NETWORKS[name]
     config, model = network(name, shape)
     packed = pack(model, shape, config.data.mean, config.data.std, {"classes": [str(i) for i in range(10)]})
@@ -141,11 +165,17 @@ def compare(name: str, engines: list[str], column: int | None) -> None:
             same = (ours.logits(images).argmax(axis=1) == of_torch().numpy().argmax(axis=1)).mean()
             assert same > 0.9, f"{name}: the twin gives other classes ({same:.0%} the same)"
             calls[engine or "ours"] = lambda ours=ours, images=images: ours.logits(images)  # type: ignore[misc]
+        if with_onnx:
+            run = of_onnx_runtime(packed)
+            assert np.array_equal(run(images), ours.logits(images)), f"{name}: ONNX Runtime gives other scores"
+            calls["onnx"] = lambda run=run, images=images: run(images)  # type: ignore[misc]
         found = medians(calls)
         goal = ASKED.get((name, batch))
         cells = [f"{found['torch']:.3f}", f"{found['ours']:.3f}", f"{found['torch'] / found['ours']:.1f}"]
-        cells += ["-" if goal is None or column is None else str(goal[column])] + [f"{found[engine]:.3f}" for engine in engines]
+        cells.append("-" if goal is None or column is None else str(goal[column]))
+        cells += [f"{found[other]:.3f}" for other in (*engines, *(["onnx"] if with_onnx else []))]
         print(f"| {name} | {batch} | " + " | ".join(cells) + " |", flush=True)
+    return packed
 
 
 def main() -> None:
@@ -153,6 +183,7 @@ def main() -> None:
     parser.add_argument("--peer-python", metavar="PATH", help="a Python in which bnn-lab is installed")
     parser.add_argument("--engines", nargs="*", default=[], help="also each of these")
     parser.add_argument("--avx2", action="store_true", help="keep both to AVX2")
+    parser.add_argument("--onnx", action="store_true", help="also ONNX Runtime, and the sizes of all formats")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
     asked = parser.parse_args()
     torch.set_num_threads(startup.processors())
@@ -165,10 +196,12 @@ def main() -> None:
     columns = ("with AVX-512 VPOPCNTDQ", "with AVX2 alone")
     print("; ".join(f"{name}: {'this processor' if i == column else 'not run'}" for i, name in enumerate(columns)), end="")
     print("; here kept to AVX2" if asked.avx2 else "")
-    print("\n| " + " | ".join(["network", "batch", "torch float32", "exported", "times as fast", "asked", *asked.engines]) + " |")
-    print("|---" * (6 + len(asked.engines)) + "|")
-    for name in asked.networks:
-        compare(name, asked.engines, column)
+    others = [*asked.engines, *(["ONNX Runtime"] if asked.onnx else [])]
+    print("\n| " + " | ".join(["network", "batch", "torch float32", "exported", "times as fast", "asked", *others]) + " |")
+    print("|---" * (6 + len(others)) + "|")
+    made = {name: compare(name, asked.engines, column, asked.onnx) for name in asked.networks}
+    for name, packed in made.items() if asked.onnx else ():
+        print(f"bytes of {name}: {file_sizes(packed)}")
     print(flush=True)
     with tempfile.TemporaryDirectory() as folder:
         start_up(Path(folder, "m.bnn"))

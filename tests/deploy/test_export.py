@@ -74,7 +74,7 @@ def test_a_checkpoint_in_the_middle_says_what_it_is_and_takes_no_figures_of_the_
 
 @pytest.mark.parametrize(
     ("output", "remedy"),
-    [("m.pth", "must end in one of .bnn, .onnx, .h, .html"), ("nowhere/m.bnn", "there is no folder"), ("folder.bnn", "is a folder")],
+    [("m.pth", "must end in one of .bnn, .onnx, .h"), ("nowhere/m.bnn", "there is no folder"), ("folder.bnn", "is a folder")],
 )
 def test_an_output_that_cannot_be_is_refused_first(tmp_path, output, remedy):
     (tmp_path / "folder.bnn").mkdir()
