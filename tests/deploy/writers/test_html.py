@@ -400,7 +400,7 @@ class TestInABrowser:
         html.write(packed, tmp_path / "m.html")
         rng = np.random.default_rng(0)
         with Browser(find(), tmp_path / "m.html") as browser:
-            for size in ((40, 31), (16, 16), (9, 50)):
+            for size in ((40, 31), (16, 16), (9, 50), *rng.integers(5, 90, (17, 2)).tolist()):
                 Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / "a.png")
                 data = base64_of((tmp_path / "a.png").read_bytes())
                 browser.evaluate(f"open(new File([Uint8Array.from(atob('{data}'), (c) => c.charCodeAt(0))], 'a.png'))")
