@@ -116,7 +116,7 @@ def export(
             raise ConfigError("network", type(model).__name__, remedy)
         if form != "bnn":
             aside = folder / output.name
-            formats.write(form, packed, aside)
+            formats.write(form, network.packed, aside)  # what was read back, and no other
             images = np.concatenate([test_images, random_images(packed)])
             proof.as_written = formats.compare(form, aside, network, images)
         with files.writing(output):

@@ -57,7 +57,8 @@ def _operations(output: Node) -> tuple[Op, ...]:
 
 def _operation(node: Node, inputs: tuple[int, ...]) -> Op:
     if node.kind != "elementwise":
-        return Op(node.kind, node.name, inputs, node.settings, node.tensors, node.rounding)
+        tensors = {name: np.ascontiguousarray(values) for name, values in node.tensors.items()}
+        return Op(node.kind, node.name, inputs, node.settings, tensors, node.rounding)
     function = node.function
     assert function is not None
     if function.affine is None:

@@ -82,7 +82,7 @@ class Constants:
         """bool (rows, columns): bit k of a row is bit k mod 64 of its word k / 64."""
         packed = np.packbits(rows, axis=1, bitorder="little")
         packed = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8)))
-        numbers = packed.view("<u8").reshape(-1).tolist()
+        numbers = np.ascontiguousarray(packed).view("<u8").reshape(-1).tolist()
         return self._array("m_word", name, [f"M_PAIR({n >> 32:08x},{n & 0xFFFFFFFF:08x})" for n in numbers], 8)
 
     def floats(self, name: str, values: np.ndarray) -> str:

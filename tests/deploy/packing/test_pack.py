@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bnn_train import models
-from bnn_train.binary.layers import BinaryLayer, binary_layers
+from bnn_train.binary.layers import BinaryLayer, BinaryLinear, binary_layers
 from bnn_train.deploy import reference
 from bnn_train.deploy.plan import plan
 from bnn_train.deploy.runner import Network
@@ -183,3 +183,18 @@ def test_batch_norm_gives_the_same_bits_whatever_the_shape_and_the_order_in_memo
         flat = layer(x.permute(0, 2, 3, 1).reshape(-1, 19, 1, 1)).view(11, 5, 7, 19).permute(0, 3, 1, 2)
     assert torch.equal(image, last)
     assert torch.equal(image, flat)
+
+
+def test_tensors_lie_in_rows_whatever_was_taken_out_of_them(packed_of):
+    """Weights without dead columns are others' columns in memory; a writer may read them as words."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Flatten(), BinaryLinear(16, 24, estimator=None), nn.BatchNorm1d(24), BinaryLinear(24, 20), nn.Linear(20, 3)
+    )
+    mask = torch.rand(24, 16) < 0.5
+    mask[3] = mask[7] = True
+    model[1].prune(mask)
+    model[3].prune(torch.rand(20, 24) < 0.5)
+    packed = packed_of(model.eval(), (1, 4, 4))
+    assert any(op.settings.get("outputs") == 22 for op in packed.ops)
+    assert all(array.flags.c_contiguous for op in packed.ops for array in op.tensors.values())
