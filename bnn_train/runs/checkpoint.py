@@ -41,6 +41,9 @@ def load(path: Path, key: str = "checkpoint") -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a bad file: RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        if path.suffix.lower() in (".onnx", ".h", ".c", ".html"):
+            remedy = "is no checkpoint, but what bnn-export writes for other programs; give a run, a checkpoint or a .bnn file"
+            raise ConfigError(key, path, remedy) from error
         raise ConfigError(key, path, "cannot be read as a checkpoint: it is cut short, damaged or foreign") from error
     found = state.get("format") if isinstance(state, dict) else None
     if not isinstance(found, int):

@@ -1,21 +1,44 @@
 """The network as one C99 header: constants, static buffers, and two functions, for desktops and small processors."""
 
+import hashlib
 import re
 from pathlib import Path
 
 from bnn_train import files
+from bnn_train.deploy import file
 from bnn_train.deploy.packed import Packed
 from bnn_train.deploy.writers.c_compare import compare, prefix_of
 from bnn_train.deploy.writers.c_operations import OPERATIONS
 from bnn_train.deploy.writers.c_products import product
 from bnn_train.deploy.writers.c_program import Program
+from bnn_train.errors import ConfigError
 
 __all__ = ["SUFFIX", "built", "compare", "prefix_of", "source", "write"]
 SUFFIX = ".h"
+_TAKEN = {
+    *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "memory", "setjmp"),
+    *(
+        "signal",
+        "size",
+        "stdalign",
+        "stdarg",
+        "stdatomic",
+        "stdbool",
+        "stddef",
+        "stdint",
+        "stdio",
+        "stdlib",
+        "stdnoreturn",
+        "string",
+    ),
+    *("strings", "tgmath", "threads", "time", "uchar", "unistd", "wchar", "wctype"),
+}
 
 
 def write(packed: Packed, path: Path) -> None:
-    """Raises ConfigError where it cannot be written."""
+    """Raises ConfigError where it cannot be written, or where its name is one of C's own headers, which it would stand before."""
+    if path.stem.lower() in _TAKEN:
+        raise ConfigError("--output", path.name, "is a name of C's own headers or macros; choose another")
     files.write_text(source(packed, prefix_of(path)), path)
 
 
@@ -41,6 +64,7 @@ def source(packed: Packed, prefix: str = "m_") -> str:
     calls, sizes = program.finish()
     buffers = 8 * sizes["words"] + 4 * sizes["reals"] + 4 * sizes["wholes"] + sizes["pixels"]
     libm = "M_EXP" in program.template.text()
+    mark = f"0x{hashlib.sha256(file.encode(packed)).hexdigest()[:8]}UL"
     includes = ["float.h", "stddef.h", "stdint.h", "string.h", *["math.h"] * (libm or program.constants.infinite)]
     text = f"""/* A binary neural network, written by bnn-export. C99 or C++, no dependencies{", but libm (-lm)" if libm else ""}.
    {program.constants.bytes} bytes of constants (weights, thresholds), {buffers} bytes of static buffers.
@@ -56,8 +80,11 @@ def source(packed: Packed, prefix: str = "m_") -> str:
    #define M_POPCOUNT_TABLE     bits are counted by a table; else by the compiler's way, where it has one
    #define M_FLOAT              real numbers are added as float; else as double. Faster on small processors; scores then differ
                                 in their last digits, and where a sign hangs on them by more */
+#if defined(M_HEADER) && M_HEADER != {mark}
+#error "another network's header has the same names: give one of the two files another name"
+#endif
 #ifndef M_HEADER
-#define M_HEADER
+#define M_HEADER {mark}
 
 """
     text += "".join(f"#include <{name}>\n" for name in includes)

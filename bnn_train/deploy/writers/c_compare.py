@@ -55,7 +55,8 @@ def compare(path: Path, network: Network, images: np.ndarray) -> str | None:
     here, or it makes programs for another machine. Raises ConfigError where the header does not compile, or scores differ."""
     command = compiler()
     if command is None:
-        return None
+        asked = os.environ.get("CC")
+        return f"not run here, since CC={asked} is not found" if asked else None
     found = scores(path, network.packed, images, [*command, "-O2"])
     if found is None:
         return None
@@ -105,7 +106,8 @@ def scores(path: Path, packed: Packed, images: np.ndarray, command: Sequence[str
         if done.returncode != 0 or done.stderr.strip() or not program.exists():
             said = done.stderr.decode(errors="replace").strip().splitlines()
             why = next((line for line in said if "error" in line or "warning" in line), said[-1] if said else "no word why")
-            raise ConfigError("format", path, f"{' '.join(command)} does not compile it ({why}); set CC to a C99 compiler")
+            remedy = f"does not compile the header ({why}); set CC to a C99 compiler, or unset it"
+            raise ConfigError("CC", " ".join(command), remedy)
         try:
             ran = subprocess.run([program], input=np.ascontiguousarray(images).tobytes(), capture_output=True, check=False)
         except OSError:

@@ -167,13 +167,13 @@ def test_the_exporters_line_says_what_was_seen_and_what_not(tmp_path, monkeypatc
     assert line.startswith(f"{COMPILERS[0]} ")
     assert ": equal class scores on 1,100 of 1,100 images; with M_FLOAT they differ by 0.0e+00 at most, where" in line
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert c.compare(path, network, N.some_images((1, 2, 2))) is None
+    assert c.compare(path, network, N.some_images((1, 2, 2))) == "not run here, since CC=no-such-compiler is not found"
     monkeypatch.setenv("CC", COMPILERS[0])
     path.write_text(path.read_text().replace("0.5f", "0.625f"))
     with pytest.raises(ConfigError, match="its class scores of image 0 differ"):
         c.compare(path, network, N.some_images((1, 2, 2)))
     path.write_text("int main")
-    with pytest.raises(ConfigError, match="does not compile it"):
+    with pytest.raises(ConfigError, match="does not compile the header"):
         c.compare(path, network, N.some_images((1, 2, 2)))
 
 
@@ -213,3 +213,26 @@ def test_the_example_programs_run(tmp_path):
         assert done.returncode == 1
         assert done.stdout.decode().count("\n") == 1
         assert len(done.stderr.decode().splitlines()) == 4
+
+
+@pytest.mark.parametrize("name", ["string.h", "STDIO.h", "size.c"])
+def test_a_name_of_cs_own_headers_is_refused(tmp_path, name):
+    packed = Packed((1, 1, 1), (Op("flatten", "f", (0,)),), {"classes": ["a"]})
+    with pytest.raises(ConfigError, match="is a name of C's own headers"):
+        c.write(packed, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_networks_with_one_name_are_an_error_of_the_compiler(tmp_path):
+    if c_compare.compiler() is None:
+        pytest.skip("needs a C compiler")
+    for seed, name in enumerate(("net-1.h", "net_1.h")):
+        torch.manual_seed(seed)
+        c.write(packed_of(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2), tmp_path), tmp_path / name)
+    for names, works in ((("net-1.h", "net_1.h"), False), (("net-1.h", "net-1.h"), True)):
+        (tmp_path / "t.c").write_text("".join(f'#include "{name}"\n' for name in names) + "int main(void) { return 0; }\n")
+        done = subprocess.run(
+            [*c_compare.compiler(), "-I.", "t.c", "-o", "t"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) == works
+        assert works or "give one of the two files another name" in done.stderr
