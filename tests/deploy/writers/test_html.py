@@ -409,6 +409,24 @@ class TestInABrowser:
                 assert browser.evaluate("Array.from(last.scores)") == expected[0].tolist()
             browser.evaluate("open(new File(['no image'], 'notes.txt'))")
             assert browser.evaluate("said.textContent") == "notes.txt is no image that this browser reads."
+            assert browser.evaluate(
+                """new Promise((done) => { $("file").onclick = () => done("asks for a file"); $("drop").click(); })"""
+            )
+
+    def test_after_an_image_the_page_says_how_to_draw_again(self, compose, tmp_path):
+        packed = network_of(compose, "model=mlp", "model.hidden=[16,16]", about={"data": {"name": "digits"}})
+        html.write(packed, tmp_path / "m.html")
+        Image.new("RGB", (20, 30), (200, 10, 10)).save(tmp_path / "a.png")
+        data = base64_of((tmp_path / "a.png").read_bytes())
+        with Browser(find(), tmp_path / "m.html") as browser:
+            texts = "[$('input-title').textContent, $('clear').textContent, $('pad').hidden]"
+            assert browser.evaluate(texts) == ["Draw a digit", "Clear", False]
+            browser.evaluate(f"open(new File([Uint8Array.from(atob('{data}'), (c) => c.charCodeAt(0))], 'a.png'))")
+            assert said(browser)
+            assert browser.evaluate(texts) == ["Your image", "Draw a digit", True]
+            assert "made grey" in browser.evaluate("$('hint').textContent")
+            browser.evaluate("$('clear').click()")
+            assert browser.evaluate(texts) == ["Draw a digit", "Clear", False]
 
 
 def said(browser):

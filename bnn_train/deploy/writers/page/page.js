@@ -116,11 +116,17 @@ function clear() {
   say("");
 }
 
-/** The drawing field is there, or the image. */
+/** The drawing field is there, or the image; and what is said of it. */
 function turnTo(drawing) {
   document.body.classList.toggle("draws", drawing);
   $("pad").hidden = !drawing;
   $("drop").hidden = drawing;
+  const drawable = facts.drawn === "kmnist" ? "a character" : "a digit";
+  $("input-title").textContent = drawing ? `Draw ${drawable}` : facts.drawn ? "Your image" : "Show it an image";
+  $("clear").textContent = facts.drawn && !drawing ? `Draw ${drawable}` : "Clear";
+  $("hint").textContent = drawing
+    ? "With mouse, pen or finger; with the keys, arrows move, the space bar puts the pen down and up, Escape clears."
+    : `It is cropped to its middle, ${channels === 1 ? "made grey, " : ""}and made as small as the images of the training.`;
 }
 
 // ---- images
@@ -147,6 +153,7 @@ async function open(file) {
 
 $("file").addEventListener("change", ({ target }) => { open(target.files[0]); target.value = ""; });
 $("clear").addEventListener("click", clear);
+$("drop").addEventListener("click", () => $("file").click());
 addEventListener("paste", ({ clipboardData }) => open([...clipboardData.files].find((file) => file.type.startsWith("image/"))));
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
 for (const end of ["dragleave", "drop"]) addEventListener(end, () => document.body.classList.remove("over"));
@@ -237,10 +244,6 @@ function redraw() {
   render(false);
 }
 
-$("input-title").textContent = facts.drawn ? `Draw ${facts.drawn === "kmnist" ? "a character" : "a digit"}` : "Show it an image";
-$("hint").textContent = facts.drawn
-  ? "With mouse, pen or finger; with the keys, arrows move, the space bar puts the pen down and up, Escape clears."
-  : "It is cropped to its middle and made as small as the images that the network was trained on.";
 $("legend").hidden = facts.shown.some(({ kind }) => kind !== "bits");
 clear();
 addEventListener("resize", redraw);
