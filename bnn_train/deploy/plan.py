@@ -1,5 +1,6 @@
 """From the operations to the steps that compute them. Products run up to their signs in one; values go after their last use."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from bnn_train.deploy.kernels import products
 from bnn_train.deploy.layout import Layout, to_plain
 from bnn_train.deploy.packed import Op, Packed, Value
 from bnn_train.deploy.sums import lowest_bit
+
+log = logging.getLogger(__name__)
 
 
 class Stage(NamedTuple):
@@ -106,18 +109,34 @@ def _chained(
     singly = [alone[i] for i in sorted(chain.ops) if i in alone]
     kernel: Fused | None = None
 
+    def plainly(*batches: np.ndarray) -> tuple[np.ndarray, ...]:
+        values = dict(zip(inputs, batches, strict=True))
+        run(singly, values)
+        return tuple(values[i] for i in chain.outputs)
+
     def step(*batches: np.ndarray) -> Any:
         nonlocal kernel
         if kernel is None and products.is_llvm_due(engine):  # two threads may both make one; both are right
-            kernel = fused(packed, known, chain, grid)
+            made = fused(packed, known, chain, grid)
+            kernel = made if _agree(made(*(batch[:1] for batch in batches)), plainly(*(batch[:1] for batch in batches))) else _never
         found = None if kernel is None else kernel(*batches)
         if found is None:
-            values = dict(zip(inputs, batches, strict=True))
-            run(singly, values)
-            found = tuple(values[i] for i in chain.outputs)
+            found = plainly(*batches)
         return found[0] if len(found) == 1 else found
 
     return Stage(step, inputs, chain.outputs)
+
+
+def _agree(found: tuple[np.ndarray, ...] | None, plain: tuple[np.ndarray, ...]) -> bool:
+    """Whether a kernel that was just compiled gives the bits of the plain steps, on the first image that it meets."""
+    if found is None or all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(found, plain, strict=True)):
+        return True
+    log.warning("a kernel that LLVM compiled gives wrong numbers on this processor; the slower steps are used in its place")
+    return False
+
+
+def _never(*batches: np.ndarray) -> None:
+    return None
 
 
 def _with_ends(stages: list[Stage]) -> tuple[Stage, ...]:

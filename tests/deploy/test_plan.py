@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bnn_train.deploy import plan as plan_module
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import infer, result_of
 from bnn_train.deploy.kernels.products import installed
@@ -198,3 +199,30 @@ def test_the_work_of_an_image_counts_a_convolutions_patches():
 
     assert of(10) == 64 * 72 + 64 * 8
     assert of(18) == 4 * of(10)
+
+
+def test_a_kernel_that_gives_wrong_numbers_is_not_used(monkeypatch, caplog):
+    """As one might on a processor that nobody has tried."""
+    if "llvm" not in installed():
+        pytest.skip("no kernels are compiled here")
+    random = np.random.default_rng(0)
+    conv = {"outputs": 8, "kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1, "pad_value": 0}
+    ops = (
+        Op("normalise", "n", (0,), {}, {"table": np.linspace(-1, 1, 256, dtype=np.float32)[None]}),
+        Op("sign", "s", (1,), {}, {"threshold": np.zeros(1, np.float32)}),
+        Op("conv2d", "c", (2,), conv, {"weight": packed_bits(random.choice([-1, 1], (8, 9)))}),
+        Op("sign", "t", (3,), {}, {"threshold": np.zeros(8, np.int16)}),
+        Op("flatten", "f", (4,)),
+        Op("linear", "head", (5,), {"outputs": 3}, {"weight": random.normal(size=(3, 128)).astype(np.float32)}),
+    )
+    packed = Packed((1, 4, 4), ops)
+    made = plan_module.fused
+
+    def wrong(*arguments):
+        kernel = made(*arguments)
+        return lambda *batches: tuple(values ^ 1 if values.dtype == np.uint8 else values + 1 for values in kernel(*batches))
+
+    monkeypatch.setattr(plan_module, "fused", wrong)
+    images = random.integers(0, 256, (5, 1, 4, 4), dtype=np.uint8)
+    assert np.array_equal(plan(packed, "llvm").run(images), reference.run(packed, images)[-1])
+    assert "gives wrong numbers on this processor" in caplog.text
