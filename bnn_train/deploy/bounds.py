@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.packed import Op, Packed, Value, weights
+from bnn_train.deploy.packed import Op, Packed, Value, inputs_of, weights
 from bnn_train.deploy.reference import OPERATIONS, per_channel
 
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
@@ -87,7 +87,7 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
 def _of_product(op: Op, result: Value, x: np.ndarray, e: np.ndarray | None, y: np.ndarray) -> np.ndarray | None:
     if result.kind == "whole":  # exact, but for torch's own sum where it has float32 pixels
         return None if op.rounding is None else np.broadcast_to(per_channel(op.rounding, y), y.shape)
-    inputs = x.shape[1] if op.kind == "linear" else x.shape[1] // op.settings["groups"] * int(np.prod(op.settings["kernel"]))
+    inputs = inputs_of(op, x.shape[1])
     weight = {"weight": np.abs(weights(op, inputs)).astype(np.float32)}
     real = Value("real", result.shape)
 

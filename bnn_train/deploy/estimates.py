@@ -3,15 +3,14 @@
 import math
 
 from bnn_train.deploy.layout import Layout
-from bnn_train.deploy.packed import Op, Value
-from bnn_train.deploy.steps import inputs_of
+from bnn_train.deploy.packed import Op, Value, inputs_of
 
 
 def moved(op: Op, result: Value, x: Layout) -> int:
     """Bytes that a step moves for an image, roughly: its result, or the patches of a convolution."""
     patches = 0
     if op.kind == "conv2d":
-        inputs = inputs_of(op, x)
+        inputs = inputs_of(op, x.shape[0])
         patches = math.prod(result.shape[1:]) * (inputs // 8 if x.kind == "bits" else 8 * inputs)
     return patches + result.size * (1 if result.kind == "whole" else 4)
 
@@ -25,6 +24,6 @@ def nanoseconds(op: Op, x: Value, result: Value) -> float:
     """Of one thread of a Zen 5, within a factor of two: 2,000 products of signs, 300 of bytes, 60 of real numbers, 2 others."""
     if op.kind not in ("linear", "conv2d"):
         return result.size / 2 if result.kind == "real" else 0
-    inputs = x.size if op.kind == "linear" else x.shape[0] // op.settings["groups"] * math.prod(op.settings["kernel"])
+    inputs = inputs_of(op, x.shape[0])
     speed = 60 if result.kind == "real" else 300 if x.kind == "bytes" else 2000
     return inputs * result.size / speed

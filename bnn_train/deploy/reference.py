@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.packed import Op, Packed, Value, unpacked_bits, weights
+from bnn_train.deploy.packed import Op, Packed, Value, inputs_of, unpacked_bits, weights
 from bnn_train.deploy.sums import real_sums
 
 
@@ -39,7 +39,7 @@ def linear(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
 def conv2d(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
     outputs, groups = op.settings["outputs"], op.settings["groups"]
     parts = []
-    count = x.shape[1] // groups * op.settings["kernel"][0] * op.settings["kernel"][1]
+    count = inputs_of(op, x.shape[1])
     weight, bias, offset = weights(op, count).astype(np.float64), _bias(op), op.tensors.get("offset")
     for group in range(groups):
         rows = slice(group * outputs // groups, (group + 1) * outputs // groups)

@@ -15,7 +15,7 @@ from bnn_train.deploy import reference
 from bnn_train.deploy.kernels.means import Mean
 from bnn_train.deploy.kernels.products import is_llvm_due
 from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, padded, to_plain
-from bnn_train.deploy.packed import Op, Value, unpacked_bits, weights
+from bnn_train.deploy.packed import Op, Value, inputs_of, unpacked_bits, weights
 from bnn_train.deploy.sums import is_exact, real_sums, window_sums
 
 Step = Callable[..., np.ndarray]
@@ -159,7 +159,7 @@ def average(op: Op, result: Value, x: Layout, engine: str | None) -> tuple[Step,
 
 def real_product(op: Op, result: Value, x: Layout, largest: float, grid: float) -> tuple[Step, Layout]:
     """A real sum. x has multiples of `grid` up to `largest`, where that is known; grid is 0 where not."""
-    count = inputs_of(op, x)
+    count = inputs_of(op, x.shape[0])
     weight = weights(op, count).astype(np.float64)
     bias = op.tensors["bias"].astype(np.float64) if "bias" in op.tensors else None
     exact = grid > 0 and is_exact(weight, bias, largest, grid)
@@ -182,11 +182,6 @@ def real_product(op: Op, result: Value, x: Layout, largest: float, grid: float) 
         return np.concatenate(each).reshape(len(batch), *result.shape[1:], -1)
 
     return conv2d, Layout("real", result.shape)
-
-
-def inputs_of(op: Op, x: Layout) -> int:
-    channels = x.shape[0]
-    return channels if op.kind == "linear" else channels // op.settings["groups"] * math.prod(op.settings["kernel"])
 
 
 def channels_last(op: Op, weight: np.ndarray, channels: int) -> np.ndarray:

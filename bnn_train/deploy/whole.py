@@ -7,8 +7,8 @@ import numpy as np
 
 from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.deploy.layout import Layout, features, in_order, padded
-from bnn_train.deploy.packed import Op, Value, packed_bits, weights
-from bnn_train.deploy.steps import Step, channels_last, flips, inputs_of, or_pool, patches
+from bnn_train.deploy.packed import Op, Value, inputs_of, packed_bits, weights
+from bnn_train.deploy.steps import Step, channels_last, flips, or_pool, patches
 
 
 class Signs(NamedTuple):
@@ -21,7 +21,7 @@ class Signs(NamedTuple):
 
 def product(op: Op, result: Value, x: Layout, signs: Signs | None, engine: str | None) -> tuple[Step, Layout]:
     """The sums as int32, or with `signs` the bits that come of them."""
-    weight = weights(op, inputs_of(op, x)).astype(np.int8)
+    weight = weights(op, inputs_of(op, x.shape[0])).astype(np.int8)
     offset = op.tensors.get("offset", np.zeros(len(weight), np.int32)).astype(np.int64)
     if signs is None:
         return _sums(op, result, x, weight, offset, engine)
