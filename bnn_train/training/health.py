@@ -1,37 +1,198 @@
-"""Checks of a network in training: nothing broken goes on, and whether its binary weights move at all."""
+"""How each binary layer fares: after every epoch a few figures of its weights, inputs and gradient.
 
+NumPy compares and counts on a processor five times as fast as torch does, and an epoch may be a few dozen short steps.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn_train.binary.layers import binary_layers
-from bnn_train.errors import Diverged
+from bnn_train.binary.layers import BinaryLayer, binary_layers
+from bnn_train.edges.apply import Edges
+from bnn_train.training.bits import Bits, Flips, ones, pack, start
+
+Row = dict[str, Any]  # one line of health.jsonl
+Figures = dict[str, float]
+
+IMAGES = 32  # whose activations are measured: thousands of numbers in each layer, which is enough for a share
+DIGITS = 4  # of a figure
 
 
-def check_losses(losses: Tensor, epoch: int, lr: float) -> None:
-    """Raises Diverged with the first step of the epoch (from 1) whose loss is not finite."""
-    bad = (~torch.isfinite(losses)).nonzero()
-    if len(bad):
-        step = int(bad[0])
-        remedy = f"lower optimizer.lr={lr:g} or set trainer.clip_grad_norm; what was saved stays"
-        raise Diverged(f"the loss became {losses[step].item()} in epoch {epoch}, step {step + 1}; {remedy}")
+class Noted(NamedTuple):
+    """What an epoch's last step leaves of one layer: a run that is continued behind it has no gradient any more."""
+
+    gradient: float | None  # its norm, where there is one
+    of_weights: float | None  # the estimator's window
+    of_inputs: float | None
 
 
-def check_finite(model: nn.Module, epoch: int, step: int) -> None:
-    """Raises Diverged where a parameter or buffer is NaN or infinite, in that epoch (from 1) after that step.
+class Health:
+    """The figures of each binary layer after an epoch, and what must be remembered for them: three bits a weight (bits.Flips).
 
-    A sign hides a NaN in its input, so the loss alone does not tell. But every latent weight is a parameter, and every
-    pre-activation leaves its mean and variance in a BatchNorm's buffers.
+    An epoch goes: `note` after its last step, evaluation within `watching`, `measure`, which changes nothing, and `end_epoch`. All
+    that is measured is a function of what `state_dict` and the model's hold, so a run that is continued gives the same rows.
+    Weights that the rules of `edges` hold (frozen, pruned) count in no figure of the weights.
     """
-    for name, tensor in model.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise Diverged(f"{name} holds NaN or infinity in epoch {epoch}, after step {step}")
+
+    def __init__(self, model: nn.Module, edges: Edges) -> None:
+        binary = {id(layer) for layer in binary_layers(model)}
+        self.layers: dict[str, BinaryLayer] = {
+            name: module for name, module in model.named_modules() if isinstance(module, BinaryLayer) and id(module) in binary
+        }
+        self.row: Row | None = None  # the newest
+        self._edges = edges
+        self._start(is_new=True)
+
+    def _start(self, is_new: bool) -> None:
+        """From the weights as they are now. is_new: whether the run begins here."""
+        self._is_whole = is_new  # whether it is known since the run's start which weights have moved
+        self._flips = self._next = {name: start(pack(_prepared(layer) >= 0)) for name, layer in self.layers.items()}
+        self._noted: dict[str, Noted] = {}
+        self._inputs: dict[str, Figures] = {}
+
+    @torch.no_grad()
+    def note(self) -> None:
+        """Takes down what the last step of an epoch leaves: gradients, as the optimizer saw them, and windows, which may move."""
+        for name, layer in self.layers.items():
+            gradient = layer.weight.grad
+            norm = None if gradient is None else torch.linalg.vector_norm(gradient).item()
+            self._noted[name] = Noted(norm, *_windows(layer))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within, the inputs of each binary layer are measured when it is called first, of the first IMAGES."""
+        self._inputs = {}
+        handles = [
+            layer.register_forward_pre_hook(functools.partial(self._look, name))
+            for name, layer in self.layers.items()
+            if getattr(layer.estimator, "binary", False)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _look(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if name not in self._inputs:
+            self._inputs[name] = input_figures(inputs[0][:IMAGES].detach().cpu().numpy(), self._of(name).of_inputs)
+
+    def _of(self, name: str) -> Noted:
+        return self._noted.get(name) or Noted(None, *_windows(self.layers[name]))
+
+    @torch.no_grad()
+    def measure(self, epoch: int, steps: int | None = None) -> Row:
+        """The row of an epoch (from 1): {"epoch", "layers": {name: figures}}. steps: done of it, where these are not all."""
+        self._next, layers = {}, {}
+        for name, layer in self.layers.items():
+            prepared, noted, free = _prepared(layer), self._of(name), self._free(name)
+            before = self._flips[name]
+            self._next[name] = now = before.then(pack(prepared >= 0))
+            figures = flip_figures(before, now, pack(np.ones(prepared.shape, bool) if free is None else _array(free)))
+            if not self._is_whole:
+                figures.pop("never_moved", None)
+            if figures and noted.of_weights is not None:
+                seen = prepared if free is None else prepared[_array(free)]
+                figures["weights_outside"] = 0.0 if _is_bounded(layer, noted.of_weights) else _outside(seen, noted.of_weights)
+            latent = layer.weight if free is None else layer.weight[free]
+            size = torch.linalg.vector_norm(latent).item()
+            if noted.gradient is not None and math.isfinite(noted.gradient) and size > 0:
+                figures["gradient"] = noted.gradient / size
+            layers[name] = {key: _rounded(value) for key, value in {**figures, **self._inputs.get(name, {})}.items()}
+        self.row = {"epoch": epoch, **({} if steps is None else {"steps": steps}), "layers": layers}
+        return self.row
+
+    def end_epoch(self) -> None:
+        """The epoch that was measured is over."""
+        self._flips = self._next
+
+    def _free(self, name: str) -> Tensor | None:
+        """The edges of a layer that may move; None where all may."""
+        held = self._edges.masks[name].held if name in self._edges.masks else None
+        return None if held is None else ~held
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types, and one tensor: a file of many small ones takes long to write."""
+        bits = [np.concatenate([np.zeros(0, np.uint64), *kind]) for kind in zip(*self._flips.values(), strict=True)]
+        return {
+            "flips": torch.from_numpy(np.stack(bits).view(np.uint8)) if bits else None,
+            "is_whole": self._is_whole,
+            "noted": {name: list(noted) for name, noted in self._noted.items()},
+            "row": self.row,
+        }
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """None: of a run that kept no such state, so that it is not known what its weights did before."""
+        if state is None:
+            self._start(is_new=False)
+            return
+        if state["flips"] is not None:
+            ends = np.cumsum([len(flips.signs) for flips in self._flips.values()])[:-1]
+            kinds = [np.split(kind, ends) for kind in state["flips"].numpy().view(np.uint64)]
+            self._flips = {name: Flips(*kept) for name, *kept in zip(self.layers, *kinds, strict=True)}
+        self._is_whole, self.row = state["is_whole"], state["row"]
+        self._noted = {name: Noted(*noted) for name, noted in state["noted"].items()}
 
 
-def binary_weights(model: nn.Module) -> list[Tensor]:
-    """The weights that are multiplied as -1 and +1, int8, layer by layer."""
-    return [layer.binary_weight().to(torch.int8) for layer in binary_layers(model)]
+def flip_figures(before: Flips, now: Flips, among: Bits) -> Figures:
+    """Shares of a layer's weights that are in `among`: flipped in the epoch that is over, in this and in the one before, never so
+    far, and those that are +1. Empty where `among` is."""
+    count = ones(among)
+    if count == 0:
+        return {}
+    return {
+        "flipped": ones(now.flipped & among) / count,
+        "back_and_forth": ones(now.flipped & before.flipped & among) / count,
+        "never_moved": 1 - ones(now.moved & among) / count,
+        "weights_positive": ones(now.signs & among) / count,
+    }
 
 
-def flipped(before: list[Tensor], model: nn.Module) -> int:
-    """How many of these have another sign now."""
-    return sum(int((old != new).sum()) for old, new in zip(before, binary_weights(model), strict=True))
+def input_figures(a: np.ndarray, window: float | None) -> Figures:
+    """Of a layer's input before its sign: shares that become +1, and that are outside the window, where there is one."""
+    figures = {"inputs_positive": np.count_nonzero(a >= 0) / max(1, a.size)}
+    if window is not None:
+        figures["inputs_outside"] = _outside(a, window)
+    return figures
+
+
+def _outside(values: np.ndarray, window: float) -> float:
+    return np.count_nonzero(np.abs(values) > window) / max(1, values.size)
+
+
+def _rounded(figure: float) -> float:
+    """To DIGITS digits; a share that is nearly 1 keeps those of what is missing."""
+    rounded = float(f"{figure:.{DIGITS}g}")
+    return round(1 - float(f"{1 - figure:.{DIGITS}g}"), 12) if figure < 1 <= rounded else rounded
+
+
+def _prepared(layer: BinaryLayer) -> np.ndarray:
+    """The weight before its sign."""
+    return _array(layer.binarizer.prepared(layer.weight.detach(), layer.connected))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """On the processor; of a convolution's with the channels last, as they lie in memory."""
+    return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor).detach().cpu().numpy()
+
+
+def _is_bounded(layer: BinaryLayer, window: float) -> bool:
+    """Whether no weight can be outside, because each step clips them: then none is looked at."""
+    return layer.binarizer.prepare == "none" and layer.binarizer.bound <= window
+
+
+def _windows(layer: BinaryLayer) -> tuple[float | None, float | None]:
+    """Of the estimators of the weight and of the input; None where there is none, or where its window has no end."""
+    return _window(getattr(layer.binarizer, "estimator", None)), _window(layer.estimator)
+
+
+def _window(estimator: Any) -> float | None:
+    window = getattr(estimator, "window", None)
+    width = math.inf if window is None else window()
+    return width if width < math.inf else None
