@@ -45,8 +45,9 @@ class Health:
         self.layers: dict[str, BinaryLayer] = {
             name: module for name, module in model.named_modules() if isinstance(module, BinaryLayer) and id(module) in binary
         }
-        self.row: Row | None = None  # the newest
+        self.row: Row = {"epoch": 0, "layers": {}}  # the newest
         self._edges = edges
+        self._all = {name: pack(np.ones(layer.weight.numel(), bool)) for name, layer in self.layers.items()}
         self._start(is_new=True)
 
     def _start(self, is_new: bool) -> None:
@@ -94,7 +95,7 @@ class Health:
             prepared, noted, free = _prepared(layer), self._of(name), self._free(name)
             before = self._flips[name]
             self._next[name] = now = before.then(pack(prepared >= 0))
-            figures = flip_figures(before, now, pack(np.ones(prepared.shape, bool) if free is None else _array(free)))
+            figures = flip_figures(before, now, self._all[name] if free is None else pack(_array(free)))
             if not self._is_whole:
                 figures.pop("never_moved", None)
             if figures and noted.of_weights is not None:
@@ -156,14 +157,14 @@ def flip_figures(before: Flips, now: Flips, among: Bits) -> Figures:
 
 def input_figures(a: np.ndarray, window: float | None) -> Figures:
     """Of a layer's input before its sign: shares that become +1, and that are outside the window, where there is one."""
-    figures = {"inputs_positive": np.count_nonzero(a >= 0) / max(1, a.size)}
+    figures = {"inputs_positive": float(np.count_nonzero(a >= 0) / max(1, a.size))}
     if window is not None:
         figures["inputs_outside"] = _outside(a, window)
     return figures
 
 
 def _outside(values: np.ndarray, window: float) -> float:
-    return np.count_nonzero(np.abs(values) > window) / max(1, values.size)
+    return float(np.count_nonzero(np.abs(values) > window) / max(1, values.size))
 
 
 def _rounded(figure: float) -> float:
