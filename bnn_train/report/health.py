@@ -5,6 +5,7 @@ Each threshold lies well beyond what was seen in runs that went well; of a healt
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,30 +150,28 @@ def table(row: Row) -> str:
     return grid.table(columns, f"health of the binary layers in epoch {row['epoch']}{within}")
 
 
-def read(run_dir: Path) -> list[Row]:
-    """The rows of a run's health.jsonl, without a last line that a crash has cut.
+def show(run_dir: Path) -> str:
+    """The table of a run's newest epoch.
 
-    Raises ConfigError where there is no such file, or nothing in it.
+    Raises ConfigError where the folder holds no health.jsonl, or nothing in it.
     """
     rows = rows_of(run_dir / "health.jsonl")
     if not rows:
-        remedy = "holds no health.jsonl; give the directory of a run with binary weights, after its first epoch"
+        remedy = "holds no health.jsonl; --health takes the directory of a run with binary weights, after its first epoch"
         raise ConfigError("run", run_dir, remedy)
-    return rows
+    return table(rows[-1])
 
 
 def rows_of(file: Path) -> list[Row]:
-    """Those that are whole; none where there is no file."""
-    rows = []
+    """Those that are whole; none where there is no file, and none that a crash has cut."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
+    rows = []
     for line in lines:
-        try:
+        with suppress(ValueError):
             row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int) and isinstance(row.get("layers"), dict):
-            rows.append(row)
+            if isinstance(row, dict) and isinstance(row.get("epoch"), int) and isinstance(row.get("layers"), dict):
+                rows.append(row)
     return rows

@@ -1,40 +1,42 @@
-"""Booleans as bits, 64 to a word: what is remembered of every weight must not take a byte of it."""
+"""Booleans as bits, 64 to a word: what is remembered of every weight must not take a byte of it.
 
-from typing import NamedTuple
+Those of several parts (layers) stand one after the other, each from a new word on, and are counted all at once.
+"""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-Bits = np.ndarray  # uint64, (words,); unused bits of the last word are 0
+Bits = np.ndarray  # uint64, (words,); those that fill up a part's last word are 0
+CHUNK = 2**16  # booleans that stay in a processor's cache, and below the size from which memory is asked of the system each time
 
 
-def pack(booleans: np.ndarray) -> Bits:
-    """The bits of a boolean array of any shape, in the order of its elements."""
-    packed = np.packbits(booleans)
-    words = np.zeros(-(-len(packed) // 8), dtype=np.uint64)
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
+def sizes(counts: Sequence[int]) -> list[int]:
+    """Words that parts of so many booleans take."""
+    return [-(-count // 64) for count in counts]
 
 
-def ones(bits: Bits) -> int:
-    """How many are set."""
-    if hasattr(np, "bitwise_count"):  # numpy 2
-        return int(np.bitwise_count(bits).sum())
-    return int(np.count_nonzero(np.unpackbits(bits.view(np.uint8))))
+def pack(parts: Sequence[np.ndarray], test: Callable[[np.ndarray], np.ndarray] = lambda part: part) -> Bits:
+    """The bits of boolean arrays of any shapes, in the order of their elements; or of what `test` makes booleans of."""
+    words = sizes([part.size for part in parts])
+    bits = np.zeros(sum(words), np.uint64)
+    left = bits.view(np.uint8)
+    for part, size in zip(parts, words, strict=True):
+        flat = part.reshape(-1)
+        for i in range(0, len(flat), CHUNK):
+            some = np.packbits(test(flat[i : i + CHUNK]))
+            left[i // 8 : i // 8 + len(some)] = some
+        left = left[8 * size :]
+    return bits
 
 
-class Flips(NamedTuple):
-    """Of the weights of one layer at the end of an epoch: is the sign +1, has it flipped in the epoch, and in any so far."""
-
-    signs: Bits
-    flipped: Bits
-    moved: Bits
-
-    def then(self, signs: Bits) -> "Flips":
-        """An epoch later, with these signs."""
-        flipped = self.signs ^ signs
-        return Flips(signs, flipped, self.moved | flipped)
-
-
-def start(signs: Bits) -> Flips:
-    """Before the first epoch."""
-    return Flips(signs, np.zeros_like(signs), np.zeros_like(signs))
+def ones(bits: Bits, words: Sequence[int]) -> list[int]:
+    """How many are set in each part; words: that each takes, none of them 0."""
+    if not words:
+        return []
+    if hasattr(np, "bitwise_count"):
+        counts = np.bitwise_count(bits)
+    else:  # before numpy 2
+        counts = np.unpackbits(bits.view(np.uint8)).reshape(-1, 64).sum(axis=1)
+    found: list[int] = np.add.reduceat(counts, np.cumsum([0, *words[:-1]]), dtype=np.int64).tolist()
+    return found

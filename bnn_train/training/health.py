@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryLayer, binary_layers
 from bnn_train.edges.apply import Edges
-from bnn_train.training.bits import Bits, Flips, ones, pack, start
+from bnn_train.training.bits import Bits, ones, pack, sizes
 
 Row = dict[str, Any]  # one line of health.jsonl
 Figures = dict[str, float]
 
-IMAGES = 32  # whose activations are measured: thousands of numbers in each layer, which is enough for a share
+IMAGES = 16  # whose activations are measured: thousands of numbers in each layer, which is enough for a share
 DIGITS = 4  # of a figure
 
 
@@ -33,7 +33,7 @@ class Noted(NamedTuple):
 
 
 class Health:
-    """The figures of each binary layer after an epoch, and what must be remembered for them: three bits a weight (bits.Flips).
+    """The figures of each binary layer after an epoch, and what must be remembered for them: three bits a weight.
 
     An epoch goes: `note` after its last step, evaluation within `watching`, `measure`, which changes nothing, and `end_epoch`. All
     that is measured is a function of what `state_dict` and the model's hold, so a run that is continued gives the same rows.
@@ -47,13 +47,17 @@ class Health:
         }
         self.row: Row = {"epoch": 0, "layers": {}}  # the newest
         self._edges = edges
-        self._all = {name: pack(np.ones(layer.weight.numel(), bool)) for name, layer in self.layers.items()}
+        self._counts = [layer.weight.numel() for layer in self.layers.values()]
+        self._words = sizes(self._counts)
+        self._every = pack([np.ones(count, bool) for count in self._counts])
         self._start(is_new=True)
 
     def _start(self, is_new: bool) -> None:
         """From the weights as they are now. is_new: whether the run begins here."""
         self._is_whole = is_new  # whether it is known since the run's start which weights have moved
-        self._flips = self._next = {name: start(pack(_prepared(layer) >= 0)) for name, layer in self.layers.items()}
+        signs = pack([_prepared(layer) for layer in self.layers.values()], _is_positive)
+        # Three rows: is the sign +1, did it flip in the last epoch, has it ever? And what they become with the epoch's end.
+        self._flips = self._next = np.stack([signs, np.zeros_like(signs), np.zeros_like(signs)])
         self._noted: dict[str, Noted] = {}
         self._inputs: dict[str, Figures] = {}
 
@@ -90,24 +94,36 @@ class Health:
     @torch.no_grad()
     def measure(self, epoch: int, steps: int | None = None) -> Row:
         """The row of an epoch (from 1): {"epoch", "layers": {name: figures}}. steps: done of it, where these are not all."""
-        self._next, layers = {}, {}
-        for name, layer in self.layers.items():
-            prepared, noted, free = _prepared(layer), self._of(name), self._free(name)
-            before = self._flips[name]
-            self._next[name] = now = before.then(pack(prepared >= 0))
-            figures = flip_figures(before, now, self._all[name] if free is None else pack(_array(free)))
-            if not self._is_whole:
-                figures.pop("never_moved", None)
+        prepared = {name: _prepared(layer) for name, layer in self.layers.items()}
+        free = {name: self._free(name) for name in self.layers}
+        self._next = _after(self._flips, pack(list(prepared.values()), _is_positive))
+        layers = {}
+        for (name, layer), figures in zip(self.layers.items(), self._flip_figures(free), strict=True):
+            noted, held = self._of(name), free[name]
             if figures and noted.of_weights is not None:
-                seen = prepared if free is None else prepared[_array(free)]
+                seen = prepared[name] if held is None else prepared[name][_array(held)]
                 figures["weights_outside"] = 0.0 if _is_bounded(layer, noted.of_weights) else _outside(seen, noted.of_weights)
-            latent = layer.weight if free is None else layer.weight[free]
-            size = torch.linalg.vector_norm(latent).item()
+            size = torch.linalg.vector_norm(layer.weight if held is None else layer.weight[held]).item()
             if noted.gradient is not None and math.isfinite(noted.gradient) and size > 0:
                 figures["gradient"] = noted.gradient / size
             layers[name] = {key: _rounded(value) for key, value in {**figures, **self._inputs.get(name, {})}.items()}
         self.row = {"epoch": epoch, **({} if steps is None else {"steps": steps}), "layers": layers}
         return self.row
+
+    def _flip_figures(self, free: dict[str, Tensor | None]) -> list[Figures]:
+        """Of each layer's weights that are free, if any are: the shares that flipped in the epoch that is over, in this and in the
+        one before, never so far, and that are +1."""
+        among, counts = self._every, self._counts
+        if any(mask is not None for mask in free.values()):
+            masks = zip(free.values(), counts, strict=True)
+            among = pack([np.ones(count, bool) if mask is None else _array(mask) for mask, count in masks])
+            counts = ones(among, self._words)
+        signs, flipped, moved = self._next
+        shown = {"flipped": flipped, "back_and_forth": flipped & self._flips[1], "never_moved": ~moved, "weights_positive": signs}
+        if not self._is_whole:
+            del shown["never_moved"]
+        found = {name: ones(bits & among, self._words) for name, bits in shown.items()}
+        return [{name: found[name][i] / count for name in found} if count else {} for i, count in enumerate(counts)]
 
     def end_epoch(self) -> None:
         """The epoch that was measured is over."""
@@ -120,9 +136,8 @@ class Health:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types, and one tensor: a file of many small ones takes long to write."""
-        bits = [np.concatenate([np.zeros(0, np.uint64), *kind]) for kind in zip(*self._flips.values(), strict=True)]
         return {
-            "flips": torch.from_numpy(np.stack(bits).view(np.uint8)) if bits else None,
+            "flips": torch.from_numpy(self._flips.view(np.uint8)),
             "is_whole": self._is_whole,
             "noted": {name: list(noted) for name, noted in self._noted.items()},
             "row": self.row,
@@ -133,26 +148,22 @@ class Health:
         if state is None:
             self._start(is_new=False)
             return
-        if state["flips"] is not None:
-            ends = np.cumsum([len(flips.signs) for flips in self._flips.values()])[:-1]
-            kinds = [np.split(kind, ends) for kind in state["flips"].numpy().view(np.uint64)]
-            self._flips = {name: Flips(*kept) for name, *kept in zip(self.layers, *kinds, strict=True)}
+        self._flips = state["flips"].numpy().view(np.uint64)
         self._is_whole, self.row = state["is_whole"], state["row"]
         self._noted = {name: Noted(*noted) for name, noted in state["noted"].items()}
 
 
-def flip_figures(before: Flips, now: Flips, among: Bits) -> Figures:
-    """Shares of a layer's weights that are in `among`: flipped in the epoch that is over, in this and in the one before, never so
-    far, and those that are +1. Empty where `among` is."""
-    count = ones(among)
-    if count == 0:
-        return {}
-    return {
-        "flipped": ones(now.flipped & among) / count,
-        "back_and_forth": ones(now.flipped & before.flipped & among) / count,
-        "never_moved": 1 - ones(now.moved & among) / count,
-        "weights_positive": ones(now.signs & among) / count,
-    }
+def _is_positive(values: np.ndarray) -> np.ndarray:
+    return values >= 0
+
+
+def _after(flips: Bits, signs: Bits) -> Bits:
+    """An epoch later, with these signs."""
+    after = np.empty_like(flips)
+    after[0] = signs
+    np.bitwise_xor(flips[0], signs, out=after[1])
+    np.bitwise_or(flips[2], after[1], out=after[2])
+    return after
 
 
 def input_figures(a: np.ndarray, window: float | None) -> Figures:

@@ -64,8 +64,11 @@ def split_run_differences(config, folder, monkeypatch, cut, fresh):
     monkeypatch.undo()
     fresh()
     run(config, folder / "split")
-    metrics = [(folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "split")]
-    return differences(state_of(folder / "whole"), state_of(folder / "split")) + (["metrics"] if metrics[0] != metrics[1] else [])
+    found = differences(state_of(folder / "whole"), state_of(folder / "split"))
+    for name in ("metrics.jsonl", "health.jsonl"):
+        whole, split = ((folder / part / name).read_bytes() for part in ("whole", "split"))
+        found += [] if whole == split else [name]
+    return found
 
 
 def disturb():
