@@ -18,7 +18,8 @@ Layers = Mapping[str, float]  # the ill ones, and the figure that says so
 
 CERTAIN_EPOCH = 2  # before its end nothing is said during training: a first epoch moves much
 FEW_STEPS = 10  # a run of fewer has not tried to flip anything
-SATURATED = 0.5  # of the weights; standardised ones, which cannot help it, have a third outside [-1, 1]
+SATURATED = 0.5  # of the weights
+SATURATED_PREPARED = 0.75  # where prepare gives all a common size: half of standardised ones may be outside [-1, 1], but come back
 BLOCKED = 0.95  # of the inputs; behind many shortcuts 0.86 was seen in a network that learned
 CONSTANT = 0.9999  # of the inputs' signs
 VANISHED = 1e-8  # of the weights' norm; Adam divides by no less than as much
@@ -43,10 +44,11 @@ def illnesses(row: Row, config: Any, train_accuracy: float, at_end: bool) -> dic
     still = _ill(layers, "never_moved", lambda share: share == 1)
     if tried and len(still) == len(layers):
         found["nothing flips"] = f"nothing flips, no binary weight has changed its sign: {_wake(config)}"
-    saturated = {} if weights_ste in _SHRINKING else _ill(layers, "weights_outside", lambda share: share > SATURATED)
+    most = SATURATED if getattr(config.weights, "prepare", "none") in ("none", "centre") else SATURATED_PREPARED
+    saturated = {} if weights_ste in _SHRINKING else _ill(layers, "weights_outside", lambda share: share > most)
     if saturated:
         gets = "no gradient" if weights_ste in _ENDED else "next to no gradient"
-        left = f"of the latent weights left the window of {weights_ste} and get {gets}"
+        left = f"of the {'latent' if most == SATURATED else 'prepared'} weights left the window of {weights_ste} and get {gets}"
         found["saturated weights"] = f"{_names(saturated)}: {_shares(saturated)} {left}: {_keep_in(config, weights_ste)}"
     constant = _ill(layers, "inputs_positive", lambda share: not 1 - CONSTANT < share < CONSTANT)
     if constant:
@@ -102,7 +104,7 @@ def _wake(config: Any) -> str:
 
 def _keep_in(config: Any, name: str) -> str:
     if getattr(config.weights, "prepare", "none") != "none":
-        return "a lower optimizer.lr, or weights.ste=identity, which has no window"
+        return "weights.ste=identity, which has no window, or a lower optimizer.lr"
     keep_in = f"weights.clip={getattr(config.ste, 'clip', 1.0):g} keeps them in" if name in _ENDED else "a smaller weights.clip"
     return f"{keep_in}, or weights.ste=identity has no window"
 

@@ -59,7 +59,10 @@ def test_saturated_weights(said):
     (line,) = said("weights.ste=tanh", weights_outside=0.9).values()
     assert "left the window of tanh and get next to no gradient: a smaller weights.clip" in line
     assert "weights.clip=0.5 keeps" in said("ste.clip=0.5", weights_outside=0.9)["saturated weights"]
-    assert "weights.clip" not in said("weights.prepare=standardise", weights_outside=0.9)["saturated weights"]
+    (line,) = said("weights.prepare=quantile", weights_outside=0.9).values()
+    assert "of the prepared weights left" in line
+    assert line.endswith("weights.ste=identity, which has no window, or a lower optimizer.lr")
+    assert said("weights.prepare=standardise", weights_outside=0.6) == {}
     assert said("ste=ede", weights_outside=0.9) == {}  # its window shrinks
 
 
