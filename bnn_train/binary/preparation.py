@@ -47,7 +47,29 @@ def quantile(latent: Tensor, mask: Mask, *, tau: float) -> Tensor:
     return torch.maximum(torch.minimum(w, q), -q)
 
 
+def tau_at(progress: float, start: float, end: float) -> float:
+    """The share tau of `quantile` when that share of training is done: from start to end along e^progress, as ReCU has it."""
+    return start + (end - start) * math.expm1(progress) / math.expm1(1)
+
+
 PREPARE: dict[str, Callable[..., Tensor]] = {"centre": centre, "standardise": standardise, "quantile": quantile}
+
+
+@torch.no_grad()
+def centre_over_inputs(latent: Tensor, mask: Mask) -> None:
+    """In place: each kernel position of each output loses its mean over the input channels, a linear layer's output over its inputs.
+
+    What XNOR-Net's code does to the stored weight. Pruned edges count in no mean and keep their value. So does an edge that is alone
+    at its position (images of one channel): it would be 0 from then on, and its sign always +1.
+    """
+    if mask is None:
+        if latent.shape[1] > 1:
+            latent.sub_(latent.mean(dim=1, keepdim=True))
+        return
+    mask = mask.to(latent.dtype)
+    count = mask.sum(dim=1, keepdim=True)
+    means = (latent * mask).sum(dim=1, keepdim=True) / count.clamp(min=1)
+    latent.sub_(means * (mask * (count > 1)))
 
 
 def mean(prepared: Tensor, mask: Mask) -> Tensor:
