@@ -57,10 +57,10 @@ PREPARE: dict[str, Callable[..., Tensor]] = {"centre": centre, "standardise": st
 
 @torch.no_grad()
 def centre_over_inputs(latent: Tensor, mask: Mask) -> None:
-    """In place: each kernel position of each output loses its mean over the input channels, a linear layer's output over its inputs.
+    """In place: each kernel position of an output loses its mean over the input channels (of a linear layer, over the inputs).
 
-    What XNOR-Net's code does to the stored weight. Pruned edges count in no mean and keep their value. So does an edge that is alone
-    at its position (images of one channel): it would be 0 from then on, and its sign always +1.
+    What XNOR-Net's code does to the stored weight. Pruned edges count in no mean and keep their value. So does an edge that is
+    alone at its position (images of one channel): it would be 0 from then on, and its sign always +1.
     """
     if mask is None:
         if latent.shape[1] > 1:
@@ -77,6 +77,11 @@ def mean(prepared: Tensor, mask: Mask) -> Tensor:
     return mean_of(prepared.abs(), mask).flatten()
 
 
+def mean_detached(prepared: Tensor, mask: Mask) -> Tensor:
+    """The same without gradient, so that the sign alone passes one on (Bi-Real Net, Liu et al. 2018, arXiv 1808.00278)."""
+    return mean(prepared.detach(), mask)
+
+
 def power_of_two(prepared: Tensor, mask: Mask) -> Tensor:
     """2^round(log2 mean|w|), without gradient (IR-Net): a shift in hardware."""
     with torch.no_grad():
@@ -86,5 +91,6 @@ def power_of_two(prepared: Tensor, mask: Mask) -> Tensor:
 
 SCALING: dict[str, Callable[[Tensor, Mask], Tensor]] = {
     "mean": mean,
+    "mean_detached": mean_detached,
     "power_of_two": power_of_two,
 }  # learned is the layer's parameter

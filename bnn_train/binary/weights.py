@@ -73,7 +73,7 @@ class Binarizer(nn.Module):
 
     @torch.no_grad()
     def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
-        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, is centred, then keeps to its bound."""
+        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, is centred, keeps to its bound."""
         if self.kl > 0:
             latent.div_(1 + lr * self.kl)
         if self.centre:
@@ -120,7 +120,7 @@ class Sign(Binarizer):
 
     def start(self, latent: Tensor) -> None:
         if self.centre:
-            super().constrain(latent, lr=0.0)  # nothing is known of `latent` afterwards: it may be another tensor of the same memory
+            super().constrain(latent, lr=0.0)  # `_bounded` stays: a layer gives its weight's data, a tensor that nobody keeps
 
     def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
         super().constrain(latent, lr, mask)

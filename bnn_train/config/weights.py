@@ -12,7 +12,7 @@ from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
 
 PREPARE = ["none", "centre", "standardise", "quantile"]
-SCALING = ["none", "mean", "power_of_two", "learned"]
+SCALING = ["none", "mean", "mean_detached", "power_of_two", "learned"]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class SignConfig(WeightsConfig):
             raise ConfigError("weights.tau_end", end, f"is for weights.prepare=quantile, not for {self.prepare}")
         if end <= self.tau:
             raise ConfigError("weights.tau_end", end, f"must be above weights.tau={self.tau:g}, from which it rises")
-        if self.scaling in ("mean", "power_of_two"):
+        if self.scaling not in ("none", "learned"):
             remedy = f"weights.scaling={self.scaling} is computed from what tau clamps, so that it would change without a step; "
             raise ConfigError("weights.tau_end", end, f"{remedy}use weights.scaling=learned or none")
 

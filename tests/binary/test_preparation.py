@@ -24,6 +24,40 @@ def test_every_function_by_hand():
     assert preparation.power_of_two(LATENT, None).tolist() == [4, 0.5]  # log2 of 3 is nearer to 2
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (3, 4, 2, 3)])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_each_kernel_position_loses_its_mean_over_the_input_channels(shape, pruned):
+    torch.manual_seed(0)
+    latent = torch.randn(shape, dtype=torch.float64)
+    mask = (torch.rand(shape) < 0.6).double() if pruned else torch.ones(shape, dtype=torch.float64)
+    found = latent.clone()
+    preparation.centre_over_inputs(found, mask if pruned else None)
+    flat, kept, done = (tensor.reshape(3, shape[1], -1) for tensor in (latent, mask, found))
+    for o in range(3):
+        for position in range(flat.shape[2]):
+            column = [flat[o, c, position].item() for c in range(shape[1]) if kept[o, c, position]]
+            middle = sum(column) / len(column) if len(column) > 1 else 0.0
+            for c in range(shape[1]):
+                expected = flat[o, c, position].item() - middle * kept[o, c, position].item()
+                assert done[o, c, position].item() == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    assert torch.equal(found[mask == 0], latent[mask == 0])
+
+
+def test_a_weight_of_one_input_channel_is_not_centred_to_nothing():
+    latent = torch.randn(4, 1, 3, 3)
+    found = latent.clone()
+    preparation.centre_over_inputs(found, None)
+    assert torch.equal(found, latent)
+    preparation.centre_over_inputs(found, torch.ones_like(found))
+    assert torch.equal(found, latent)
+
+
+def test_tau_rises_along_an_exponential():
+    assert preparation.tau_at(0.0, 0.85, 0.99) == 0.85
+    assert preparation.tau_at(1.0, 0.85, 0.99) == pytest.approx(0.99, rel=1e-15)
+    assert preparation.tau_at(0.3, 0.85, 0.99) == pytest.approx(0.85 + 0.14 * (math.e**0.3 - 1) / (math.e - 1), rel=1e-15)
+
+
 def test_pruned_edges_count_in_no_statistic():
     """As if the filters had the connected edges alone, whatever the pruned ones hold."""
     for garbage in (6.0, 1e6, -3.0):
@@ -37,7 +71,7 @@ def test_pruned_edges_count_in_no_statistic():
 
 
 @pytest.mark.parametrize("prepare", ["none", "centre", "standardise", "quantile"])
-@pytest.mark.parametrize("scaling", ["none", "mean", "power_of_two", "learned"])
+@pytest.mark.parametrize("scaling", ["none", "mean", "mean_detached", "power_of_two", "learned"])
 @pytest.mark.parametrize("case", ["constant", "zero", "pruned"])
 def test_a_filter_without_variety_stays_finite(prepare, scaling, case):
     layer = BinaryLinear(4, 3, Sign(prepare=prepare, scaling=scaling))
@@ -87,7 +121,7 @@ class HandSign(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("prepare", ["none", "centre", "standardise", "quantile"])
-@pytest.mark.parametrize("scaling", ["none", "mean", "power_of_two", "learned"])
+@pytest.mark.parametrize("scaling", ["none", "mean", "mean_detached", "power_of_two", "learned"])
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 @pytest.mark.parametrize("pruned", [False, True])
 def test_gradients_in_float64_are_those_of_plain_autograd(prepare, scaling, kind, pruned):
@@ -115,9 +149,13 @@ def test_gradients_in_float64_are_those_of_plain_autograd(prepare, scaling, kind
     signs = HandSign.apply(prepared) * mask
     dims = tuple(range(1, weight.ndim))
     sizes = (prepared.abs() * mask).sum(dims) / mask.sum(dims)
-    scale = {"none": torch.ones(5, dtype=torch.float64), "mean": sizes, "learned": learned}.get(scaling)
-    if scaling == "power_of_two":
-        scale = 2 ** sizes.detach().log2().round()
+    scale = {
+        "none": torch.ones(5, dtype=torch.float64),
+        "mean": sizes,
+        "mean_detached": sizes.detach(),
+        "power_of_two": 2 ** sizes.detach().log2().round(),
+        "learned": learned,
+    }[scaling]
     a = HandSign.apply(theirs)
     if kind == "linear":
         expected = a @ signs.T * scale + bias
