@@ -108,6 +108,58 @@ def prepared_by_hand(w, mask, prepare, tau):
     return torch.where(wide.abs() <= q, wide, wide.sign() * q)
 
 
+@pytest.fixture(params=[16, 1000])
+def written(request, monkeypatch):
+    """The written gradient, also of small weights, one or two outputs or all of them at a time."""
+    monkeypatch.setattr(preparation, "LARGE", 0)
+    monkeypatch.setattr(preparation, "CHUNK", request.param)
+
+
+PREPARES = {"standardise": preparation.standardise, "quantile": lambda w, m: preparation.quantile(w, m, tau=0.8)}
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("prepare", PREPARES)
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("shape", [(5, 9), (5, 3, 2, 2)])
+def test_the_written_gradient_is_autograds(prepare, pruned, shape, monkeypatch):
+    torch.manual_seed(0)
+    w = torch.randn(shape, dtype=torch.float64)
+    w[1] = 0.25  # a filter without variety
+    mask = (torch.rand(shape) < 0.6).double() if pruned else None
+    if pruned:
+        mask[2] = 0
+    g, found = torch.randn(shape, dtype=torch.float64), []
+    for large in (0, 1e9):
+        monkeypatch.setattr(preparation, "LARGE", large)
+        latent = w.clone().requires_grad_()
+        prepared = PREPARES[prepare](latent, mask)
+        assert ("_Standardised" in type(prepared.grad_fn).__name__) == (large == 0)
+        prepared.backward(g)
+        found.append((prepared.detach(), latent.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.usefixtures("written")
+@pytest.mark.parametrize("pruned", [False, True])
+def test_the_written_gradient_is_that_of_small_differences(pruned):
+    """Of standardise; the quantile is a constant of its backward, which differences do not know."""
+    torch.manual_seed(0)
+    latent = torch.randn(3, 7, dtype=torch.float64, requires_grad=True)
+    mask = (torch.rand(3, 7) < 0.6).double() if pruned else None
+    assert torch.autograd.gradcheck(lambda w: preparation.standardise(w, mask), latent)
+
+
+@pytest.mark.usefixtures("written")
+def test_the_written_gradient_keeps_the_layout_of_its_weight():
+    """As channels_last, in which convolutions are fast."""
+    latent = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last).requires_grad_()
+    prepared = preparation.standardise(latent, None)
+    prepared.sum().backward()
+    assert prepared.stride() == latent.grad.stride() == latent.stride()
+
+
 class HandSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a):
