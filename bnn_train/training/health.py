@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +22,6 @@ Figures = dict[str, float]
 
 IMAGES = 16  # whose activations are measured: thousands of numbers in each layer, which is enough for a share
 DIGITS = 4  # of a figure
-
-
-class Noted(NamedTuple):
-    """What an epoch's last step leaves of one layer: a run that is continued behind it has no gradient any more."""
-
-    gradient: float | None  # its norm, where there is one
-    of_weights: float | None  # the estimator's window
-    of_inputs: float | None
 
 
 class Health:
@@ -58,16 +50,15 @@ class Health:
         signs = pack([_prepared(layer) for layer in self.layers.values()], _is_positive)
         # Three rows: is the sign +1, did it flip in the last epoch, has it ever? And what they become with the epoch's end.
         self._flips = self._next = np.stack([signs, np.zeros_like(signs), np.zeros_like(signs)])
-        self._noted: dict[str, Noted] = {}
+        self._gradients: dict[str, float] = {}  # norms at the end of an epoch
         self._inputs: dict[str, Figures] = {}
 
     @torch.no_grad()
     def note(self) -> None:
-        """Takes down what the last step of an epoch leaves: gradients, as the optimizer saw them, and windows, which may move."""
+        """Takes down the gradients of an epoch's last step, as the optimizer saw them: a run continued behind it has none."""
         for name, layer in self.layers.items():
-            gradient = layer.weight.grad
-            norm = None if gradient is None else torch.linalg.vector_norm(gradient).item()
-            self._noted[name] = Noted(norm, *_windows(layer))
+            if layer.weight.grad is not None:
+                self._gradients[name] = torch.linalg.vector_norm(layer.weight.grad).item()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -86,10 +77,8 @@ class Health:
 
     def _look(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if name not in self._inputs:
-            self._inputs[name] = input_figures(inputs[0][:IMAGES].detach().cpu().numpy(), self._of(name).of_inputs)
-
-    def _of(self, name: str) -> Noted:
-        return self._noted.get(name) or Noted(None, *_windows(self.layers[name]))
+            window = _window(self.layers[name].estimator)
+            self._inputs[name] = input_figures(inputs[0][:IMAGES].detach().cpu().numpy(), window)
 
     @torch.no_grad()
     def measure(self, epoch: int, steps: int | None = None) -> Row:
@@ -99,13 +88,14 @@ class Health:
         self._next = _after(self._flips, pack(list(prepared.values()), _is_positive))
         layers = {}
         for (name, layer), figures in zip(self.layers.items(), self._flip_figures(free), strict=True):
-            noted, held = self._of(name), free[name]
-            if figures and noted.of_weights is not None:
+            held, window = free[name], _window(getattr(layer.binarizer, "estimator", None))
+            if figures and window is not None:
                 seen = prepared[name] if held is None else prepared[name][_array(held)]
-                figures["weights_outside"] = 0.0 if _is_bounded(layer, noted.of_weights) else _outside(seen, noted.of_weights)
+                figures["weights_outside"] = 0.0 if _is_bounded(layer, window) else _outside(seen, window)
             size = torch.linalg.vector_norm(layer.weight if held is None else layer.weight[held]).item()
-            if noted.gradient is not None and math.isfinite(noted.gradient) and size > 0:
-                figures["gradient"] = noted.gradient / size
+            gradient = self._gradients.get(name, math.inf)
+            if math.isfinite(gradient) and size > 0:
+                figures["gradient"] = gradient / size
             layers[name] = {key: _rounded(value) for key, value in {**figures, **self._inputs.get(name, {})}.items()}
         self.row = {"epoch": epoch, **({} if steps is None else {"steps": steps}), "layers": layers}
         return self.row
@@ -139,7 +129,7 @@ class Health:
         return {
             "flips": torch.from_numpy(self._flips.view(np.uint8)),
             "is_whole": self._is_whole,
-            "noted": {name: list(noted) for name, noted in self._noted.items()},
+            "gradients": dict(self._gradients),
             "row": self.row,
         }
 
@@ -150,7 +140,7 @@ class Health:
             return
         self._flips = state["flips"].numpy().view(np.uint64)
         self._is_whole, self.row = state["is_whole"], state["row"]
-        self._noted = {name: Noted(*noted) for name, noted in state["noted"].items()}
+        self._gradients = dict(state["gradients"])
 
 
 def _is_positive(values: np.ndarray) -> np.ndarray:
@@ -199,12 +189,8 @@ def _is_bounded(layer: BinaryLayer, window: float) -> bool:
     return layer.binarizer.prepare == "none" and layer.binarizer.bound <= window
 
 
-def _windows(layer: BinaryLayer) -> tuple[float | None, float | None]:
-    """Of the estimators of the weight and of the input; None where there is none, or where its window has no end."""
-    return _window(getattr(layer.binarizer, "estimator", None)), _window(layer.estimator)
-
-
 def _window(estimator: Any) -> float | None:
+    """An estimator's window now; None where there is none, or it has no end."""
     window = getattr(estimator, "window", None)
     width = math.inf if window is None else window()
     return width if width < math.inf else None

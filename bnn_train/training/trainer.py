@@ -123,9 +123,7 @@ class Trainer:
         share = self._lr_share(self.number)
         for group in self.optimizer.param_groups:
             group.update({key: value * share for key, value in group["scheduled"].items()})
-        for module in self._annealed:
-            module.progress = (self.epoch + self.step / self.steps) / config.trainer.epochs  # type: ignore[assignment]
-
+        self._anneal(self.step)
         logits = self._forward(inputs)
         loss = self.loss(inputs, logits, labels)
         penalty = self.edges.penalty()
@@ -143,6 +141,11 @@ class Trainer:
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.step += 1
 
+    def _anneal(self, step: int) -> None:
+        """Tells what follows the progress of training that it is at a step (from 0) of the current epoch."""
+        for module in self._annealed:
+            module.progress = (self.epoch + step / self.steps) / self.config.trainer.epochs  # type: ignore[assignment]
+
     def measure(self) -> Row:
         """The row of the current epoch, as far as it is done: running figures of training, and those of every other split.
 
@@ -156,6 +159,7 @@ class Trainer:
         }
         if self.step < self.steps:
             row["steps"] = self.step
+        self._anneal(self.step - 1)  # as the last step has left it; but a run that is continued here did not do that step
         penalty = self.edges.penalty()
         if penalty is not None:
             row["penalty"] = penalty.item()
