@@ -55,7 +55,7 @@ def illnesses(row: Row, config: Any, train_accuracy: float, at_end: bool) -> dic
         signs = " or ".join(sorted({"+1" if share > 0.5 else "-1" for share in constant.values()}))
         always = f"the inputs are all {signs}, whatever the image, so that nothing passes"
         found["constant inputs"] = f"{_names(constant)}: {always}: {_revive(config)}"
-    measured = config.ste.name not in _SHRINKING and not getattr(config.block, "unit_variance", False)  # then scaled in training
+    measured = config.ste.name not in _SHRINKING and not config.block.unit_variance  # then scaled in training
     blocked = _ill(layers, "inputs_outside", lambda share: share > BLOCKED) if measured else {}
     if blocked:
         outside = f"of the inputs are outside the window of {config.ste.name}, and next to no gradient passes back"
@@ -115,7 +115,7 @@ def _widen(config: Any) -> str:
 
 
 def _revive(config: Any) -> str:
-    if getattr(config.block, "activation", "none") == "relu":
+    if config.block.activation == "relu" and config.block.norm == "after":  # which is then the last before the next sign
         return "block.activation=relu leaves no input below 0, block.activation=none does"
     return "a lower optimizer.lr"
 

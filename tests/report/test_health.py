@@ -78,6 +78,7 @@ def test_several_layers_with_the_same_illness_share_a_line(said, compose):
 def test_constant_inputs(said, share, sign):
     (line,) = said(inputs_positive=share).values()
     assert line == f"linear2: the inputs are all {sign}, whatever the image, so that nothing passes: a lower optimizer.lr"
+    assert "block.activation=none does" in said("block.activation=relu", inputs_positive=share)["constant inputs"]
     assert said(inputs_positive=0.99) == said(inputs_positive=0.01) == {}
 
 
@@ -86,7 +87,7 @@ def test_blocked_inputs(said):
     remedy = "a window wider than ste.clip=1, or a lower optimizer.lr"
     assert line == f"linear2: 97% of the inputs are outside the window of clipped, and next to no gradient passes back: {remedy}"
     assert "ste=identity" in said("ste=tanh", inputs_outside=0.97)["blocked inputs"]
-    assert said("ste=ede", inputs_outside=0.97) == {}
+    assert said("ste=ede", inputs_outside=0.97) == said("block=recu", inputs_outside=0.97) == {}
 
 
 def test_vanished_gradients(said):

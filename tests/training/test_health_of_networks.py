@@ -95,7 +95,10 @@ HEALTHY_TOO = [  # of the default size unless they say otherwise
     *((f"weights.prepare={name}", "weights.scaling=mean", "trainer.epochs=4") for name in ("centre", "standardise")),
     ("weights.prepare=quantile", "weights.ste=identity", "weights.scaling=learned", "trainer.epochs=4"),
     ("weights.clip=null", "model.hidden=[256,256]", "trainer.epochs=20"),
-    (*CNN, "block=bireal", "model.stages=[[8,8,8]]", "trainer.epochs=3"),
+    *(
+        (*CNN, "model.stages=[[8,8],[8]]", f"block={name}", "trainer.epochs=3")
+        for name in ("bireal", "resnet", "xnor", "reactnet", "recu", "real_to_binary")
+    ),
     (*CNN, "optimizer=sgd", "trainer.epochs=3"),
     ("experiment=edges_frozen", "trainer.epochs=4"),
     ("experiment=edges_prune", "edges.rules.0.ramp=[1,3]", "trainer.epochs=6"),
