@@ -35,12 +35,12 @@ def _metrics_file(path: Path, history: list[Row]) -> Logger:
 
 
 def _health_file(path: Path, done: int, health: Row) -> Logger:
-    """The same, where there are binary layers. Of `done` epochs the last row is in the checkpoint, the others are in the file."""
-    rows = [row for row in rows_of(path) if row["epoch"] < done]
-    if health.get("layers") and health["epoch"] == done:
-        rows.append(health)
+    """The same, where there are binary layers. Of `done` epochs the file has the rows, and the checkpoint has the last one, too."""
+    rows = {row["epoch"]: row for row in rows_of(path) if row["epoch"] <= done}
+    if health["layers"] and health["epoch"] == done:
+        rows[done] = health
     if rows or path.exists():
-        files.write_text("".join(json.dumps(row) + "\n" for row in rows), path)
+        files.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), path)
 
     def write(row: Row, health: Row) -> None:
         if health["layers"]:

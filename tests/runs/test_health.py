@@ -34,7 +34,7 @@ def test_an_illness_is_said_once_and_stands_in_the_notes(small, tmp_path, caplog
 def test_of_a_healthy_run_nothing_is_shown(small, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run(small("model.hidden=[64,64]", "trainer.epochs=3"), tmp_path)
-    assert "health" not in caplog.text
+    assert "health of" not in caplog.text
     assert "flip" not in caplog.text
 
 
