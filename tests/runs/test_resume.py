@@ -161,7 +161,7 @@ def test_without_the_random_state_the_equality_fails(compose, tmp_path, monkeypa
         disturb()
         monkeypatch.setattr(checkpoint, "set_random_state", lambda state: None)
 
-    assert "metrics" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
+    assert "metrics.jsonl" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "losses", "step", "correct"])
