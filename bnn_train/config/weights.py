@@ -49,7 +49,7 @@ class StomppConfig(WeightsConfig):
     ste: str | None = key(None, "the estimator of weights and activations that are signs already; null: no gradient passes them")
 
     def first_binary_epoch(self, epochs: int, steps: int) -> int:
-        """The first epoch (from 1), of `steps` steps, after whose last step the whole network is binary; behind `epochs` for none."""
+        """The first epoch (from 1) of `steps` steps after whose last step the whole network is binary; behind `epochs` for none."""
         ends = ((epoch + (steps - 1) / steps) / epochs >= self.end for epoch in range(epochs))
         return next((number for number, is_binary in enumerate(ends, start=1) if is_binary), epochs + 1)
 
