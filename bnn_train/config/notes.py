@@ -106,8 +106,8 @@ def _of_the_windows(config: Config, steps: int | None) -> Iterator[str]:
     if steps is None or not isinstance(weights, StomppConfig):
         return
     total = trainer.epochs * steps
-    last = min(total, trainer.max_steps or total) - 1
-    if last / total < weights.end:
+    epoch, step = divmod(min(total, trainer.max_steps or total) - 1, steps)
+    if (epoch + step / steps) / trainer.epochs < weights.end:
         why = f"the windows end at {weights.end:.0%} of {total} steps, and the run before: its network will not be binary"
         yield _line("weights.end", weights.end, why)
 

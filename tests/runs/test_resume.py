@@ -109,6 +109,9 @@ CASES = [
     (*MLP, "weights.prepare=standardise", "weights.scaling=power_of_two"),
     (*CNN, "weights.prepare=quantile", "weights.scaling=learned", "trainer.precision=fast"),
     (*CNN, "weights.prepare=centre", "weights.scaling=mean", "experiment=edges_prune", "edges.rules.0.ramp=[0,1]", "block=bireal"),
+    (*MLP, "weights=stompp", "weights.ste=ede", "data.val_size=100"),
+    (*CNN, "weights=stompp", "weights.refresh=0", "optimizer=sgd", "trainer.precision=fast", "experiment=edges_prune"),
+    (*MLP, "weights=stompp", "ste=none", "weights.end=0.5"),
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
@@ -360,6 +363,22 @@ def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tm
     assert (weight("moved").abs() - 10).abs().max() > 0.1
     run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", f"init_from={tmp_path / 'moved'}", start[1]), tmp_path / "again")
     torch.testing.assert_close(weight("again"), weight("moved"), rtol=1e-3, atol=0.05)  # the same kind stays as it is
+
+
+def test_init_from_progressive_weights_and_to_them_leaves_the_masks_behind(small, tmp_path):
+    """A new run begins before its windows, whatever the masks were where its weights come from."""
+    run(small("weights=stompp", "trainer.max_steps=15"), tmp_path / "within")
+    run(small(), tmp_path / "sign")
+    within, plain = (state_of(tmp_path / name)["trainer"]["model"] for name in ("within", "sign"))
+    masks = {name for name in within if "mask" in name}
+    assert any(name.endswith("mask_ones") for name in masks)
+    assert within.keys() - masks == plain.keys()
+    still = ("optimizer.lr=1e-12", "trainer.max_steps=1")  # of 28 steps
+    for name, start, *more in (("a", "within"), ("b", "within", "weights=stompp"), ("c", "sign", "weights=stompp")):
+        run(small(f"init_from={tmp_path / start}", *still, *more), tmp_path / name)
+        found = state_of(tmp_path / name)["trainer"]["model"]
+        torch.testing.assert_close(found["linear1.weight"], (within if start == "within" else plain)["linear1.weight"])
+        assert all(tensor == 0 for name, tensor in found.items() if name.endswith("mask_share"))
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):
