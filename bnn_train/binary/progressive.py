@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary import ste
 from bnn_train.binary.ste import Binarization, Ste
+from bnn_train.config.checks import check_choice
 from bnn_train.config.ste import SteConfig
 from bnn_train.config.weights import StomppConfig, WeightsConfig
 
@@ -79,6 +80,7 @@ class Progressive(nn.Module):
 
     def __init__(self, estimator: str | None = None, refresh: float = 0.1, per_unit: bool = True) -> None:
         super().__init__()
+        check_choice("weights.ste", estimator, [None, *ste.ESTIMATORS])
         self.of_sign = None if estimator is None else Ste(estimator)
         self.refresh, self.per_unit = refresh, per_unit
         self.start, self.end = 0.0, 1.0

@@ -202,8 +202,6 @@ def sign(activations: SteConfig, *, ste: str | None, **options: float | str | No
 
 def stompp(activations: SteConfig, *, ste: str | None, refresh: float, end: float, clip: float | None) -> Stompp:
     """`end` is the network's, whose layers get their windows together (windows.py)."""
-    if ste is not None:
-        check_choice("weights.ste", ste, estimators.ESTIMATORS)
     return Stompp(ste, refresh, clip)
 
 

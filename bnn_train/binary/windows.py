@@ -24,11 +24,6 @@ def unfinished(model: nn.Module) -> list[str]:
     return [name for name, parts in _progressive(model) if any(part.share < 1 for part in parts)]
 
 
-def last_end(model: nn.Module) -> float:
-    """The share of training at which the last window ends; 0 where no layer is progressive."""
-    return max((part.end for _, parts in _progressive(model) for part in parts), default=0.0)
-
-
 def _progressive(model: nn.Module) -> Iterator[tuple[str, list[Progressive]]]:
     for name, layer in model.named_modules():
         if isinstance(layer, BinaryLayer):

@@ -3,7 +3,7 @@
 summary.json, predictions.npz and result.pt are of one network; summary.json comes last and says that the others are whole.
 """
 
-import math
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,13 +41,14 @@ def first_candidate(config: Config, steps: int) -> int:
 
 def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     """A line that says so of a network whose progressive binarization has not come to its end; none for any other."""
-    rest, epochs = windows.unfinished(trainer.model), trainer.config.trainer.epochs
-    if not rest:
+    weights, epochs, rest = trainer.config.weights, trainer.config.trainer.epochs, windows.unfinished(trainer.model)
+    if not (rest and isinstance(weights, StomppConfig)):
         return []
-    last = windows.last_end(trainer.model)
-    end = f"the window of {rest[-1]} ends at {last:.0%} of trainer.epochs={epochs}"
-    enough = max(epochs + 1, math.ceil(1 / (1 - last) / trainer.steps))  # the last step of so many epochs is behind the end
-    later = f"trainer.epochs={enough}" if trainer.epoch >= epochs else "trainer.max_steps=null"
+    end = f"the window of {rest[-1]} ends at {weights.end:.0%} of trainer.epochs={epochs}"
+    later = "trainer.max_steps=null"
+    if trainer.epoch >= epochs:
+        enough = (n for n in itertools.count(epochs + 1) if weights.first_binary_epoch(n, trainer.steps) <= n)
+        later = f"trainer.epochs={next(enough)}"
     further = f" {later}" if trainer.is_finished else ""
     return [
         f"this network is not binary yet: {', '.join(rest)} {'are' if len(rest) > 1 else 'is'} still on the way, and {end}. "

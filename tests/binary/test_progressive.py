@@ -11,6 +11,7 @@ from bnn_train.binary import ste
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.progressive import Progressive, redrawn, share_at
 from bnn_train.binary.weights import Stompp
+from bnn_train.errors import ConfigError
 
 VALUES = [-1.5, -1.0, -0.4, -0.0, 0.0, 0.4, 1.0, 1.5]
 MANY = 40_000
@@ -205,6 +206,12 @@ def test_a_copy_goes_on_as_its_original(copied):
         torch.manual_seed(1)
         outputs.append(each(x))
     assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("kind", [Progressive, Stompp])
+def test_an_unknown_estimator_is_named_by_its_key(kind):
+    with pytest.raises(ConfigError, match=r"^weights\.ste=stompp: must be one of null, identity"):
+        kind("stompp")
 
 
 def test_masks_are_no_parameters():

@@ -23,7 +23,6 @@ def windows_of(model):
 def test_windows_follow_each_other_from_the_input_to_the_output(compose):
     model = models.build(compose("weights=stompp", "weights.end=0.75", "model.hidden=[4,4,4]"), (1, 8, 8), 10)
     assert windows_of(model) == {"linear1": [(0, 0.25)], "linear2": [(0.25, 0.5)] * 2, "linear3": [(0.5, 0.75)] * 2}
-    assert windows.last_end(model) == 0.75
 
 
 @pytest.mark.parametrize("end", [0.1, 0.3, 0.7, 0.8, 0.95])
@@ -44,7 +43,8 @@ def test_real_activations_leave_the_weights_their_windows(compose):
 
 def test_other_networks_have_no_windows(compose):
     model = models.build(compose("model.hidden=[4,4]"), (1, 8, 8), 10)
-    assert (windows.unfinished(model), windows.last_end(model)) == ([], 0)
+    assert windows_of(model) == {"linear1": [], "linear2": []}
+    assert windows.unfinished(model) == []
     assert not any("mask" in name for name in model.state_dict())
 
 

@@ -203,7 +203,7 @@ def test_without_draws_a_compiled_step_gives_the_same_numbers(trainer):
 def test_what_changes_with_every_step_is_not_compiled(trainer, ste):
     with pytest.raises(ConfigError, match=f"trainer.compile=true: ste={ste} changes with every step"):
         trainer("trainer.compile=true", f"ste={ste}")
-    with pytest.raises(ConfigError, match="trainer.compile=true: weights=stompp changes with every step"):
+    with pytest.raises(ConfigError, match=r"trainer\.compile=true: weights=stompp changes with every step"):
         trainer("trainer.compile=true", "weights=stompp")
 
 
