@@ -139,7 +139,10 @@ def test_the_classic_script_to_the_letter(compose):
         ("trainer.max_steps=0", "trainer.max_steps=0: must be a whole number of at least 1"),
         ("trainer.keep=some", "trainer.keep=some: must be one of result, last, all"),
         ("data.train_limit=1", "data.train_limit=1: must be a whole number of at least 2"),
-        ("model=resnet20 block=plain", "block=plain: model=resnet20 has shortcuts: use block=bireal"),
+        (
+            "model=resnet20 block=plain",
+            "block=plain: model=resnet20 has shortcuts: use block=bireal, resnet or another with shortcuts",
+        ),
         ("model=resnet20 model.downsample=max", "model.downsample=max: must be one of conv, pool"),
         ("weights.prepare=whiten", "weights.prepare=whiten: must be one of none, centre, standardise, quantile"),
         ("weights.tau=0.8", "weights.tau=0.8: is for weights.prepare=quantile, not for none"),
@@ -216,6 +219,12 @@ def test_a_key_of_another_version_is_named(compose):
     tree["ste"]["slope"] = 2
     with pytest.raises(ConfigError, match=r"ste\.slope=2: is a key of another version of bnn-train"):
         typed(tree)
+
+
+@pytest.mark.parametrize(("before", "now"), [(True, "per_conv"), (False, "none")])
+def test_a_shortcut_of_a_version_with_one_kind_is_understood(compose, before, now):
+    tree = {**asdict(compose()), "block": {"name": "bireal" if before else "plain", "shortcut": before}}
+    assert typed(tree).block.shortcut == now
 
 
 def test_values_read_as_they_are_typed():
