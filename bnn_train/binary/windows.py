@@ -19,6 +19,11 @@ def spread(model: nn.Module, end: float) -> None:
             part.start, part.end = end * (i / len(found)), end * ((i + 1) / len(found))
 
 
+def progressive_layers(model: nn.Module) -> list[str]:
+    """The names of the layers that have a window, in the model's order."""
+    return [name for name, _ in _progressive(model)]
+
+
 def unfinished(model: nn.Module) -> list[str]:
     """The names of the layers whose mask was not all ones when it was last drawn, in the model's order."""
     return [name for name, parts in _progressive(model) if any(part.share < 1 for part in parts)]

@@ -41,18 +41,19 @@ def first_candidate(config: Config, steps: int) -> int:
 
 def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     """A line that says so of a network whose progressive binarization has not come to its end; none for any other."""
-    weights, epochs, rest = trainer.config.weights, trainer.config.trainer.epochs, windows.unfinished(trainer.model)
+    weights, epochs = trainer.config.weights, trainer.config.trainer.epochs
+    layers, rest = windows.progressive_layers(trainer.model), windows.unfinished(trainer.model)
     if not (rest and isinstance(weights, StomppConfig)):
         return []
-    end = f"the window of {rest[-1]} ends at {weights.end:.0%} of trainer.epochs={epochs}"
     later = "trainer.max_steps=null"
     if trainer.epoch >= epochs:
         enough = (n for n in itertools.count(epochs + 1) if weights.first_binary_epoch(n, trainer.steps) <= n)
         later = f"trainer.epochs={next(enough)}"
     further = f" {later}" if trainer.is_finished else ""
     return [
-        f"this network is not binary yet: {', '.join(rest)} {'are' if len(rest) > 1 else 'is'} still on the way, and {end}. "
-        f"Figures are those of its signs; it is not exported. Go on with {lines.resume_argument(for_people(run_dir))}{further}"
+        f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
+        f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
+        f"Go on with {lines.resume_argument(for_people(run_dir))}{further}"
     ]
 
 

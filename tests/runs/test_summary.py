@@ -132,19 +132,18 @@ def test_selection_waits_for_the_ramp(small, tmp_path):
 
 def test_a_run_that_ends_within_a_window_says_so_and_the_whole_one_does_not(small, tmp_path, monkeypatch, caplog):
     stompp = ("weights=stompp", "trainer.epochs=4")  # windows of 2 layers, to 80% of 56 steps
-    said = "the window of linear2 ends at 80% of trainer.epochs=4. Figures are those of its signs; it is not exported. Go on with "
-    said += lines.resume_argument(tmp_path)
     run(small(*stompp, "trainer.max_steps=20"), tmp_path)
     assert check_one_network(tmp_path)["notes"][0] == (
-        f"this network is not binary yet: linear1, linear2 are still on the way, and {said} trainer.max_steps=null"
+        "this network is not binary yet: of 2 layers 0 are, linear1 is next, and the last window ends at 80% of trainer.epochs=4. "
+        f"Figures are those of its signs; it is not exported. Go on with {lines.resume_argument(tmp_path)} trainer.max_steps=null"
     )
     run(small(*stompp, "trainer.max_steps=30"), tmp_path, overrides={"trainer.max_steps"})
-    assert check_one_network(tmp_path)["notes"][0].startswith("this network is not binary yet: linear2 is still on the way, and ")
+    assert "of 2 layers 1 are, linear2 is next" in check_one_network(tmp_path)["notes"][0]
     stop_after(monkeypatch, 6)
     with pytest.raises(Interrupted):
         run(small(*stompp), tmp_path, overrides={"trainer.max_steps"})
     monkeypatch.undo()
-    assert "note: this network is not binary yet: linear2" in caplog.text
+    assert "note: this network is not binary yet: of 2 layers 1 are" in " ".join(caplog.text.split())
     whole = run(small(*stompp), tmp_path)
     assert not any("not binary yet" in note for note in whole["notes"])
     assert check_one_network(tmp_path)["epoch"] == 4
