@@ -27,6 +27,7 @@ LEARNED = 0.95  # of the training images: then a gradient may well vanish
 RESTLESS = 0.1  # of the weights, at the end of a run; 0.03 was seen at a constant learning rate
 
 _ENDED = ("clipped", "hard_st", "approx_sign", "uniform", "triangular", "reste")  # the factor is 0 outside their windows
+_ENDING = ("stompp",)  # weights whose gradient ends with their layer's window
 _SHRINKING = ("ede",)  # whose window leaves most weights and inputs outside at the end, as it is meant to
 
 
@@ -60,7 +61,8 @@ def illnesses(row: Row, config: Any, train_accuracy: float, at_end: bool) -> dic
     if blocked:
         outside = f"of the inputs are outside the window of {config.ste.name}, and next to no gradient passes back"
         found["blocked inputs"] = f"{_names(blocked)}: {_shares(blocked)} {outside}: {_widen(config)}, or a lower optimizer.lr"
-    if config.weights.optimizer is None and train_accuracy < LEARNED:  # an optimizer of binary weights does not look at its size
+    counts = config.weights.optimizer is None and config.weights.name not in _ENDING  # Bop does not look at a gradient's size
+    if counts and train_accuracy < LEARNED:
         small = _ill(layers, "gradient", lambda size: size < VANISHED)
         gone = {name: size for name, size in small.items() if name not in saturated}
         if gone:

@@ -92,6 +92,7 @@ HEALTHY_TOO = [  # of the default size unless they say otherwise
         for name in ("uniform", "triangular", "logistic", "normal", "reinmax", "gumbel", "hard_st")
     ),
     ("weights=stochastic", "model.hidden=[128,128]", "trainer.epochs=4"),
+    *(("weights=stompp", "ste=stompp", "model.hidden=[128,128]", "trainer.epochs=6", *more) for more in ((), ("optimizer=sgd",))),
     *((f"weights.prepare={name}", "weights.scaling=mean", "trainer.epochs=4") for name in ("centre", "standardise")),
     ("weights.prepare=quantile", "weights.ste=identity", "weights.scaling=learned", "trainer.epochs=4"),
     ("weights.clip=null", "model.hidden=[256,256]", "trainer.epochs=20"),
