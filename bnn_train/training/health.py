@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryLayer, binary_layers
 from bnn_train.edges.apply import Edges
-from bnn_train.training.bits import Bits, ones, pack, sizes
+from bnn_train.training.bits import Bits, ones, pack, starts
 
 Row = dict[str, Any]  # one line of health.jsonl
 Figures = dict[str, float]
@@ -40,8 +40,7 @@ class Health:
         self.row: Row = {"epoch": 0, "layers": {}}  # the newest
         self._edges = edges
         self._counts = [layer.weight.numel() for layer in self.layers.values()]
-        self._words = sizes(self._counts)
-        self._every = pack([np.ones(count, bool) for count in self._counts])
+        self._starts = starts(self._counts)
         self._start(is_new=True)
 
     def _start(self, is_new: bool) -> None:
@@ -51,7 +50,7 @@ class Health:
         # Three rows: is the sign +1, did it flip in the last epoch, has it ever? And what they become with the epoch's end.
         self._flips = self._next = np.stack([signs, np.zeros_like(signs), np.zeros_like(signs)])
         self._gradients: dict[str, float] = {}  # norms at the end of an epoch
-        self._inputs: dict[str, Figures] = {}
+        self._inputs: dict[str, Tensor] = {}  # the first images' of each layer, in evaluation
 
     @torch.no_grad()
     def note(self) -> None:
@@ -62,7 +61,7 @@ class Health:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Within, the inputs of each binary layer are measured when it is called first, of the first IMAGES."""
+        """Within, the inputs of each binary layer are kept when it is called first, of the first IMAGES."""
         self._inputs = {}
         handles = [
             layer.register_forward_pre_hook(functools.partial(self._look, name))
@@ -77,8 +76,7 @@ class Health:
 
     def _look(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if name not in self._inputs:
-            window = _window(self.layers[name].estimator)
-            self._inputs[name] = input_figures(inputs[0][:IMAGES].detach().cpu().numpy(), window)
+            self._inputs[name] = inputs[0][:IMAGES].detach().to("cpu", torch.float32, copy=True)
 
     @torch.no_grad()
     def measure(self, epoch: int, steps: int | None = None) -> Row:
@@ -88,36 +86,47 @@ class Health:
         self._next = _after(self._flips, pack(list(prepared.values()), _is_positive))
         layers = {}
         for (name, layer), figures in zip(self.layers.items(), self._flip_figures(free), strict=True):
-            held, window = free[name], _window(getattr(layer.binarizer, "estimator", None))
+            mask, window = free[name], _window(getattr(layer.binarizer, "estimator", None))
             if figures and window is not None:
-                seen = prepared[name] if held is None else prepared[name][_array(held)]
+                seen = prepared[name] if mask is None else prepared[name][_array(mask)]
                 figures["weights_outside"] = 0.0 if _is_bounded(layer, window) else _outside(seen, window)
-            size = torch.linalg.vector_norm(layer.weight if held is None else layer.weight[held]).item()
+            size = torch.linalg.vector_norm(layer.weight if mask is None else layer.weight[mask]).item()
             gradient = self._gradients.get(name, math.inf)
             if math.isfinite(gradient) and size > 0:
                 figures["gradient"] = gradient / size
-            layers[name] = {key: _rounded(value) for key, value in {**figures, **self._inputs.get(name, {})}.items()}
+            layers[name] = {key: _rounded(value) for key, value in {**figures, **self._input_figures(name)}.items()}
         self.row = {"epoch": epoch, **({} if steps is None else {"steps": steps}), "layers": layers}
         return self.row
 
     def _flip_figures(self, free: dict[str, Tensor | None]) -> list[Figures]:
         """Of each layer's weights that are free, if any are: the shares that flipped in the epoch that is over, in this and in the
         one before, never so far, and that are +1."""
-        among, counts = self._every, self._counts
+        among, counts = None, self._counts
         if any(mask is not None for mask in free.values()):
             masks = zip(free.values(), counts, strict=True)
             among = pack([np.ones(count, bool) if mask is None else _array(mask) for mask, count in masks])
-            counts = ones(among, self._words)
+            counts = ones(among, self._starts)
         signs, flipped, moved = self._next
-        shown = {"flipped": flipped, "back_and_forth": flipped & self._flips[1], "never_moved": ~moved, "weights_positive": signs}
-        if not self._is_whole:
-            del shown["never_moved"]
-        found = {name: ones(bits & among, self._words) for name, bits in shown.items()}
-        return [{name: found[name][i] / count for name in found} if count else {} for i, count in enumerate(counts)]
+        shown = {"flipped": flipped, "back_and_forth": flipped & self._flips[1], "never_moved": moved, "weights_positive": signs}
+        found = {name: ones(bits if among is None else bits & among, self._starts) for name, bits in shown.items()}
+        shares = [{name: found[name][i] / count for name in found} if count else {} for i, count in enumerate(counts)]
+        for figures in filter(None, shares):
+            moved_share = figures.pop("never_moved")
+            if self._is_whole:
+                figures["never_moved"] = 1 - moved_share
+        return shares
+
+    def _input_figures(self, name: str) -> Figures:
+        """Of the inputs before their sign: shares that become +1, and that are outside the window, where there is one."""
+        if name not in self._inputs:
+            return {}
+        a, window = self._inputs[name].numpy(), _window(self.layers[name].estimator)
+        figures = {"inputs_positive": float(np.count_nonzero(a >= 0) / max(1, a.size))}
+        return figures if window is None else {**figures, "inputs_outside": _outside(a, window)}
 
     def end_epoch(self) -> None:
         """The epoch that was measured is over."""
-        self._flips = self._next
+        self._flips, self._inputs = self._next, {}
 
     def _free(self, name: str) -> Tensor | None:
         """The edges of a layer that may move; None where all may."""
@@ -154,14 +163,6 @@ def _after(flips: Bits, signs: Bits) -> Bits:
     np.bitwise_xor(flips[0], signs, out=after[1])
     np.bitwise_or(flips[2], after[1], out=after[2])
     return after
-
-
-def input_figures(a: np.ndarray, window: float | None) -> Figures:
-    """Of a layer's input before its sign: shares that become +1, and that are outside the window, where there is one."""
-    figures = {"inputs_positive": float(np.count_nonzero(a >= 0) / max(1, a.size))}
-    if window is not None:
-        figures["inputs_outside"] = _outside(a, window)
-    return figures
 
 
 def _outside(values: np.ndarray, window: float) -> float:

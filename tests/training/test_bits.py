@@ -3,7 +3,7 @@ import pytest
 
 from bnn_train.training import bits
 
-PARTS = [(1,), (3, 5), (64,), (2, 4, 9), (65,), (200_000,)]  # the last is longer than a chunk
+PARTS = [(1,), (3, 5), (64,), (2, 4, 9), (65,), (300_000,)]  # the last is longer than a chunk
 
 
 @pytest.fixture
@@ -16,10 +16,10 @@ def parts():
 def test_what_is_packed_is_counted_part_by_part(parts, monkeypatch, numpy):
     if numpy == 1:
         monkeypatch.delattr(np, "bitwise_count", raising=False)
-    words = bits.sizes([part.size for part in parts])
-    assert words == [1, 1, 1, 2, 2, 3125]
-    assert bits.ones(bits.pack(parts), words) == [part.sum() for part in parts]
-    assert bits.ones(bits.pack([]), []) == []
+    starts = bits.starts([part.size for part in parts])
+    assert starts == [0, 1, 2, 3, 5, 7, 4695]
+    assert bits.ones(bits.pack(parts), starts) == [part.sum() for part in parts]
+    assert bits.ones(bits.pack([]), bits.starts([])) == []
 
 
 def test_bits_keep_their_order_and_nothing_is_set_behind_a_part(parts):
