@@ -20,7 +20,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bnn_train.cli import bad_values, keys, mistyped, own_files, unknown_keys
+from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
 
@@ -41,7 +41,8 @@ def typed(composed: DictConfig, schema: type = Config) -> Any:
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)
     except ConfigError as error:
-        raise ConfigError(error.key, error.value, error.remedy + own_files.written_in(error.key, sys.argv[1:])) from error
+        where = own_files.written_in(error.key, sys.argv[1:]) or methods.behind(error, sys.argv[1:])
+        raise ConfigError(error.key, error.value, error.remedy + where) from error
 
 
 def is_of_the_configuration(error: BaseException) -> bool:
