@@ -8,6 +8,8 @@ from omegaconf import MISSING
 from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
 
+_PAD_VALUE = "what surrounds a binary convolution's input; with 0 it is ternary at its border"
+
 
 @dataclass
 class ModelConfig(Group):
@@ -42,7 +44,7 @@ class CnnConfig(MlpConfig):
         "channels",
     )
     kernel_size: int = key(3, "of the convolutions; odd, so that images keep their size", "[1, inf)", "pixels")
-    pad_value: int = key(0, "what surrounds a binary convolution's input; with 0 it is ternary at its border", (0, 1, -1))
+    pad_value: int = key(0, _PAD_VALUE, (0, 1, -1))
     head: str = key("flatten", "what the linear layers see: every place, or each channel's average", ("flatten", "average"))
 
     def __post_init__(self) -> None:
@@ -56,22 +58,54 @@ class CnnConfig(MlpConfig):
 
 
 @dataclass
+class LenetConfig(ModelConfig):
+    name: str = "lenet"
+
+
+@dataclass
+class VggConfig(ModelConfig):
+    """Of vgg_small and binarynet."""
+
+    name: str = "vgg_small"
+    pad_value: int = key(0, _PAD_VALUE, (0, 1, -1))
+
+
+@dataclass
 class ResNetConfig(ModelConfig):
+    """Of resnet18 and resnet20."""
+
     has_shortcuts: ClassVar[bool] = True
 
     name: str = "resnet20"
     downsample: str = key(
         "conv", "the shortcut where a stage begins: pool and a real 1x1 convolution, or pool alone", ("conv", "pool")
     )
-    pad_value: int = key(0, "what surrounds a binary convolution's input; with 0 it is ternary at its border", (0, 1, -1))
+    pad_value: int = key(0, _PAD_VALUE, (0, 1, -1))
 
 
 @dataclass
 class BlockConfig(Group):
+    """What stands around each binary layer, whatever the model."""
+
     group: ClassVar[str] = "block"
 
-    name: str = key("plain", "", ("plain", "bireal"))
-    shortcut: bool = key(False, "add each binary layer's input to its normalised output, as in Bi-Real Net")
+    name: str = key("plain", "", ("plain", "bireal", "resnet", "xnor", "reactnet", "recu", "real_to_binary"))
+    norm: str = key("after", "BatchNorm follows the layer, or stands before its sign", ("after", "before"))
+    shift: bool = key(False, "add a learned number to each channel before its sign (RSign)")
+    activation: str = key("none", "what follows a layer, and its shortcut's sum", ("none", "relu", "hardtanh", "prelu", "rprelu"))
+    shortcut: str = key(
+        "none", "add the input to the output of each binary layer, or of every two", ("none", "per_conv", "per_block")
+    )
+    gate: bool = key(False, "multiply each channel of a convolution by a number that its real input decides")
+    unit_variance: bool = key(False, "in training divide each image's activations by their deviation before the sign")
 
 
-MODELS: dict[str, type[ModelConfig]] = {"mlp": MlpConfig, "cnn": CnnConfig, "resnet20": ResNetConfig}
+MODELS: dict[str, type[ModelConfig]] = {
+    "mlp": MlpConfig,
+    "cnn": CnnConfig,
+    "lenet": LenetConfig,
+    "vgg_small": VggConfig,
+    "binarynet": VggConfig,
+    "resnet18": ResNetConfig,
+    "resnet20": ResNetConfig,
+}

@@ -91,8 +91,9 @@ class Config:
             weights, optimizer = self.optimizer.weights or self.weights.name, self.weights.optimizer or self.optimizer.name
             remedy = f"weights={weights} and optimizer={optimizer} go together; use both, or neither"
             raise ConfigError("weights", self.weights.name, remedy)
-        if self.model.has_shortcuts and not self.block.shortcut:
-            raise ConfigError("block", self.block.name, f"model={self.model.name} has shortcuts: use block=bireal")
+        if self.model.has_shortcuts and self.block.shortcut == "none":
+            remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
+            raise ConfigError("block", self.block.name, remedy)
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)
             remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained; "
@@ -110,6 +111,8 @@ def typed(tree: Mapping[str, Any]) -> Config:
     node = OmegaConf.structured(Config)
     known: dict[str, Any] = {}
     for group, values in tree.items():
+        if group == "block" and isinstance(values.get("shortcut"), bool):  # what it was before there were two kinds
+            values = {**values, "shortcut": "per_conv" if values["shortcut"] else "none"}
         if group in OPTIONS:
             node[group] = OmegaConf.structured(_kind(group, values.get(KEY_OF_NAME.get(group, "name"))))
         if isinstance(values, dict) and group in node:

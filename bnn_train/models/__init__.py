@@ -11,15 +11,26 @@ from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.checks import check_choice
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
-from bnn_train.models.blocks import Parts, Residual
+from bnn_train.models.around import Residual
+from bnn_train.models.blocks import Parts
 from bnn_train.models.cnn import cnn
+from bnn_train.models.lenet import lenet
 from bnn_train.models.mlp import mlp
-from bnn_train.models.resnet import resnet20
+from bnn_train.models.resnet import resnet18, resnet20
+from bnn_train.models.vgg import binarynet, vgg_small
 
 CPU = torch.device("cpu")
 Shape = tuple[int, int, int]  # of an image: channels, height, width
 
-REGISTRY: dict[str, Callable[[Any, Parts, Shape, int], nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet20": resnet20}
+REGISTRY: dict[str, Callable[[Any, Parts, Shape, int], nn.Module]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "lenet": lenet,
+    "vgg_small": vgg_small,
+    "binarynet": binarynet,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+}
 
 
 def build(config: Config, image_shape: Shape, num_classes: int, device: torch.device = CPU) -> nn.Module:
@@ -32,7 +43,7 @@ def build(config: Config, image_shape: Shape, num_classes: int, device: torch.de
     parts = Parts(
         estimator=lambda: ste.build(config.ste),
         binarizer=lambda: weights.build(config.weights, config.ste),
-        shortcut=config.block.shortcut,
+        block=config.block,
         fast=config.trainer.precision == "fast",
     )
     built = REGISTRY[config.model.name](config.model, parts, image_shape, num_classes)
@@ -42,9 +53,9 @@ def build(config: Config, image_shape: Shape, num_classes: int, device: torch.de
             "the last layer's inputs are real, so no activation of this network is binary; give two or more, or binarize_output"
         )
         raise ConfigError("model.hidden", getattr(config.model, "hidden", None), remedy)
-    if parts.shortcut and not any(isinstance(module, Residual) for module in built.modules()):
-        remedy = "a shortcut needs a layer with binary inputs that is as wide as they are, and here is none; use block=plain"
-        raise ConfigError("block", config.block.name, remedy)
+    if config.block.shortcut == "per_conv" and not any(isinstance(module, Residual) for module in built.modules()):
+        remedy = "needs a layer with binary inputs that is as wide as they are, and here is none; use block.shortcut=none"
+        raise ConfigError("block.shortcut", config.block.shortcut, remedy)
     return built.to(device).to(memory_format=torch.contiguous_format if device.type == "mps" else torch.channels_last)
 
 

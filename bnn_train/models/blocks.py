@@ -1,17 +1,19 @@
-"""What the networks are built of: makers of their binary layers, the linear layers that end them, and shortcuts."""
+"""What the networks are built of: makers of their binary layers, the block around each, the linear layers that end them."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
+from bnn_train.binary.layers import BinaryConv2d, BinaryLayer, BinaryLinear
 from bnn_train.binary.weights import Binarizer
+from bnn_train.config.model import BlockConfig
+from bnn_train.models.around import Gated, Residual, Shift, UnitVariance, activation
 from bnn_train.models.dropout import Dropout
+
+Named = tuple[str, nn.Module]
 
 
 class Parts(NamedTuple):
@@ -19,7 +21,7 @@ class Parts(NamedTuple):
 
     estimator: Callable[[], nn.Module]
     binarizer: Callable[[], Binarizer]
-    shortcut: bool = False  # around each binary layer and its BatchNorm
+    block: BlockConfig = BlockConfig()
     fast: bool = False  # gradients may be rounded where products are then faster
 
     def linear(self, n_in: int, n_out: int, binary_input: bool = True) -> BinaryLinear:
@@ -27,74 +29,82 @@ class Parts(NamedTuple):
         return BinaryLinear(n_in, n_out, self.binarizer(), estimator, fast=self.fast)
 
     def conv(
-        self, n_in: int, n_out: int, kernel_size: int, pad_value: int, binary_input: bool = True, **conv2d: Any
+        self,
+        n_in: int,
+        n_out: int,
+        kernel_size: int,
+        pad_value: int = 0,
+        binary_input: bool = True,
+        padding: int | None = None,
+        **conv2d: Any,
     ) -> BinaryConv2d:
-        """With as much padding as keeps the size, at stride 1; a real input is padded with 0."""
+        """With as much padding as keeps the size, at stride 1, unless it is given; a real input is padded with 0."""
         estimator, pad_value = (self.estimator(), pad_value) if binary_input else (None, 0)
-        return BinaryConv2d(
-            n_in,
-            n_out,
-            kernel_size,
-            self.binarizer(),
-            estimator,
-            pad_value=pad_value,
-            fast=self.fast,
-            padding=kernel_size // 2,
-            **conv2d,
-        )
+        padding = kernel_size // 2 if padding is None else padding
+        given = {"pad_value": pad_value, "fast": self.fast, "padding": padding, **conv2d}
+        return BinaryConv2d(n_in, n_out, kernel_size, self.binarizer(), estimator, **given)
 
+    def within(self, name: str, layer: nn.Linear | nn.Conv2d, label: str, *then: Named) -> list[Named]:
+        """A layer and what its block sets before it and behind it, but for the activation and the shortcut.
 
-class Residual(nn.Sequential):
-    """layers(x) + shortcut(x): a real path past each binary layer (Bi-Real Net, Liu et al. 2018, arXiv 1808.00278)."""
+        label: names what is set there, as in "{}_conv1" for norm_conv1. then: a pool or a dropout right behind the layer. A layer
+        with real inputs has its BatchNorm behind it in every block, and neither shift nor gate.
+        """
+        block, images = self.block, isinstance(layer, nn.Conv2d)
+        n_out, n_in = layer.weight.shape[:2]
+        normal: type[nn.Module] = nn.BatchNorm2d if images else nn.BatchNorm1d
+        first = not (isinstance(layer, BinaryLayer) and layer.estimator is not None)
+        before = block.norm == "before" and not first
+        found: list[Named] = [(label.format("norm"), normal(n_in))] if before else []
+        if not first and block.shift:
+            found.append((label.format("shift"), Shift(n_in, images)))
+        if block.unit_variance and isinstance(layer, BinaryLayer) and layer.binary_input:
+            found.append((label.format("variance"), UnitVariance()))
+        found += [(name, layer), *then]
+        if not before:
+            found.append((label.format("norm"), normal(n_out)))
+        if block.gate and images and not first:
+            found = [(label.format("gated"), Gated(OrderedDict(found), n_in, n_out))]
+        return found
 
-    def __init__(self, layers: "OrderedDict[str, nn.Module]", shortcut: nn.Module | None = None) -> None:
-        super().__init__(layers)
-        self.shortcut = nn.Identity() if shortcut is None else shortcut
+    def activation(self, layer: nn.Linear | nn.Conv2d, label: str) -> list[Named]:
+        """What the block sets behind a layer, or behind the sum of its shortcut: one module or none."""
+        found = activation(self.block.activation, len(layer.weight), isinstance(layer, nn.Conv2d))
+        return [] if found is None else [(label.format("activation"), found)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = x
-        for name, layer in self.named_children():
-            if name != "shortcut":
-                y = layer(y)
-        return y + self.shortcut(x)
+    def around(
+        self, name: str, layer: nn.Linear | nn.Conv2d, *then: Named, fits: bool = False, past: nn.Module | None = None
+    ) -> list[Named]:
+        """A layer of a stack with all of its block.
 
-
-class Widen(nn.Module):
-    """The mean of each size x size square of pixels, and its channels over again until there are `n_out`: no parameters."""
-
-    def __init__(self, size: int, n_in: int, n_out: int, ceil: bool = False) -> None:
-        super().__init__()
-        self.size, self.n_in, self.n_out, self.ceil = size, n_in, n_out, ceil
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x if self.size == 1 else F.avg_pool2d(x, self.size, ceil_mode=self.ceil, count_include_pad=False)
-        return torch.cat([x] * -(-self.n_out // self.n_in), dim=1)[:, : self.n_out]
-
-    def extra_repr(self) -> str:
-        return f"size={self.size}, n_in={self.n_in}, n_out={self.n_out}"
+        fits: whether it can have a shortcut of its own, with `past` on it where the shape changes.
+        """
+        label = f"{{}}_{name}"
+        found = self.within(name, layer, label, *then)
+        if fits and self.block.shortcut == "per_conv":
+            found = [(label.format("block"), Residual(OrderedDict(found), past))]
+        return found + self.activation(layer, label)
 
 
 def linear_layers(
     parts: Parts, in_features: int, num_classes: int, hidden: list[int], dropout: float, binarize_input: bool, binarize_output: bool
-) -> Iterator[tuple[str, nn.Module]]:
+) -> Iterator[Named]:
     """Named modules: (linear [- dropout] - BN) for each of `hidden`, then the output layer.
 
     The classic order: the sign belongs to the binary layer that it feeds, dropout comes before the last BatchNorm, and the output
-    layer is real with real inputs. With `binarize_output` it is binary linear - BN. Binary layers have no bias, since
-    BatchNorm follows them. Shortcuts go around layers whose input is binarized and as wide as their output.
+    layer is real with real inputs. With `binarize_output` it is binary linear - BN. Binary layers have no bias, since BatchNorm
+    follows them. Other blocks set other things around them. Shortcuts go around layers whose input is binarized and as wide as
+    their output.
     """
     sizes = [in_features, *hidden]
     for i, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         binary_input = i > 1 or binarize_input
-        layers: list[tuple[str, nn.Module]] = [(f"linear{i}", parts.linear(n_in, n_out, binary_input))]
-        if i == len(hidden) and dropout > 0:
-            layers.append(("dropout", Dropout(dropout)))
-        layers.append((f"norm_linear{i}", nn.BatchNorm1d(n_out)))
-        if parts.shortcut and binary_input and n_in == n_out:
-            layers = [(f"block_linear{i}", Residual(OrderedDict(layers)))]
-        yield from layers
-    if binarize_output:
-        yield "output", parts.linear(sizes[-1], num_classes)
-        yield "norm_output", nn.BatchNorm1d(num_classes)
-    else:
+        then: list[Named] = [("dropout", Dropout(dropout))] if i == len(hidden) and dropout > 0 else []
+        layer = parts.linear(n_in, n_out, binary_input)
+        yield from parts.around(f"linear{i}", layer, *then, fits=binary_input and n_in == n_out)
+    if not binarize_output:
         yield "output", nn.Linear(sizes[-1], num_classes)
+        return
+    yield from parts.within("output", parts.linear(sizes[-1], num_classes), "{}_output")
+    if parts.block.norm == "before":  # sums of a thousand signs are no logits
+        yield "norm_scores", nn.BatchNorm1d(num_classes)

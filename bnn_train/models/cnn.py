@@ -6,7 +6,8 @@ from torch import nn
 
 from bnn_train.config.model import CnnConfig
 from bnn_train.errors import ConfigError
-from bnn_train.models.blocks import Parts, Residual, Widen, linear_layers
+from bnn_train.models.around import Widen
+from bnn_train.models.blocks import Named, Parts, linear_layers
 
 
 def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_classes: int) -> nn.Sequential:
@@ -18,32 +19,33 @@ def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_
     """
     channels, height, width = image_shape
     _check_size(config, height, width)
-    layers: list[tuple[str, nn.Module]] = []
-    number = 0
-    for stage in config.stages:
+    first = parts.conv(channels, config.stages[0][0], config.kernel_size, config.pad_value, config.binarize_input)
+    layers = convolutions(parts, first, config.stages, config.kernel_size, config.pad_value)
+    places = (height >> len(config.stages)) * (width >> len(config.stages))
+    if config.head == "average":
+        layers.append(("average", nn.AdaptiveAvgPool2d(1)))
+        places = 1
+    layers.append(("flatten", nn.Flatten()))
+    ends = (config.hidden, config.dropout, True, config.binarize_output)
+    layers.extend(linear_layers(parts, config.stages[-1][-1] * places, num_classes, *ends))
+    return nn.Sequential(OrderedDict(layers))
+
+
+def convolutions(parts: Parts, first: nn.Conv2d, stages: list[list[int]], kernel_size: int, pad_value: int) -> list[Named]:
+    """conv1 (`first`), conv2 ...: binary convolutions of so many channels; a 2x2 max-pool behind the last of each stage."""
+    found: list[Named] = []
+    channels, number = first.in_channels, 0
+    for stage in stages:
         for i, n_out in enumerate(stage, start=1):
             number += 1
             pools = i == len(stage)
-            binary_input = number > 1 or config.binarize_input
-            block: list[tuple[str, nn.Module]] = [
-                (f"conv{number}", parts.conv(channels, n_out, config.kernel_size, config.pad_value, binary_input))
-            ]
-            if pools:
-                block.append((f"pool{number}", nn.MaxPool2d(2)))
-            block.append((f"norm_conv{number}", nn.BatchNorm2d(n_out)))
-            if parts.shortcut and binary_input:
-                past = Widen(2 if pools else 1, channels, n_out) if pools or channels != n_out else None
-                block = [(f"block_conv{number}", Residual(OrderedDict(block), past))]
-            layers.extend(block)
+            conv = first if number == 1 else parts.conv(channels, n_out, kernel_size, pad_value)
+            then: list[Named] = [(f"pool{number}", nn.MaxPool2d(2))] if pools else []
+            past = Widen(2 if pools else 1, channels, n_out) if pools or channels != n_out else None
+            fits = getattr(conv, "estimator", None) is not None
+            found += parts.around(f"conv{number}", conv, *then, fits=fits, past=past)
             channels = n_out
-        height, width = height // 2, width // 2
-    if config.head == "average":
-        layers.append(("average", nn.AdaptiveAvgPool2d(1)))
-        height = width = 1
-    layers.append(("flatten", nn.Flatten()))
-    ends = (config.hidden, config.dropout, True, config.binarize_output)
-    layers.extend(linear_layers(parts, channels * height * width, num_classes, *ends))
-    return nn.Sequential(OrderedDict(layers))
+    return found
 
 
 def _check_size(config: CnnConfig, height: int, width: int) -> None:

@@ -138,7 +138,10 @@ def test_the_classic_script_to_the_letter(compose):
         ("trainer.max_steps=0", "trainer.max_steps=0: must be a whole number of at least 1"),
         ("trainer.keep=some", "trainer.keep=some: must be one of result, last, all"),
         ("data.train_limit=1", "data.train_limit=1: must be a whole number of at least 2"),
-        ("model=resnet20 block=plain", "block=plain: model=resnet20 has shortcuts: use block=bireal"),
+        (
+            "model=resnet20 block=plain",
+            "block=plain: model=resnet20 has shortcuts: use block=bireal, resnet or another with shortcuts",
+        ),
         ("model=resnet20 model.downsample=max", "model.downsample=max: must be one of conv, pool"),
         ("weights.prepare=whiten", "weights.prepare=whiten: must be one of none, centre, standardise, quantile"),
         ("weights.tau=0.8", "weights.tau=0.8: is for weights.prepare=quantile, not for none"),

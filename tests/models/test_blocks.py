@@ -5,7 +5,7 @@ from torch import nn
 from bnn_train import models
 from bnn_train.binary.ste import sign
 from bnn_train.errors import ConfigError
-from bnn_train.models.blocks import Residual, Widen
+from bnn_train.models.around import Residual, Widen
 
 
 def test_widen_averages_and_repeats():
@@ -26,7 +26,7 @@ def test_the_mlp_gets_shortcuts_where_they_fit(compose):
     h = model.norm_linear1(model.linear1(torch.randn(5, 4)))
     block = model.block_linear2
     torch.testing.assert_close(block(h), h + block.norm_linear2(sign(h) @ sign(block.linear2.weight).T))
-    with pytest.raises(ConfigError, match=r"block=bireal: a shortcut needs a layer with binary inputs that is as wide as they are"):
+    with pytest.raises(ConfigError, match=r"block\.shortcut=per_conv: needs a layer with binary inputs that is as wide"):
         models.build(compose("block=bireal", "model.hidden=[6,5,4]"), (1, 2, 2), 3)
 
 

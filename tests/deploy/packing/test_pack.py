@@ -27,7 +27,7 @@ def build(compose, random_statistics):
 
     def function(name, *overrides, shape=(1, 8, 8), shortcut=False, ste=None, seed=0, **values):
         config = compose(*SMALL[name], *overrides)
-        config.block.shortcut = shortcut
+        config.block.shortcut = "per_conv" if shortcut else "none"
         if ste is not None:
             config.ste.name = ste
         for part, settings in values.items():
