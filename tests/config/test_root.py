@@ -220,5 +220,11 @@ def test_a_key_of_another_version_is_named(compose):
         typed(tree)
 
 
+@pytest.mark.parametrize(("before", "now"), [(True, "per_conv"), (False, "none")])
+def test_a_shortcut_of_a_version_with_one_kind_is_understood(compose, before, now):
+    tree = {**asdict(compose()), "block": {"name": "bireal" if before else "plain", "shortcut": before}}
+    assert typed(tree).block.shortcut == now
+
+
 def test_values_read_as_they_are_typed():
     assert [as_typed(value) for value in (None, True, [1, [2.5]], "x", math.inf)] == ["null", "true", "[1,[2.5]]", "x", "inf"]
