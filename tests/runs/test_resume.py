@@ -250,7 +250,7 @@ def test_settle_takes_the_stored_configuration(small):
         (["seed=1"], {"seed"}, r"seed=1: the run was started with seed=0"),
         (["ste=tanh"], {"ste"}, r"ste\.name=tanh: the run was started with ste\.name=clipped"),
         (["optimizer.lr=0.5"], {"optimizer.lr"}, r"optimizer\.lr=0\.5: the run was started with optimizer\.lr=0\.01"),
-        (["method=bop"], {"method"}, r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam"),
+        (["method=bop", "model=mlp"], {"method"}, r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam"),
         (["experiment=mnist_mlp"], {"experiment"}, r"data\.name=mnist: the run was started with data\.name=digits"),
         (["seed=1", "model.hidden=[5]"], None, r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0"),
     ],
