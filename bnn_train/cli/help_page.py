@@ -74,7 +74,9 @@ def page(name: str, arguments: list[str]) -> str:
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         keys = _keys(compose.compose([*overrides, *search], name))
-        heads = [line for file in methods.files(arguments) for line in ["", f"== {file.parent.name}={file.stem} ==", "", *_said(file)]]
+        heads = [
+            line for file in methods.files(arguments) for line in ["", f"== {file.parent.name}={file.stem} ==", "", *_said(file)]
+        ]
         return "\n".join([*heads, *keys])
     return "\n".join(
         [

@@ -2,18 +2,20 @@
 
 import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import yaml
 
 from bnn_train import models
 from bnn_train.binary.layers import BinaryLayer
-from bnn_train.cli import methods
+from bnn_train.cli import help_page, methods
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config.model import MODELS
 from bnn_train.config.root import OF_METHODS, typed
 from bnn_train.errors import ConfigError
 
+ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((CONFIGS / "method").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 BINARY_ALONE = ("bop", "bayesbinn")  # their optimizer moves binary weights, which the real twin does not have
@@ -45,6 +47,21 @@ def test_a_method_chooses_options_alone(file):
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_the_head_says_how_many_bits_an_activation_has(file, compose):
     assert methods.head(file)[0].endswith("W1A32" if compose(f"method={file.stem}").ste.name == "none" else "W1A1")
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_the_page_about_methods_has_a_line_for_each(file):
+    paper, _, bits = methods.head(file)[0].rpartition(", ")
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert f"| `{file.stem}` | {paper} | {bits} | `{methods.brings(file)['model']}` | " in page
+    assert page.count(f"| `{file.stem}` | ") == 2
+
+
+def test_help_begins_with_the_head_of_the_methods_file():
+    text = help_page.page("train", ["method=xnor", "model=mlp"])
+    assert text.startswith("\n== method=xnor ==\n\n  XNOR-Net (Rastegari et al. 2016, arXiv 1603.05279), W1A1\n  Formula: w = ")
+    assert "@package" not in text
+    assert max(map(len, text.splitlines())) <= help_page.WIDTH
 
 
 def test_what_is_typed_wins_over_an_experiment_and_an_experiment_over_a_method(compose):

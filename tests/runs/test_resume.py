@@ -250,7 +250,11 @@ def test_settle_takes_the_stored_configuration(small):
         (["seed=1"], {"seed"}, r"seed=1: the run was started with seed=0"),
         (["ste=tanh"], {"ste"}, r"ste\.name=tanh: the run was started with ste\.name=clipped"),
         (["optimizer.lr=0.5"], {"optimizer.lr"}, r"optimizer\.lr=0\.5: the run was started with optimizer\.lr=0\.01"),
-        (["method=bop", "model=mlp"], {"method"}, r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam"),
+        (
+            ["method=bop", "model=mlp"],
+            {"method"},
+            r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam",
+        ),
         (["experiment=mnist_mlp"], {"experiment"}, r"data\.name=mnist: the run was started with data\.name=digits"),
         (["seed=1", "model.hidden=[5]"], None, r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0"),
     ],
@@ -264,7 +268,9 @@ def test_settle_refuses_by_name_what_disagrees(small, compose, overrides, named,
 def test_settle_takes_a_method_for_the_groups_that_methods_speak_of(compose):
     """So that the method of a run may be typed again, and says nothing of how long it is, or of a seed."""
     stored = {"config": asdict(compose("method=bayesbinn", "trainer.epochs=3", "seed=4")), "trainer": {"history": []}}
-    assert resume.settle(stored, compose("method=bayesbinn"), {"method"}) == compose("method=bayesbinn", "trainer.epochs=3", "seed=4")
+    assert resume.settle(stored, compose("method=bayesbinn"), {"method"}) == compose(
+        "method=bayesbinn", "trainer.epochs=3", "seed=4"
+    )
     with pytest.raises(ConfigError, match=r"ste\.name=clipped: the run was started with ste\.name=none"):
         resume.settle(stored, compose("method=bnn", "model=mlp"), {"method", "model"})
 
