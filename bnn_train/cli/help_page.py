@@ -74,10 +74,7 @@ def page(name: str, arguments: list[str]) -> str:
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         keys = _keys(compose.compose([*overrides, *search], name))
-        heads = [
-            line for file in methods.files(arguments) for line in ["", f"== {file.parent.name}={file.stem} ==", "", *_said(file)]
-        ]
-        return "\n".join([*heads, *keys])
+        return "\n".join([*(line for file in methods.files(arguments) for line in _said(file)), *keys])
     return "\n".join(
         [
             USAGE[name],
@@ -107,7 +104,9 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
 
 def _said(file: Path) -> list[str]:
     """The comment at the head of a method's or an experiment's file."""
-    return [line for text in methods.head(file) for line in textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    heading = f"== {file.parent.name}={file.stem} =="
+    lines = (textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ") for text in methods.head(file))
+    return ["", heading, "", *(line for wrapped in lines for line in wrapped)]
 
 
 def _keys(composed: DictConfig) -> list[str]:

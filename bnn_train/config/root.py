@@ -33,7 +33,7 @@ OPTIONS: dict[str, Mapping[str, type[Group]]] = {
 }
 KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
-# Groups of files that choose options and set keys of the whole run, the later over the earlier; they are no part of the configuration.
+# Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
 OF_METHODS = ("model", "block", "ste", "weights", "optimizer", "scheduler")  # the groups that a method speaks of
 
