@@ -28,7 +28,7 @@ STES = "must be one of approx_sign, clamped_grad, clipped,"
         ("hydra/launcher=null", "hydra/launcher=null: must be the name of an option; leave it out for Hydra's own"),
         (
             "model=mlp,cnn",
-            "model=mlp,cnn: gives several values, which is a sweep and needs -m; without it choose one of binarynet, cnn, lenet, mlp,",
+            "model=mlp,cnn: gives several values, which is a sweep and needs -m; without it choose one of binarynet, cnn,",
         ),
         # keys
         ("stee=tanh", "stee=tanh: there is no such key; did you mean ste?"),
