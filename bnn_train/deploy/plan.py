@@ -168,6 +168,8 @@ _MAKERS: dict[str, Callable[..., tuple[steps.Step, Layout]]] = {
     "normalise": steps.normalise,
     "affine": steps.affine,
     "relu": steps.relu,
+    "prelu": steps.prelu,
+    "clamp": steps.clamp,
     "sign": steps.sign,
 }
 
@@ -184,15 +186,14 @@ def _step(
             return steps.real_product(op, result, x, *grid)
         if result.kind == "real" and op.kind == "linear":
             return steps.real_product(op, result, x, 1.0, 1.0)
-    if op.kind in _MAKERS and not (op.kind == "affine" and x.kind == "bits") and not (op.kind == "relu" and x.kind == "bits"):
+    if op.kind in _MAKERS and not (op.kind in ("affine", "relu", "prelu", "clamp") and x.kind == "bits"):
         return _MAKERS[op.kind](op, result, x)
     if op.kind == "max_pool" and x.kind == "bits":
         return steps.max_pool_of_bits(op, result, x)
     if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x, engine)
-    same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.is_plain for of in inputs)
-    if op.kind == "add" and same:
-        return steps.add(op, result, *inputs)
+    if op.kind in ("add", "multiply") and all(of.kind in ("real", "whole") and of.is_plain for of in inputs):
+        return steps.pair(op, result, *inputs)
     return steps.plain(op, result, *inputs)
 
 

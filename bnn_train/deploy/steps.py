@@ -73,8 +73,34 @@ def relu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     return lambda batch: np.maximum(batch, 0).astype(np.float32, copy=False), x._replace(kind="real")
 
 
-def add(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
-    return lambda a, b: a.astype(np.float32, copy=False) + b.astype(np.float32, copy=False), _plain_layout(result)
+def prelu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
+    slope = _everywhere(op.tensors["slope"], x)
+
+    def step(batch: np.ndarray) -> np.ndarray:
+        flat = batch.reshape(len(batch), -1).astype(np.float32, copy=False)
+        return np.where(flat > 0, flat, flat * slope).reshape(batch.shape)
+
+    return step, x._replace(kind="real")
+
+
+def clamp(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
+    low, high = op.tensors["limits"]
+
+    def step(batch: np.ndarray) -> np.ndarray:
+        y = np.maximum(batch.astype(np.float32, copy=False), low)
+        return np.minimum(y, high, out=y)
+
+    return step, x._replace(kind="real")
+
+
+def pair(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
+    """add or multiply, of numbers in their own order."""
+    combine = np.add if op.kind == "add" else np.multiply
+
+    def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return combine(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
+
+    return step, _plain_layout(result)
 
 
 def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:

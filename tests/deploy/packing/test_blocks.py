@@ -1,0 +1,72 @@
+"""Every block around every network, with numbers as training leaves them: torch, the reference and the runner's steps agree."""
+
+import pytest
+import torch
+from torch import nn
+
+from bnn_train import models
+from bnn_train.binary.layers import binary_layers
+from bnn_train.models.around import Shift
+
+BLOCKS = ("plain", "bireal", "resnet", "xnor", "reactnet", "recu", "real_to_binary")
+SMALL = {  # with their smallest images
+    "mlp": (("model=mlp", "model.hidden=[20,20]"), (1, 4, 4)),
+    "cnn": (("model=cnn", "model.stages=[[12,12],[9,16]]", "model.hidden=[20]"), (1, 6, 5)),
+    "lenet": (("model=lenet",), (1, 4, 4)),
+    "resnet20": (("model=resnet20",), (3, 5, 4)),
+}
+LARGE = {name: ((f"model={name}",), (3, 8, 8)) for name in ("vgg_small", "binarynet", "resnet18")}
+SCALINGS = ("none", "mean", "power_of_two", "learned")
+
+
+@pytest.fixture
+def build(compose, random_statistics):
+    """build(model, block, scaling) -> the network and its images' shape. Shifts, slopes and scales are not those of the start."""
+
+    def function(model, block, scaling="none", seed=0):
+        overrides, shape = (SMALL | LARGE)[model]
+        config = compose(*overrides)
+        config.block, config.weights.scaling = compose(f"block={block}").block, scaling
+        if model == "lenet":  # none of its layers can have one
+            config.block.shortcut = "none"
+        torch.manual_seed(seed)
+        return trained(random_statistics(models.build(config, shape, 5), seed)), shape
+
+    return function
+
+
+def trained(network):
+    for module in network.modules():
+        if isinstance(module, Shift):
+            module.shift.data.normal_(0, 1)
+        elif isinstance(module, nn.PReLU):
+            module.weight.data.normal_(0.2, 0.3)  # some below 0
+    for layer in binary_layers(network):
+        if layer.scaling_factor is not None:
+            layer.scaling_factor.data[1::3] *= -1
+    return network
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("model", SMALL)
+def test_every_block_agrees_around_every_small_network(build, agree, model, block):
+    scaling = SCALINGS[(BLOCKS.index(block) + list(SMALL).index(model)) % len(SCALINGS)]
+    network, shape = build(model, block, scaling)
+    agree(network, shape, count=5, certain=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("model", LARGE)
+def test_every_block_agrees_around_every_large_network(build, agree, model, block):
+    network, shape = build(model, block)
+    agree(network, shape, count=2, certain=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("model", SMALL)
+def test_every_block_agrees_with_every_scale(build, agree, model, block, scaling):
+    network, shape = build(model, block, scaling, seed=1)
+    agree(network, shape, certain=False)
