@@ -5,36 +5,31 @@ here goes the plain way of deploy/reference.py, with the same bits.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bnn_train.deploy import reference
+from bnn_train.deploy.elementwise import Step
 from bnn_train.deploy.kernels.means import Mean
 from bnn_train.deploy.kernels.products import is_llvm_due
-from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, padded, to_plain
-from bnn_train.deploy.packed import Op, Value, inputs_of, unpacked_bits, weights
+from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, plain_layout, to_plain
+from bnn_train.deploy.packed import Op, Value, inputs_of, weights
 from bnn_train.deploy.sums import is_exact, real_sums, window_sums
-
-Step = Callable[..., np.ndarray]
 
 
 def plain(op: Op, result: Value, *inputs: Layout) -> tuple[Step, Layout]:
     """By deploy/reference.py."""
     compute = reference.OPERATIONS[op.kind]
-    layout = _plain_layout(result)
+    layout = plain_layout(result)
 
     def step(*batches: np.ndarray) -> np.ndarray:
         y = compute(op, result, *(to_plain(x, of) for x, of in zip(batches, inputs, strict=True)))
         return from_plain(y, layout)
 
     return step, layout
-
-
-def _plain_layout(result: Value) -> Layout:
-    return Layout(result.kind, result.shape) if len(result.shape) == 3 else features(result.kind, result.shape[0])
 
 
 def flatten(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
@@ -51,73 +46,6 @@ def normalise(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
         return y
 
     return step, Layout("real", result.shape)
-
-
-def _everywhere(values: np.ndarray, x: Layout) -> np.ndarray:
-    """A number of each channel at each place of an image, flat: numpy's loops over few channels take three times as long."""
-    return in_order(values, x) if len(x.shape) == 1 else np.tile(values, math.prod(x.shape[1:]))
-
-
-def affine(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    scale, shift = (_everywhere(op.tensors[name].astype(np.float64), x) for name in ("scale", "shift"))
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        y = batch.reshape(len(batch), -1) * scale
-        y += shift
-        return y.astype(np.float32).reshape(batch.shape)
-
-    return step, x._replace(kind="real")
-
-
-def relu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    return lambda batch: np.maximum(batch, 0).astype(np.float32, copy=False), x._replace(kind="real")
-
-
-def prelu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    slope = _everywhere(op.tensors["slope"], x)
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        flat = batch.reshape(len(batch), -1).astype(np.float32, copy=False)
-        return np.where(flat > 0, flat, flat * slope).reshape(batch.shape)
-
-    return step, x._replace(kind="real")
-
-
-def clamp(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    low, high = op.tensors["limits"]
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        y = np.maximum(batch.astype(np.float32, copy=False), low)
-        return np.minimum(y, high, out=y)
-
-    return step, x._replace(kind="real")
-
-
-def pair(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
-    """add or multiply, of numbers in their own order."""
-    combine = np.add if op.kind == "add" else np.multiply
-
-    def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return combine(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
-
-    return step, _plain_layout(result)
-
-
-def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    threshold = _everywhere(op.tensors["threshold"].astype(np.float32 if x.kind == "real" else np.int32), x)
-    flip = _everywhere(flips(op, result.shape[0]), x) if "flip" in op.tensors else None
-    whole_bytes = result.shape[0] % 8 == 0
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        above = batch.reshape(len(batch), -1) >= threshold
-        if flip is not None:
-            above ^= flip
-        if whole_bytes:
-            return np.packbits(above.reshape(-1)).reshape(*batch.shape[:-1], -1)
-        return np.packbits(above.reshape(batch.shape), axis=-1)
-
-    order = x.order if x.order is None else np.append(x.order, np.full(padded(len(x.order)) - len(x.order), -1))
-    return step, Layout("bits", result.shape, order)
 
 
 def max_pool_of_bits(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
@@ -247,7 +175,3 @@ def windows_of(settings: Mapping[str, Any], result: Value) -> Step:
         return as_strided(batch, (len(batch), *result.shape[1:], *kernel, batch.shape[3]), strides, writeable=False)
 
     return step
-
-
-def flips(op: Op, channels: int) -> np.ndarray:
-    return unpacked_bits(op.tensors["flip"], channels)[0].astype(bool) if "flip" in op.tensors else np.zeros(channels, bool)

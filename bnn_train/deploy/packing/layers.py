@@ -147,10 +147,6 @@ def prelu(layer: nn.PReLU, name: str, x: Node, output: Tensor) -> Node:
     return Node("elementwise", name, [x], x.shape, {"kind": "prelu"}, {"slope": slope}, function)
 
 
-def hardtanh(layer: nn.Hardtanh, name: str, x: Node, output: Tensor) -> Node:
-    return clamp(name, x, layer.min_val, layer.max_val)
-
-
 def clamp(name: str, x: Node, low: float, high: float) -> Node:
     """As torch does, which takes the upper of limits that contradict each other."""
     most = float(np.finfo(np.float32).max)
@@ -230,7 +226,7 @@ LAYERS: dict[type[nn.Module], Convert] = {
     Ste: sign,
     nn.ReLU: relu,
     nn.PReLU: prelu,
-    nn.Hardtanh: hardtanh,
+    nn.Hardtanh: lambda layer, name, x, output: clamp(name, x, layer.min_val, layer.max_val),
     nn.Sigmoid: sigmoid,
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: avg_pool,
