@@ -1,4 +1,4 @@
-"""Steps of the runner (deploy/steps.py) that make one number, or sign, of each number, or of two: in whatever order they lie."""
+"""Steps of the runner (deploy/steps.py) that make one number, or sign, of each number, or of two; or only put them together."""
 
 import math
 from collections.abc import Callable
@@ -72,6 +72,15 @@ def pair(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
         return combine(a.astype(np.float32, copy=False), b.astype(np.float32, copy=False))
 
     return step, plain_layout(result)
+
+
+def concatenate(op: Op, result: Value, *parts: Layout) -> tuple[Step, Layout]:
+    return lambda *batches: np.concatenate(batches, axis=-1), plain_layout(result)
+
+
+def cut(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
+    part = slice(op.settings["start"], op.settings["stop"])
+    return lambda batch: np.ascontiguousarray(batch[..., part]), plain_layout(result)
 
 
 def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:

@@ -176,6 +176,12 @@ _MAKERS: dict[str, Callable[..., tuple[Step, Layout]]] = {
 }
 
 
+_OF_SEVERAL: dict[str, Callable[..., tuple[Step, Layout]]] = {
+    "add": elementwise.pair,
+    "multiply": elementwise.pair,
+    "concatenate": elementwise.concatenate,
+    "slice": elementwise.cut,
+}
 _OF_NUMBERS = ("affine", "relu", "prelu", "clamp", "sigmoid")
 
 
@@ -193,12 +199,12 @@ def _step(
             return steps.real_product(op, result, x, 1.0, 1.0)
     if op.kind in _MAKERS and not (op.kind in _OF_NUMBERS and x.kind == "bits"):
         return _MAKERS[op.kind](op, result, x)
-    if op.kind == "max_pool" and x.kind == "bits":
-        return steps.max_pool_of_bits(op, result, x)
+    if op.kind == "max_pool":
+        return (steps.max_pool_of_bits if x.kind == "bits" else steps.max_pool)(op, result, x)
     if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x, engine)
-    if op.kind in ("add", "multiply") and all(of.kind in ("real", "whole") and of.is_plain for of in inputs):
-        return elementwise.pair(op, result, *inputs)
+    if op.kind in _OF_SEVERAL and all(of.kind in ("real", "whole") and of.is_plain for of in inputs):
+        return _OF_SEVERAL[op.kind](op, result, *inputs)
     return steps.plain(op, result, *inputs)
 
 

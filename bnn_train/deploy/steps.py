@@ -53,7 +53,18 @@ def max_pool_of_bits(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     return or_pool(op, result), Layout("bits", result.shape)
 
 
+def max_pool(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
+    """Of numbers."""
+    lowest = -np.inf if x.kind == "real" else np.iinfo(np.int32).min
+    return _pool(op, result, np.maximum, lowest), plain_layout(result)
+
+
 def or_pool(op: Op, result: Value) -> Step:
+    return _pool(op, result, np.bitwise_or, 0)
+
+
+def _pool(op: Op, result: Value, combine: np.ufunc, outside: float) -> Step:
+    """All of a window combined; outside: what it has outside the image."""
     kernel, stride, padding = op.settings["kernel"], op.settings["stride"], op.settings["padding"]
     rows, columns = result.shape[1:]
     down, right = ((n - 1) * s + k for n, s, k in zip((rows, columns), stride, kernel, strict=True))
@@ -67,12 +78,12 @@ def or_pool(op: Op, result: Value) -> Step:
             (0, 0),
         )
         if any(any(side) for side in around):
-            batch = np.pad(batch, around)
+            batch = np.pad(batch, around, constant_values=outside)
         y = None
         for i in range(kernel[0]):
             for j in range(kernel[1]):
                 part = batch[:, i : i + (rows - 1) * stride[0] + 1 : stride[0], j : j + (columns - 1) * stride[1] + 1 : stride[1]]
-                y = part.copy() if y is None else np.bitwise_or(y, part, out=y)
+                y = part.copy() if y is None else combine(y, part, out=y)
         assert y is not None
         return y
 

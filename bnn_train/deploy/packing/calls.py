@@ -113,6 +113,8 @@ def _reshaped(name: str, output: Tensor, x: Value, *shape: Any, **named: Any) ->
 def _concatenated(name: str, output: Tensor, parts: Any, dim: int = 0) -> Node | None:
     if dim % output.ndim != 1 or not all(isinstance(x, Node) for x in parts):
         return None
+    if len(parts) == 1:
+        return parts[0]  # type: ignore[no-any-return]
     return Node("concatenate", name, list(parts), tuple(output.shape[1:]))
 
 
@@ -127,6 +129,8 @@ def _sliced(name: str, output: Tensor, x: Value, index: Any) -> Node | None:
     if any(i != slice(None) for k, i in enumerate(index) if k != 1):
         return None
     start, stop, step = index[1].indices(x.shape[0])
+    if (start, stop, step) == (0, x.shape[0], 1):
+        return x
     return Node("slice", name, [x], tuple(output.shape[1:]), {"start": start, "stop": stop}) if step == 1 else None
 
 
