@@ -30,6 +30,8 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
         found.append(_line("eval", config.eval.mode, why))
     if isinstance(config.model, MlpConfig) and config.model.dropout and not config.model.hidden:
         found.append(_line("model.dropout", config.model.dropout, "follows the last hidden linear layer, of which there is none"))
+    if config.block.gate and config.model.name == "mlp":
+        found.append(_line("block.gate", True, "is for convolutions, and model=mlp has none"))
     for rule in config.edges.rules:
         if rule.strength == 0:
             found.append(_line("edges.rules.strength", rule.strength, f"penalises nothing in {rule.layers}"))

@@ -16,6 +16,8 @@ from bnn_train.config.notes import notes
         "scheduler=exponential",
         "scheduler=cosine scheduler.final=0.5",
         "scheduler.warmup=1",
+        "block=xnor",
+        "model=cnn block=real_to_binary",
         "optimizer.weight_decay=0.1 optimizer.decay_norm_and_bias=true",
         "data=image_folder data.image_size=8 data.grayscale=true data.cache_dir=c data.test_fraction=0.5",
         "data=mnist data.root=x",
@@ -49,6 +51,7 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
             "scheduler=multistep scheduler.milestones=[10,50,75]",
             "scheduler.milestones=[10,50,75]: 50, 75 lie behind the end of the run, 20 epochs",
         ),
+        ("block.gate=true", "block.gate=true: is for convolutions, and model=mlp has none"),
         ("scheduler=multistep scheduler.milestones=[]", "scheduler.milestones=[]: there is none: the learning rate stays as it is"),
         (
             "scheduler=step",

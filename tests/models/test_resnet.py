@@ -10,8 +10,9 @@ from bnn_train.models.layer_table import layer_rows
 import pytest  # isort: skip
 
 
-def totals(compose, *overrides):
-    rows = layer_rows(models.build(compose("model=resnet20", *overrides), (3, 32, 32), 10), torch.rand(1, 3, 32, 32))
+def totals(compose, *overrides, model="resnet20"):
+    network = models.build(compose(f"model={model}", *overrides), (3, 32, 32), 10)
+    rows = layer_rows(network, torch.rand(1, 3, 32, 32))
     return [sum(getattr(row, key) for row in rows) for key in ("parameters", "binary_macs", "real_macs")]
 
 
@@ -22,6 +23,17 @@ def test_the_published_counts(compose):
     assert totals(compose) == [272_474, binary, stem_and_head + 16 * 32 * 16**2 + 32 * 64 * 8**2]
     assert totals(compose, "model.downsample=pool") == [269_722, binary, stem_and_head]
     assert (round(binary, -5), round(totals(compose)[2], -5)) == (40_100_000, 700_000)
+
+
+def test_the_published_counts_of_resnet18(compose):
+    """11.17 million parameters and 0.56 billion multiply-accumulates, as of the real network for CIFAR-10 (without BatchNorm's)."""
+    stages = [4 * 64 * 64 * 32**2, *((n * n // 2 + 3 * n * n) * size**2 for n, size in ((128, 16), (256, 8), (512, 4)))]
+    past = sum(n * n // 2 * size**2 for n, size in ((128, 16), (256, 8), (512, 4)))
+    binary, real = 9 * sum(stages), 3 * 64 * 9 * 32**2 + past + 512 * 10
+    for shortcut in ("per_conv", "per_block"):
+        assert totals(compose, f"block.shortcut={shortcut}", model="resnet18") == [11_173_962, binary, real]
+    assert (binary, real, round((binary + real) / 1e9, 2)) == (547_356_672, 8_066_048, 0.56)
+    assert totals(compose, "model.downsample=pool", model="resnet18")[0] == 11_000_138
 
 
 @pytest.mark.parametrize("downsample", ["conv", "pool"])
@@ -45,9 +57,25 @@ def test_a_shortcut_goes_around_each_binary_convolution(compose):
     torch.testing.assert_close(block(x), torch.cat([pooled, pooled], dim=1) + block.norm(y))
 
 
+def test_a_shortcut_per_block_goes_around_two(compose):
+    """Written out for the first block and for the first of the second stage, with an activation behind each layer and each sum."""
+    model = models.build(compose("model=resnet20", "model.downsample=pool", "block=resnet"), (3, 8, 8), 10).eval()
+    assert [name for name, _ in model.named_children()][:3] == ["stem", "norm_stem", "activation_stem"]
+    assert list(dict(model.stage1.named_children())) == [f"{kind}{i}" for i in (1, 2, 3) for kind in ("block", "activation")]
+    x = torch.randn(2, 16, 8, 8)
+    for block, stride in ((model.stage1.block1, 1), (model.stage2.block1, 2)):
+        past = x if stride == 1 else torch.cat([nn.functional.avg_pool2d(x, 2)] * 2, dim=1)
+        y = block.norm1(nn.functional.conv2d(sign(x), sign(block.conv1.weight), stride=stride, padding=1)).clamp(-1, 1)
+        y = block.norm2(nn.functional.conv2d(sign(y), sign(block.conv2.weight), padding=1))
+        torch.testing.assert_close(block(x), past + y)
+    torch.testing.assert_close(model.stage1.activation1(3 * x), (3 * x).clamp(-1, 1))
+
+
 def test_images_that_are_too_small(compose):
     with pytest.raises(ConfigError, match="model=resnet20: halves images twice, but these are 3x8"):
         models.build(compose("model=resnet20"), (1, 3, 8), 10)
+    with pytest.raises(ConfigError, match="model=resnet18: halves images 3 times, but these are 8x7: use images of 8x8 or more"):
+        models.build(compose("model=resnet18"), (1, 8, 7), 10)
 
 
 def test_the_twin_has_the_same_structure(compose):
