@@ -17,17 +17,19 @@ SMALL = {  # with their smallest images
 }
 SHORTCUTS = ("resnet18", "resnet20")  # which no block without one fits
 LARGE = {name: ((f"model={name}",), (3, 8, 8)) for name in ("vgg_small", "binarynet", "resnet18")}
-SCALINGS = ("none", "mean", "power_of_two", "learned")
+# weights.prepare and weights.scaling, as methods pair them
+WEIGHTS = (("none", "none"), ("none", "mean"), ("standardise", "power_of_two"), ("quantile", "mean"), ("none", "learned"))
 
 
 @pytest.fixture
 def build(compose, random_statistics):
-    """build(model, block, scaling) -> the network and its images' shape. Shifts, slopes and scales are not those of the start."""
+    """build(model, block, weights) -> the network and its images' shape. Shifts, slopes and scales are not those of the start."""
 
-    def function(model, block, scaling="none", seed=0):
+    def function(model, block, weights=WEIGHTS[0], seed=0):
         overrides, shape = (SMALL | LARGE)[model]
         config = compose(*overrides)
-        config.block, config.weights.scaling = compose(f"block={block}").block, scaling
+        config.block = compose(f"block={block}").block
+        config.weights.prepare, config.weights.scaling = weights
         if model == "lenet":  # none of its layers can have one
             config.block.shortcut = "none"
         torch.manual_seed(seed)
@@ -54,8 +56,8 @@ def pairs(of):
 
 @pytest.mark.parametrize(("model", "block"), pairs(SMALL))
 def test_every_block_agrees_around_every_small_network(build, agree, model, block):
-    scaling = SCALINGS[(BLOCKS.index(block) + list(SMALL).index(model)) % len(SCALINGS)]
-    network, shape = build(model, block, scaling)
+    weights = WEIGHTS[(BLOCKS.index(block) + list(SMALL).index(model)) % len(WEIGHTS)]
+    network, shape = build(model, block, weights)
     agree(network, shape, count=5, certain=False)
 
 
@@ -67,8 +69,8 @@ def test_every_block_agrees_around_every_large_network(build, agree, model, bloc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("weights", WEIGHTS, ids=" ".join)
 @pytest.mark.parametrize(("model", "block"), pairs(SMALL))
-def test_every_block_agrees_with_every_scale(build, agree, model, block, scaling):
-    network, shape = build(model, block, scaling, seed=1)
+def test_every_block_agrees_with_every_kind_of_weights(build, agree, model, block, weights):
+    network, shape = build(model, block, weights, seed=1)
     agree(network, shape, certain=False)
