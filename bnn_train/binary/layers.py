@@ -96,7 +96,8 @@ class BinaryLayer(nn.Module):
         binarizer, estimator, weight, bias = self.binarizer, self.estimator, self.weight, self.bias
         connected, learned = self.connected, self.scaling_factor
         prepared = binarizer.prepared(weight, connected)
-        of_a = estimator.binarization(a) if isinstance(estimator, Ste) else None
+        binarization = getattr(estimator, "binarization", None)
+        of_a = None if binarization is None else binarization(a)
         of_w = binarizer.binarization(prepared)
         scale = binarizer.scale(prepared, connected) if learned is None else learned
         if (
@@ -104,6 +105,7 @@ class BinaryLayer(nn.Module):
             and of_w is not None
             and geometry is not None
             and of_a.binary
+            and of_w.binary
             and _is_int8(a, weight, geometry, self.fast)
         ):
             y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast)

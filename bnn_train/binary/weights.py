@@ -16,6 +16,7 @@ from bnn_train.binary import noise as distributions
 from bnn_train.binary import preparation
 from bnn_train.binary import ste as estimators
 from bnn_train.binary.preparation import Mask
+from bnn_train.binary.progressive import Progressive
 from bnn_train.binary.ste import Binarization, Ste
 from bnn_train.config.checks import check_choice
 from bnn_train.config.ste import SteConfig
@@ -150,6 +151,17 @@ class Real(Binarizer):
         return None
 
 
+class Stompp(Binarizer):
+    """The latent weight within [-1, 1], which turns into its sign in the layer's window of training: see progressive.py."""
+
+    def __init__(self, estimator: str | None = None, refresh: float = 0.1, clip: float | None = 1.0) -> None:
+        super().__init__(clip)
+        self.progressive = Progressive(estimator, refresh, per_unit=False)
+
+    def binarization(self, prepared: Tensor) -> Binarization:
+        return self.progressive.binarization(prepared)
+
+
 class Binary(Binarizer):
     """A parameter that is -1 or +1 itself, for an optimizer that flips it (Bop): there is no latent weight."""
 
@@ -218,6 +230,11 @@ def sign(activations: SteConfig, *, ste: str | None, **options: float | str | No
     return Sign(estimator, **options)  # type: ignore[arg-type]
 
 
+def stompp(activations: SteConfig, *, ste: str | None, refresh: float, end: float, clip: float | None) -> Stompp:
+    """`end` is the network's, whose layers get their windows together (windows.py)."""
+    return Stompp(ste, refresh, clip)
+
+
 def _alone(kind: type[Binarizer], activations: SteConfig, **options: float | str | None) -> Binarizer:
     """A binarizer that does not ask for the activations' estimator."""
     return kind(**options)  # type: ignore[arg-type]
@@ -226,6 +243,7 @@ def _alone(kind: type[Binarizer], activations: SteConfig, **options: float | str
 # From the activations' estimator and the option's keys, as keywords, to a binarizer.
 BINARIZERS: dict[str, Callable[..., Binarizer]] = {
     "sign": sign,
+    "stompp": stompp,
     "stochastic": functools.partial(_alone, Stochastic),
     "bayesbinn": functools.partial(_alone, BayesBinn),
     "binary": functools.partial(_alone, Binary),

@@ -85,7 +85,8 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
     shown = merged[1] if merged else f"{key}={_written(file, key)}" if file is not None else keys.argument(key, arguments)
     there = [] if "." in key else own_files.options(key, arguments)
     if there and file is not None:
-        remedy = f"is a group; choose its option under defaults, as in  override /{key}: {there[0]}, or set keys below it"
+        meant = written if (written := str(_written(file, key))) in there else there[0]
+        remedy = f"is a group; choose its option under defaults, as in  override /{key}: {meant}, or set keys below it"
     elif there:
         remedy = f"is a group; choose one of {', '.join(there)}, or set its keys, as in {key}.KEY=VALUE"
     else:

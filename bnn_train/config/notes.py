@@ -9,6 +9,7 @@ from bnn_train.config.optimizer import BayesBinnOptimizerConfig, BopConfig
 from bnn_train.config.root import Config
 from bnn_train.config.scheduler import ExponentialConfig, FinalConfig, MultistepConfig, StepConfig
 from bnn_train.config.trainer import EnsembleConfig
+from bnn_train.config.weights import StomppConfig
 from bnn_train.errors import as_typed
 
 # The keys of `data` that the readers which come with the package do not look at.
@@ -25,6 +26,7 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
     steps: in an epoch, where they are known. Without them nothing is said of what is counted in steps.
     """
     found = [*_of_the_schedule(config, steps), *_of_the_optimizer(config), *_of_the_data(config), *_of_the_end(config, steps)]
+    found += _of_the_windows(config, steps)
     if isinstance(config.eval, EnsembleConfig) and not (config.ste.stochastic or config.weights.drawn):
         why = f"nothing is drawn with ste.stochastic=false and weights={config.weights.name}, so every network of it is the same"
         found.append(_line("eval", config.eval.mode, why))
@@ -99,6 +101,17 @@ def _of_the_end(config: Config, steps: int | None) -> Iterator[str]:
     if every is not None and not every.endswith("s") and int(every) >= total:
         why = f"the run has {total} steps in all; it is saved after each epoch, and when it is stopped"
         yield _line("trainer.checkpoint_every", every, why)
+
+
+def _of_the_windows(config: Config, steps: int | None) -> Iterator[str]:
+    weights, trainer = config.weights, config.trainer
+    if steps is None or not isinstance(weights, StomppConfig):
+        return
+    total = trainer.epochs * steps
+    epoch, step = divmod(min(total, trainer.max_steps or total) - 1, steps)
+    if (epoch + step / steps) / trainer.epochs < weights.end:
+        why = f"the windows end at {weights.end:.0%} of {total} steps, and the run before: its network will not be binary"
+        yield _line("weights.end", weights.end, why)
 
 
 def _epochs(config: Config, steps: int | None) -> float:

@@ -87,6 +87,9 @@ class Config:
             weights, optimizer = self.optimizer.weights or self.weights.name, self.weights.optimizer or self.optimizer.name
             remedy = f"weights={weights} and optimizer={optimizer} go together; use both, or neither"
             raise ConfigError("weights", self.weights.name, remedy)
+        if self.ste.name == "stompp" and self.weights.name != "stompp":
+            remedy = f"follows the schedule of weights=stompp, which brings it along; weights={self.weights.name} has none"
+            raise ConfigError("ste", "stompp", remedy)
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)

@@ -51,10 +51,21 @@ class GumbelConfig(NoiseConfig):
     hard: bool = key(True, "true is the sign with the relaxation's derivative, false the relaxation itself")
 
 
+@dataclass
+class StomppSteConfig(SteConfig):
+    name: str = "stompp"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stochastic:
+            raise ConfigError("ste.stochastic", True, "ste=stompp draws which activations are signs, and takes no other noise")
+
+
 STES: dict[str, type[SteConfig]] = {
     "clipped": ClippedConfig,
     "hard_st": ClippedConfig,
     "swish_sign": SwishSignConfig,
     "gumbel": GumbelConfig,
+    "stompp": StomppSteConfig,
     **dict.fromkeys(("uniform", "triangular", "logistic", "normal", "reinmax"), NoiseConfig),
 }

@@ -54,6 +54,20 @@ class SignConfig(WeightsConfig):
 
 
 @dataclass
+class StomppConfig(WeightsConfig):
+    name: str = "stompp"
+    clip: float | None = key(1.0, "latent weights are clipped to [-clip, clip] after each step; null: never", "(0, inf)")
+    end: float = key(0.8, "the share of the run after which all layers are binary, the first having been so earlier", "(0, 1)")
+    refresh: float = key(0.1, "share of a mask that is drawn anew at each step", "[0, 1]")
+    ste: str | None = key(None, "the estimator of weights and activations that are signs already; null: no gradient passes them")
+
+    def first_binary_epoch(self, epochs: int, steps: int) -> int:
+        """The first epoch (from 1) of `steps` steps after whose last step the whole network is binary; behind `epochs` for none."""
+        ends = ((epoch + (steps - 1) / steps) / epochs >= self.end for epoch in range(epochs))
+        return next((number for number, is_binary in enumerate(ends, start=1) if is_binary), epochs + 1)
+
+
+@dataclass
 class RealConfig(WeightsConfig):
     name: str = "real"
 
@@ -94,6 +108,7 @@ class BayesBinnConfig(WeightsConfig):
 
 WEIGHTS: dict[str, type[WeightsConfig]] = {
     "sign": SignConfig,
+    "stompp": StomppConfig,
     "real": RealConfig,
     "binary": BinaryConfig,
     "stochastic": StochasticConfig,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train import files
+from bnn_train.binary import windows
 from bnn_train.data.augment import normalise
 from bnn_train.deploy import file, formats
 from bnn_train.deploy.about import DATA
@@ -88,6 +89,7 @@ def export(
     form = formats.of(output, form)
     _check_output(output)
     _check_finite(model)
+    _check_binary(model)
     if not isinstance(about.get("classes"), list):
         raise ConfigError("classes", about.get("classes"), 'must be a list of names: about={"classes": ["cat", "dog"]}')
     facts = {**about, "float32_bytes": _float32_bytes(model), "versions": environment.versions(), "program": _program()}
@@ -138,6 +140,12 @@ def _check_finite(model: nn.Module) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             remedy = "holds NaN or infinite numbers: its training has diverged; choose another run or checkpoint"
             raise ConfigError("network", name, remedy)
+
+
+def _check_binary(model: nn.Module) -> None:
+    for name in windows.unfinished(model):
+        remedy = "is not binary yet, its window of training (weights=stompp) has not ended; go on training, then export"
+        raise ConfigError("layer", name, remedy)
 
 
 def _check_output(output: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from bnn_train.binary import ste, weights
+from bnn_train.binary import progressive, weights, windows
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.checks import check_choice
 from bnn_train.config.root import Config
+from bnn_train.config.weights import StomppConfig
 from bnn_train.errors import ConfigError
 from bnn_train.models.around import Residual
 from bnn_train.models.blocks import Parts
@@ -41,12 +42,14 @@ def build(config: Config, image_shape: Shape, num_classes: int, device: torch.de
     """
     check_choice("model.name", config.model.name, REGISTRY)
     parts = Parts(
-        estimator=lambda: ste.build(config.ste),
+        estimator=lambda: progressive.activations(config.ste, config.weights),
         binarizer=lambda: weights.build(config.weights, config.ste),
         block=config.block,
         fast=config.trainer.precision == "fast",
     )
     built = REGISTRY[config.model.name](config.model, parts, image_shape, num_classes)
+    if isinstance(config.weights, StomppConfig):
+        windows.spread(built, config.weights.end)
     layers = [layer for layer in built.modules() if isinstance(layer, BinaryLayer)]
     if layers and all(layer.estimator is None for layer in layers):
         remedy = (

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryLayer
+from bnn_train.binary.progressive import is_state
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, Config, typed
 from bnn_train.data.splits import Data
@@ -101,8 +102,7 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
 def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
     """{"model": tensors, "kind": weights.name} of a saved network, for a new run. Raises ConfigError where it does not fit."""
     state = checkpoint.load(checkpoint.find(path, "init_from"), "init_from")
-    saved: dict[str, Tensor] = network_state(state)["model"]
-    own = model.state_dict()
+    saved, own = (_network(tensors) for tensors in (network_state(state)["model"], model.state_dict()))
     for name in [*own, *saved]:
         if name.endswith("scaling_factor") and name not in saved:
             continue  # a learned scale starts from the weights
@@ -110,6 +110,11 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
         if shapes[0] != shapes[1]:
             raise ConfigError("init_from", path, f"does not fit the network: {name} is {shapes[0]} there and {shapes[1]} here")
     return {"model": saved, "kind": config_of(state).weights.name}
+
+
+def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the masks of progressive binarization, which belong to a run: a new one begins before its windows."""
+    return {name: tensor for name, tensor in tensors.items() if not is_state(name)}
 
 
 def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:

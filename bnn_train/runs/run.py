@@ -21,7 +21,7 @@ from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import grid, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
-from bnn_train.runs.summary import Summary, is_best, write_result
+from bnn_train.runs.summary import Summary, is_best, not_binary_yet, write_result
 from bnn_train.training import health
 from bnn_train.training.trainer import Row, Trainer
 
@@ -124,6 +124,8 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
             log.warning("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
+            for line in not_binary_yet(trainer, run_dir):
+                log.warning("%s", grid.sentence(f"note: {line}"))
             log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
         summary = write_result(trainer, last, layers, about, run_dir, flipped)

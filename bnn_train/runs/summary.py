@@ -3,6 +3,7 @@
 summary.json, predictions.npz and result.pt are of one network; summary.json comes last and says that the others are whole.
 """
 
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,8 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bnn_train import device, files
+from bnn_train.binary import windows
 from bnn_train.config.root import Config
-from bnn_train.report import tables
+from bnn_train.config.weights import StomppConfig
+from bnn_train.files import for_people
+from bnn_train.report import lines, tables
 from bnn_train.report.advice import advice
 from bnn_train.runs import checkpoint, directory, environment
 from bnn_train.training.evaluation import class_scores
@@ -23,20 +27,39 @@ Summary = dict[str, Any]  # the content of summary.json
 def best_epoch(history: list[Row], first: int = 1) -> int:
     """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals; with an ensemble, by its accuracy.
 
-    Test numbers choose nothing. Epochs before `first`, in which a ramp has not pruned all yet, are not chosen.
+    Test numbers choose nothing. Epochs before `first`, whose network is not yet what it will be, are not chosen.
     """
     candidates = [row for row in history if row["epoch"] >= first]
     return max(candidates, key=lambda row: (row.get("val_ensemble_accuracy", row["val_accuracy"]), -row["epoch"]))["epoch"]
 
 
-def first_candidate(config: Config) -> int:
-    """The first epoch (from 1) whose network has all the pruning that the rules ask for."""
-    return config.edges.complete_after + 1
+def first_candidate(config: Config, steps: int) -> int:
+    """The first epoch (from 1) of `steps` steps whose network has all the pruning that the rules ask for, and is wholly binary."""
+    binary = config.weights.first_binary_epoch(config.trainer.epochs, steps) if isinstance(config.weights, StomppConfig) else 1
+    return max(config.edges.complete_after + 1, binary)
+
+
+def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
+    """A line that says so of a network whose progressive binarization has not come to its end; none for any other."""
+    weights, epochs = trainer.config.weights, trainer.config.trainer.epochs
+    layers, rest = windows.progressive_layers(trainer.model), windows.unfinished(trainer.model)
+    if not (rest and isinstance(weights, StomppConfig)):
+        return []
+    later = "trainer.max_steps=null"
+    if trainer.epoch >= epochs:
+        enough = (n for n in itertools.count(epochs + 1) if weights.first_binary_epoch(n, trainer.steps) <= n)
+        later = f"trainer.epochs={next(enough)}"
+    further = f" {later}" if trainer.is_finished else ""
+    return [
+        f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
+        f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
+        f"Go on with {lines.resume_argument(for_people(run_dir))}{further}"
+    ]
 
 
 def is_best(trainer: Trainer, row: Row) -> bool:
     """Whether the epoch that `row` measures is the best so far on the held-out images."""
-    first = first_candidate(trainer.config)
+    first = first_candidate(trainer.config, trainer.steps)
     return "val_accuracy" in row and row["epoch"] >= first and best_epoch([*trainer.history, row], first) == row["epoch"]
 
 
@@ -54,8 +77,9 @@ def write_result(
     config, data = trainer.config, trainer.data
     rows = {row["epoch"]: row for row in [*trainer.history, last]}
     chosen, kind = last, "last"
-    if data.val is not None and last["epoch"] >= first_candidate(config):
-        chosen, kind = rows[best_epoch(list(rows.values()), first_candidate(config))], "best"
+    first = first_candidate(config, trainer.steps)
+    if data.val is not None and last["epoch"] >= first and not windows.unfinished(trainer.model):
+        chosen, kind = rows[best_epoch(list(rows.values()), first)], "best"
     if chosen is not last:
         best = checkpoint.load(run_dir / "checkpoints" / "best.pt")["trainer"]
         assert len(best["history"]) == chosen["epoch"]  # its figures are those of the network that is written
@@ -64,7 +88,10 @@ def write_result(
     which: dict[str, Any] = {"kind": kind, **reached(chosen)}
     summary = {**_summary(trainer, chosen, which, layers, run_dir), "overrides": about["overrides"]}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
-    summary["notes"] = advice(summary, list(rows.values()), trainer.number, largest_class, flipped, config.optimizer.lr)
+    summary["notes"] = [
+        *not_binary_yet(trainer, run_dir),
+        *advice(summary, list(rows.values()), trainer.number, largest_class, flipped, config.optimizer.lr),
+    ]
     scores = class_scores(trainer.model, data.test, config).numpy()
     labels = data.test.labels.cpu().numpy()
 

@@ -107,11 +107,11 @@ def test_help_of_a_choice_lists_each_key_with_value_type_range_unit_and_meaning(
     }
     (tmp_path / "my" / "model").mkdir(parents=True)
     (tmp_path / "my" / "model" / "tiny.yaml").write_text("defaults: [mlp, _self_]\nhidden: [5, 6]\n")
-    assert "cnn, mlp, resnet20, tiny" in command("-cd", "my", "--help").stdout
+    assert "resnet18, resnet20, tiny" in command("-cd", "my", "--help").stdout
     assert "model.hidden=[5,6]" in command("-cd", "my", "model=tiny", "--help").stdout
     (tmp_path / "my").rename(tmp_path / "my (1)")
     assert "model.hidden=[5,6]" in command("-cd", "my (1)", "model=tiny", "--help").stdout
-    assert command("model=tiny", "--help").stderr.startswith("error: model=tiny: must be one of cnn, mlp, resnet20")
+    assert command("model=tiny", "--help").stderr.startswith("error: model=tiny: must be one of binarynet, cnn,")
 
 
 def test_an_option_of_ones_own_takes_the_keys_of_the_option_that_it_begins_with(command, tmp_path):

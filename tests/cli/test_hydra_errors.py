@@ -26,7 +26,10 @@ STES = "must be one of approx_sign, clamped_grad, clipped,"
         ("~optimizer=sgd", "~optimizer=sgd: cannot be taken away; choose one of adam,"),
         ("hydra/launcher=nosuch", "hydra/launcher=nosuch: must be one of basic"),
         ("hydra/launcher=null", "hydra/launcher=null: must be the name of an option; leave it out for Hydra's own"),
-        ("model=mlp,cnn", "model=mlp,cnn: gives several values, which is a sweep and needs -m; without it choose one of cnn, mlp,"),
+        (
+            "model=mlp,cnn",
+            "model=mlp,cnn: gives several values, which is a sweep and needs -m; without it choose one of binarynet, cnn,",
+        ),
         # keys
         ("stee=tanh", "stee=tanh: there is no such key; did you mean ste?"),
         ("STE=tanh", "STE=tanh: there is no such key; did you mean ste?"),

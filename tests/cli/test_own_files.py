@@ -6,6 +6,9 @@ HEAD = "defaults: [mlp, _self_]\n"
 WHOLE = "# @package _global_\n"
 
 
+MODELS = "binarynet, cnn, lenet, mlp, resnet18, resnet20, vgg_small"
+
+
 @pytest.fixture
 def with_file(line, tmp_path):
     """with_file("model", content) is the line of `bnn-train -cd my model=mine`, where my/model/mine.yaml holds the content."""
@@ -48,7 +51,9 @@ def test_a_file_that_is_no_option(with_file, content, expected):
 
 @pytest.mark.parametrize("content", ["", "# nothing\n"])
 def test_an_empty_file(with_file, content):
-    expected = "model=mine: my/model/mine.yaml: is empty; begin it with defaults: [cnn, _self_], of which it then takes the keys"
+    expected = (
+        "model=mine: my/model/mine.yaml: is empty; begin it with defaults: [binarynet, _self_], of which it then takes the keys"
+    )
     assert with_file("model", content) == expected
 
 
@@ -108,7 +113,7 @@ def test_a_key_or_value_that_is_wrong(with_file, content, expected):
         ),
         (
             "defaults:\n  - override /model: cnnn\n",
-            "model=cnnn: must be one of cnn, mlp, resnet20; did you mean cnn? (my/experiment/mine.yaml, line 3)",
+            "model=cnnn: must be one of binarynet, cnn, lenet, mlp, resnet18, resnet20, vgg_small; did you mean cnn? (my/experiment/mine.yaml, line 3)",
         ),
         ("defaults:\n  - override /scheduler: null\n", "scheduler: must be one of constant, cosine,"),
         ("trainer.epochs: 1\n", "trainer.epochs: there is no such key; in a file trainer stands on a line of its own"),
@@ -125,7 +130,7 @@ def test_an_experiment_without_its_package(with_file):
 
 def test_a_name_among_the_defaults_that_there_is_not(with_file):
     said = with_file("model", "defaults: [mpl, _self_]\n")
-    assert said == "model=mpl: must be one of cnn, mine, mlp, resnet20; did you mean mlp? (my/model/mine.yaml, line 1)"
+    assert said == f"model=mpl: must be one of {MODELS.replace('mlp', 'mine, mlp')}; did you mean mlp? (my/model/mine.yaml, line 1)"
 
 
 def test_what_is_typed_is_not_said_of_the_file(with_file):
@@ -136,7 +141,7 @@ def test_a_file_of_another_suffix_and_a_folder_too_deep(line, tmp_path):
     (tmp_path / "my" / "model").mkdir(parents=True)
     (tmp_path / "my" / "model" / "mine.yml").write_text(HEAD)
     said = "; my/model/mine.yml would be one if its name ended in .yaml"
-    assert line("-cd", "my", "model=mine") == f"model=mine: must be one of cnn, mlp, resnet20{said}"
+    assert line("-cd", "my", "model=mine") == f"model=mine: must be one of {MODELS}{said}"
     (tmp_path / "my" / "model" / "mine.yml").rename(tmp_path / "my" / "model" / "mine.yaml")
     assert line("-cd", "my/model", "model=mine").endswith("; -cd takes the folder above model/, so type -cd my")
     assert line("-cd", "my", "model=mine") == ""

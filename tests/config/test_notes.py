@@ -26,6 +26,8 @@ from bnn_train.config.notes import notes
         "trainer.checkpoint_every=199",
         "trainer.checkpoint_every=900s",
         "edges.rules=[{layers:linear1,what:l1,strength:0.1}]",
+        "weights=stompp",
+        "weights=stompp trainer.max_steps=161",
         "experiment=mnist_cnn",
         "experiment=mnist_mlp",
         "experiment=cifar10_cnn",
@@ -94,6 +96,10 @@ def test_a_setting_that_does_nothing_is_told(compose, overrides, line):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
+        (
+            "weights=stompp trainer.max_steps=160",
+            "weights.end=0.8: the windows end at 80% of 200 steps, and the run before: its network will not be binary",
+        ),
         ("trainer.max_steps=201", "trainer.max_steps=201: the run ends before, after trainer.epochs=20 of 10 steps each"),
         (
             "trainer.checkpoint_every=200",

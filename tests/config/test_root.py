@@ -25,6 +25,7 @@ OPTIONS = [f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"
 PAIRS = {
     "weights=binary": ["optimizer=bop"],
     "weights=bayesbinn": ["optimizer=bayesbinn"],
+    "ste=stompp": ["weights=stompp"],
 }
 
 

@@ -44,6 +44,8 @@ def trained(small, tmp_path):
         ("optimizer=bop",),
         ("optimizer=bayesbinn",),
         ("weights=stochastic",),
+        ("weights=stompp", "trainer.batch_size=20"),
+        ("weights=stompp", "ste=none", "weights.ste=tanh", "trainer.batch_size=20"),
         ("trainer.max_steps=1",),
         ("edges.rules=[{what: prune, layers: linear2, edges: random, density: 0.5}]",),
     ],
@@ -87,6 +89,13 @@ def flipped(op):
     weight = op.tensors["weight"].copy()
     weight[0, 0] ^= 0x80
     return replace(op, tensors={**op.tensors, "weight": weight})
+
+
+def test_a_network_whose_windows_have_not_ended_is_refused(trained, tmp_path):
+    folder = trained("weights=stompp", "trainer.batch_size=20", "trainer.max_steps=10")  # half of its steps
+    with pytest.raises(ConfigError, match=r"^layer=linear2: is not binary yet, its window of training \(weights=stompp\)"):
+        export_run(folder, tmp_path / "m.bnn", random_only=True)
+    assert not (tmp_path / "m.bnn").exists()
 
 
 @pytest.mark.parametrize("changed", [1, 3])

@@ -15,6 +15,7 @@ from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint, interrupt, resume
 from bnn_train.runs import run as run_module
+from bnn_train.runs.assemble import assemble
 from bnn_train.runs.run import run
 from bnn_train.training.trainer import Trainer
 
@@ -109,6 +110,16 @@ CASES = [
     (*MLP, "weights.prepare=standardise", "weights.scaling=power_of_two", "weights.centre=true"),
     (*CNN, "weights.prepare=quantile", "weights.tau_end=0.99", "weights.scaling=learned", "trainer.precision=fast"),
     (*CNN, "weights.prepare=centre", "weights.scaling=mean", "experiment=edges_prune", "edges.rules.0.ramp=[0,1]", "block=bireal"),
+    (*MLP, "weights=stompp", "weights.ste=ede", "data.val_size=100"),
+    (
+        *CNN,
+        "weights=stompp",
+        "weights.refresh=0",
+        "optimizer=sgd",
+        "trainer.precision=fast",
+        "experiment=edges_prune",
+        "edges.rules.0.ramp=[0,1]",
+    ),
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
@@ -363,6 +374,24 @@ def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tm
     assert (weight("moved").abs() - 10).abs().max() > 0.1
     run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", f"init_from={tmp_path / 'moved'}", start[1]), tmp_path / "again")
     torch.testing.assert_close(weight("again"), weight("moved"), rtol=1e-3, atol=0.05)  # the same kind stays as it is
+
+
+def test_init_from_progressive_weights_and_to_them_leaves_the_masks_behind(small, tmp_path):
+    """A new run begins before its windows, whatever the masks were where its weights come from."""
+    progressive = small("weights=stompp", "trainer.max_steps=15")  # of 28 steps
+    run(progressive, tmp_path / "within")
+    run(small(), tmp_path / "plain")
+    saved = {name: state_of(tmp_path / name)["trainer"]["model"] for name in ("within", "plain")}
+    masks = {name for name in saved["within"] if "mask" in name}
+    assert any(name.endswith("mask_ones") for name in masks)
+    assert saved["within"].keys() - masks == saved["plain"].keys()
+    data = datasets.load(progressive.data, torch.device("cpu"))
+    for start, config in (("within", small()), ("within", progressive), ("plain", progressive)):
+        model = assemble(replace(config, init_from=str(tmp_path / start)), data, torch.device("cpu")).model.state_dict()
+        assert all(torch.equal(tensor, saved[start][name]) for name, tensor in model.items() if "mask" not in name)
+        assert {name: tensor.item() for name, tensor in model.items() if "mask" in name} == (
+            {name: 0 for name in masks if name.endswith("share")} if config is progressive else {}
+        )
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):

@@ -130,6 +130,43 @@ def test_selection_waits_for_the_ramp(small, tmp_path):
     assert best_epoch(rows) <= 4  # without the wait it would be one of these
 
 
+def test_a_run_that_ends_within_a_window_says_so_and_the_whole_one_does_not(small, tmp_path, monkeypatch, caplog):
+    stompp = ("weights=stompp", "trainer.epochs=4")  # windows of 2 layers, to 80% of 56 steps
+    run(small(*stompp, "trainer.max_steps=20"), tmp_path)
+    assert check_one_network(tmp_path)["notes"][0] == (
+        "this network is not binary yet: of 2 layers 0 are, linear1 is next, and the last window ends at 80% of trainer.epochs=4. "
+        f"Figures are those of its signs; it is not exported. Go on with {lines.resume_argument(tmp_path)} trainer.max_steps=null"
+    )
+    run(small(*stompp, "trainer.max_steps=30"), tmp_path, overrides={"trainer.max_steps"})
+    assert "of 2 layers 1 are, linear2 is next" in check_one_network(tmp_path)["notes"][0]
+    stop_after(monkeypatch, 6)
+    with pytest.raises(Interrupted):
+        run(small(*stompp), tmp_path, overrides={"trainer.max_steps"})
+    monkeypatch.undo()
+    assert "note: this network is not binary yet: of 2 layers 1 are" in " ".join(caplog.text.split())
+    whole = run(small(*stompp), tmp_path)
+    assert not any("not binary yet" in note for note in whole["notes"])
+    assert check_one_network(tmp_path)["epoch"] == 4
+
+
+def test_too_few_steps_for_the_last_window_are_told_how_many_epochs_there_must_be(small, tmp_path):
+    summary = run(small("weights=stompp", "trainer.epochs=1", "trainer.batch_size=700", "weights.end=0.9"), tmp_path)  # 2 steps
+    assert summary["notes"][0].endswith("trainer.epochs=5")
+    summary = run(small("weights=stompp", "trainer.epochs=5"), tmp_path, overrides={"trainer.epochs"})
+    assert not any("not binary yet" in note for note in summary["notes"])
+
+
+def test_selection_waits_for_the_end_of_the_last_window(small, tmp_path):
+    """The first epochs are the most accurate; at the end of the sixth of eight, the network is binary."""
+    overrides = ("weights=stompp", "weights.end=0.74", "data.val_size=100", "trainer.epochs=8", *GETS_WORSE)
+    assert run(small(*overrides), tmp_path)["kind"] == "best"
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert best_epoch(rows) < 6
+    assert check_one_network(tmp_path)["epoch"] == best_epoch(rows, 6)
+    within = run(small(*overrides, "trainer.max_steps=66"), tmp_path / "within")  # of 104; the last is in the sixth epoch
+    assert (within["kind"], within["epoch"], within["step"]) == ("last", 5, 1)
+
+
 def test_a_renamed_directory_is_the_same_run(small, tmp_path):
     run(small("data.val_size=100"), tmp_path / "here")
     summary = check_one_network(tmp_path / "here")

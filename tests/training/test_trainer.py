@@ -203,7 +203,7 @@ def test_without_draws_a_compiled_step_gives_the_same_numbers(trainer):
         torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("setting", ["ste=ede", "ste=reste", "weights.ste=ede", "weights.tau_end=0.99"])
+@pytest.mark.parametrize("setting", ["ste=ede", "ste=reste", "weights.ste=ede", "weights.tau_end=0.99", "weights=stompp"])
 def test_what_changes_with_every_step_is_not_compiled(trainer, setting):
     with pytest.raises(ConfigError, match=f"trainer.compile=true: {setting} changes with every step"):
         trainer("trainer.compile=true", setting, *(["weights.prepare=quantile"] if "tau" in setting else []))

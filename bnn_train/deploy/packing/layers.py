@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
+from bnn_train.binary.progressive import Progressive
 from bnn_train.binary.ste import Ste
 from bnn_train.deploy.packed import packed_bits
 from bnn_train.deploy.packing.graph import Affine, Elementwise, Node, kind_of
@@ -58,7 +59,7 @@ def _of_inner_bias(y: Node, weight: np.ndarray, bias: np.ndarray) -> np.ndarray 
 
 def _estimated(layer: BinaryLinear | BinaryConv2d, name: str, x: Node) -> Node:
     estimator, like = layer.estimator, torch.empty(0)
-    for kind, convert in ((Ste, sign), (nn.ReLU, relu), (nn.PReLU, prelu), (nn.Identity, same)):
+    for kind, convert in ((Ste, sign), (Progressive, sign), (nn.ReLU, relu), (nn.PReLU, prelu), (nn.Identity, same)):
         if type(estimator) is kind:
             return convert(estimator, name, x, like)  # type: ignore[arg-type]
     if estimator is None:
@@ -224,6 +225,7 @@ LAYERS: dict[type[nn.Module], Convert] = {
     nn.BatchNorm1d: batch_norm,
     nn.BatchNorm2d: batch_norm,
     Ste: sign,
+    Progressive: sign,
     nn.ReLU: relu,
     nn.PReLU: prelu,
     nn.Hardtanh: lambda layer, name, x, output: clamp(name, x, layer.min_val, layer.max_val),
