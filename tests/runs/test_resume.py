@@ -120,6 +120,7 @@ CASES = [
         "experiment=edges_prune",
         "edges.rules.0.ramp=[0,1]",
     ),
+    *[(*CNN, f"method={name}") for name in ("xnor", "reactnet", "recu")],
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
