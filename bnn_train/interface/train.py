@@ -96,22 +96,25 @@ def _composed(given: list[str]) -> tuple[Config, DictConfig]:
     except Exception as error:
         if not hydra_errors.is_of_the_configuration(error):
             raise
-        raise Mistake(hydra_errors.one_line(error, Config, given)) from error
+        raise _mistake(hydra_errors.one_line(error, Config, given)) from None  # Hydra's own steps help nobody
     assert isinstance(config, Config)
     return config, composed
 
 
-class Mistake(ConfigError):
-    """A user's mistake that Hydra has found: `key=value: remedy`."""
+def _mistake(line: str) -> ConfigError:
+    """What Hydra has found, `key=value: remedy` in most cases, as an exception that reads the same."""
+    place, _, remedy = line.partition(": ")
+    key, _, value = place.partition("=")
+    found = ConfigError(key, value, remedy)
+    return found if str(found) == line else _OtherMistake(line)
 
+
+class _OtherMistake(ConfigError):
     def __init__(self, line: str) -> None:
-        place, _, remedy = line.partition(": ")
-        key, _, value = place.partition("=")
-        super().__init__(key, value, remedy)
-        self._line = line
+        super().__init__("overrides", "", line)
 
     def __str__(self) -> str:
-        return self._line
+        return self.remedy
 
 
 @contextmanager
