@@ -66,8 +66,8 @@ class BinaryLayer(nn.Module):
         return self.binarizer.scale(self.binarizer.prepared(self.weight, self.connected), self.connected)
 
     def constrain(self, lr: float) -> None:
-        """What follows an optimizer's step of learning rate `lr`: the latent weight keeps to its prior and its bound."""
-        self.binarizer.constrain(self.weight, lr)
+        """What follows an optimizer's step of learning rate `lr`: the latent weight keeps to its prior, its mean and its bound."""
+        self.binarizer.constrain(self.weight, lr, self.connected)
 
     @torch.no_grad()
     def _start_scale(self) -> None:

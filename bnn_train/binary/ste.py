@@ -230,6 +230,7 @@ class Ste(nn.Module):
     """
 
     binary = True  # what leaves it in evaluation is -1 or +1
+    key = "ste"  # of the configuration, which names it
 
     def __init__(self, name: str = "clipped", stochastic: bool = False, **params: float) -> None:
         super().__init__()
@@ -252,6 +253,11 @@ class Ste(nn.Module):
     def bound(self) -> dict[str, Any]:
         """The parameters of the estimator's functions now, but for what is drawn."""
         return {**self.params, "progress": self.progress} if self.annealed else self.params
+
+    @property
+    def setting(self) -> str:
+        """By which the configuration chose it."""
+        return f"{self.key}={self.name}"
 
     def noise_scale(self) -> float:
         """By which `estimator.noise` is multiplied."""

@@ -30,6 +30,8 @@ class Binarizer(nn.Module):
     sized = True  # whether the size of a latent weight says how far it is from flipping: it can be ranked, and start a scale
     no_penalty = ""  # why the sizes of the latent weights cannot be penalised, if so
     kl = 0.0  # weight of the divergence from fair coins
+    centre = False  # whether each step moves the latent weights of an output by their means
+    annealed = False  # whether it follows the progress of training
 
     def __init__(self, clip: float | None = None, prepare: str = "none", scaling: str = "none", tau: float = 0.9) -> None:
         super().__init__()
@@ -42,11 +44,15 @@ class Binarizer(nn.Module):
         """Latent weights are clipped to [-bound, bound] after each step."""
         return math.inf if self.clip is None else self.clip
 
+    @property
+    def tau_now(self) -> float:
+        return self.tau
+
     def prepared(self, latent: Tensor, mask: Mask = None) -> Tensor:
         if self.prepare == "none":
             return latent
         function = preparation.PREPARE[self.prepare]
-        return function(latent, mask, tau=self.tau) if self.prepare == "quantile" else function(latent, mask)
+        return function(latent, mask, tau=self.tau_now) if self.prepare == "quantile" else function(latent, mask)
 
     def binarization(self, prepared: Tensor) -> Binarization | None:
         """How the prepared weight is binarized now, with what is drawn for it; None where it stays real."""
@@ -66,10 +72,12 @@ class Binarizer(nn.Module):
         """Changes a latent weight, in place, that is fresh or comes from another kind of weights."""
 
     @torch.no_grad()
-    def constrain(self, latent: Tensor, lr: float) -> None:
-        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, then keeps to its bound."""
+    def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
+        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, is centred, keeps to its bound."""
         if self.kl > 0:
             latent.div_(1 + lr * self.kl)
+        if self.centre:
+            preparation.centre_over_inputs(latent, mask)
         if self.bound < math.inf:
             latent.clamp_(-self.bound, self.bound)
 
@@ -79,7 +87,11 @@ class Binarizer(nn.Module):
 
 
 class Sign(Binarizer):
-    """The sign of the prepared weight (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363), with an estimator's backward."""
+    """The sign of the prepared weight (BinaryConnect, Courbariaux et al. 2015, arXiv 1511.00363), with an estimator's backward.
+
+    centre: the latent weight itself is centred over its input channels, at the start and after each step (XNOR-Net). tau_end: tau
+    rises to it with the training `progress`, the share that is done, in [0, 1], which the trainer sets (ReCU).
+    """
 
     def __init__(
         self,
@@ -88,13 +100,30 @@ class Sign(Binarizer):
         prepare: str = "none",
         scaling: str = "none",
         tau: float = 0.9,
+        centre: bool = False,
+        tau_end: float | None = None,
     ) -> None:
         super().__init__(clip, prepare, scaling, tau)
+        self.centre, self.tau_end = centre, tau_end
+        self.annealed, self.progress = tau_end is not None, 0.0
         self.estimator = Ste("clipped") if estimator is None else estimator
         self._bounded: tuple[int, int] | None = None  # which tensor `constrain` has clipped, and its version then
 
-    def constrain(self, latent: Tensor, lr: float) -> None:
-        super().constrain(latent, lr)
+    @property
+    def tau_now(self) -> float:
+        return self.tau if self.tau_end is None else preparation.tau_at(self.progress, self.tau, self.tau_end)
+
+    @property
+    def setting(self) -> str:
+        """By which the configuration has it follow the progress of training."""
+        return f"weights.tau_end={self.tau_end:g}"
+
+    def start(self, latent: Tensor) -> None:
+        if self.centre:
+            super().constrain(latent, lr=0.0)  # `_bounded` stays: a layer gives its weight's data, a tensor that nobody keeps
+
+    def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
+        super().constrain(latent, lr, mask)
         self._bounded = (id(latent), latent._version)
 
     def binarization(self, prepared: Tensor) -> Binarization:
@@ -181,6 +210,7 @@ def sign(activations: SteConfig, *, ste: str | None, **options: float | str | No
     if ste is not None:
         check_choice("weights.ste", ste, estimators.ESTIMATORS)
         estimator = Ste(ste)
+        estimator.key = "weights.ste"
     elif activations.name == "none":
         estimator = Ste("identity")
     else:

@@ -12,7 +12,7 @@ from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
 
 PREPARE = ["none", "centre", "standardise", "quantile"]
-SCALING = ["none", "mean", "power_of_two", "learned"]
+SCALING = ["none", "mean", "mean_detached", "power_of_two", "learned"]
 
 
 @dataclass
@@ -32,12 +32,25 @@ class SignConfig(WeightsConfig):
     ste: str | None = key(None, "the sign's estimator; null: that of the activations, and the identity where ste=none")
     prepare: str = key("none", "what is done to each output's latent weights before their sign", PREPARE)
     tau: float = key(0.9, "prepare=quantile: share of the weights within the clamp", "(0.5, 1)")
+    tau_end: float | None = key(None, "prepare=quantile: what tau rises to over the run; null: it stays", "(0.5, 1)")
+    centre: bool = key(False, "latent weights lose their mean over the input channels, at the start and after each step")
     scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tau != 0.9 and self.prepare != "quantile":
             raise ConfigError("weights.tau", self.tau, f"is for weights.prepare=quantile, not for {self.prepare}")
+        if self.tau_end is not None:
+            self._check_rise(self.tau_end)
+
+    def _check_rise(self, end: float) -> None:
+        if self.prepare != "quantile":
+            raise ConfigError("weights.tau_end", end, f"is for weights.prepare=quantile, not for {self.prepare}")
+        if end <= self.tau:
+            raise ConfigError("weights.tau_end", end, f"must be above weights.tau={self.tau:g}, from which it rises")
+        if self.scaling not in ("none", "learned"):
+            remedy = f"weights.scaling={self.scaling} is computed from what tau clamps, so that it would change without a step; "
+            raise ConfigError("weights.tau_end", end, f"{remedy}use weights.scaling=learned or none")
 
 
 @dataclass

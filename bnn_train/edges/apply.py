@@ -83,7 +83,10 @@ class Edges:
             held.restore(self._layers[name].weight)
 
     def are_within_bounds(self) -> bool:
-        """Whether the constraint that follows a step leaves every held edge where it is: no prior, and no bound below its size."""
+        """Whether the constraint that follows a step leaves every held edge where it is: no prior, and no bound below its size.
+
+        A centring moves frozen edges, which is refused, and leaves pruned ones alone.
+        """
         for name, held in self._held.items():
             layer = self._layers[name]
             if isinstance(layer, BinaryLayer) and (layer.binarizer.kl > 0 or held.largest > layer.binarizer.bound):

@@ -71,6 +71,9 @@ def _check_kind(rule: RuleConfig, name: str, binarizer: Binarizer) -> None:
         raise ConfigError("edges.rules.edges", rule.edges, f"the weights of {name} are all equally large; use another selector")
     if rule.what == "l1" and binarizer.no_penalty:
         raise ConfigError("edges.rules.what", "l1", f"{binarizer.no_penalty} in {name}; use another optimizer, or other layers")
+    if rule.what in ("freeze", "train") and binarizer.centre:
+        remedy = f"weights.centre=true moves the edges of an output of {name} by their mean after each step, frozen ones too"
+        raise ConfigError("edges.rules.what", rule.what, f"{remedy}; use weights.centre=false, or prune")
     if rule.what in ("freeze", "train") and binarizer.prepare != "none":
         remedy = f"weights.prepare={binarizer.prepare} mixes the edges of an output of {name}, so that a frozen one could flip"
         raise ConfigError("edges.rules.what", rule.what, f"{remedy}; use weights.prepare=none, or prune")

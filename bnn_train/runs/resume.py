@@ -113,12 +113,14 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
 
 
 def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
-    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's."""
+    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's.
+
+    Latent weights of the same kind may not have been centred there.
+    """
     model.load_state_dict(weights["model"])
-    if weights["kind"] != kind:
-        for layer in model.modules():
-            if isinstance(layer, BinaryLayer):
-                layer.binarizer.start(layer.weight)
+    for layer in model.modules():
+        if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre):
+            layer.binarizer.start(layer.weight)
 
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

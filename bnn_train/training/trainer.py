@@ -215,6 +215,6 @@ class Trainer:
 def _compiled(model: nn.Module, annealed_modules: list[nn.Module]) -> Callable[[Tensor], Tensor]:
     """The compiled forward of training steps; the model itself stays as it is."""
     if annealed_modules:
-        remedy = f"ste={annealed_modules[0].name} changes with every step, so it cannot be compiled once; leave one of them out"
+        remedy = f"{annealed_modules[0].setting} changes with every step, so it cannot be compiled once; leave one of them out"
         raise ConfigError("trainer.compile", True, remedy)
     return torch.compile(model)

@@ -275,6 +275,12 @@ def test_the_window_of_clipped_weights_is_left_out_only_where_nothing_has_writte
     layer.constrain(0.1)
     layer.weight = torch.nn.Parameter(torch.tensor([[5.0, -0.2]]))
     assert not rests()
+    layer.binarizer = Sign(Ste("clipped"), clip=0.5, centre=True)
+    assert not rests()
+    layer.weight.data = torch.tensor([[9.0, -1.0]])
+    layer.constrain(0.1)
+    assert layer.weight.tolist() == [[0.5, -0.5]]  # 9 and -1 without their mean, then within the bound
+    assert rests()
     for binarizer in (
         Sign(Ste("clipped", clip=0.3), clip=0.5),  # a window narrower than the bound
         Sign(Ste("clipped"), clip=None),

@@ -118,8 +118,37 @@ def test_bad_names():
         weights.Stochastic("cauchy")
     with pytest.raises(ConfigError, match=r"weights\.prepare=whiten: must be one of none, centre, standardise, quantile"):
         weights.Sign(prepare="whiten")
-    with pytest.raises(ConfigError, match=r"weights\.scaling=max: must be one of none, mean, power_of_two, learned"):
+    with pytest.raises(ConfigError, match=r"weights\.scaling=max: must be one of none, mean, mean_detached, power_of_two, learned"):
         weights.Sign(scaling="max")
+
+
+def test_a_centred_weight_is_so_from_the_start_and_after_each_step():
+    layer = BinaryLinear(4, 3, weights.Sign(centre=True, scaling="learned"))
+    torch.testing.assert_close(layer.weight.mean(dim=1), torch.zeros(3))
+    assert torch.equal(layer.scaling_factor, layer.weight.abs().mean(dim=1))  # of the centred weight
+    layer.weight.data = torch.tensor([[3.0, 1.0, -1.0, 1.0], [0.5, 0.5, 0.5, 0.5], [0.5, -0.25, 0.0, -0.25]])
+    layer.constrain(lr=0.1)
+    assert layer.weight.tolist() == [[1, 0, -1, 0], [0] * 4, [0.5, -0.25, 0.0, -0.25]]
+    layer.prune(torch.tensor([[False, False, False, True]] * 3))
+    layer.weight.data = torch.tensor([[0.75, 0.25, -0.25, 0.8]] * 3)
+    layer.constrain(lr=0.1)
+    assert layer.weight.tolist() == [[0.5, 0, -0.5, pytest.approx(0.8)]] * 3
+
+
+def test_tau_follows_the_progress_and_moves_no_sign():
+    binarizer = weights.build(SignConfig(prepare="quantile", tau=0.6, tau_end=0.9), ClippedConfig())
+    assert binarizer.annealed
+    assert not weights.build(SignConfig(prepare="quantile"), ClippedConfig()).annealed
+    latent = torch.randn(3, 50)
+    largest, signs = [], []
+    for progress in (0.0, 0.5, 1.0):
+        binarizer.progress = progress
+        largest.append(binarizer.prepared(latent).abs().amax(dim=1))
+        signs.append(binarizer(latent))
+    assert (largest[0] < largest[1]).all()
+    assert (largest[1] < largest[2]).all()
+    assert torch.equal(signs[0], signs[1])
+    assert torch.equal(signs[1], signs[2])
 
 
 def test_starts_and_what_they_say_of_themselves():

@@ -145,6 +145,13 @@ def test_the_classic_script_to_the_letter(compose):
         ("model=resnet20 model.downsample=max", "model.downsample=max: must be one of conv, pool"),
         ("weights.prepare=whiten", "weights.prepare=whiten: must be one of none, centre, standardise, quantile"),
         ("weights.tau=0.8", "weights.tau=0.8: is for weights.prepare=quantile, not for none"),
+        ("weights.tau_end=0.99", "weights.tau_end=0.99: is for weights.prepare=quantile, not for none"),
+        ("weights.prepare=quantile weights.tau_end=0.9", "weights.tau_end=0.9: must be above weights.tau=0.9, from which it rises"),
+        ("weights.prepare=quantile weights.tau_end=1", "weights.tau_end=1.0: must be in (0.5, 1)"),
+        (
+            "weights.prepare=quantile weights.tau_end=0.99 weights.scaling=mean",
+            "weights.tau_end=0.99: weights.scaling=mean is computed from what tau clamps, so that it would change without a",
+        ),
         ("weights.prepare=quantile weights.tau=1", "weights.tau=1.0: must be in (0.5, 1)"),
         ("optimizer=bop weights.scaling=mean", "weights.scaling=mean: must be one of none, learned"),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
@@ -189,7 +196,7 @@ def test_no_key_is_null_because_another_option_needs_it(compose):
     """Where a null stands it says something: not limited, not clipped, the images' own size, no file."""
     says_something = {
         *("data.train_limit", "data.test_limit", "data.image_size", "data.crop_padding"),
-        *("weights.clip", "weights.ste", "trainer.clip_grad_norm"),
+        *("weights.clip", "weights.ste", "weights.tau_end", "trainer.clip_grad_norm"),
         *("trainer.checkpoint_every", "trainer.max_steps", "sweep.name", "resume", "init_from"),
     }
     for option in OPTIONS:

@@ -101,7 +101,9 @@ def test_the_classic_example(tmp_path, kind):
 
 
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
-@pytest.mark.parametrize("optimizer", ["optimizer=adam optimizer.weight_decay=0.1", "optimizer=bop", "optimizer=bayesbinn"])
+@pytest.mark.parametrize(
+    "optimizer", ["optimizer=adam optimizer.weight_decay=0.1", "optimizer=bop", "optimizer=bayesbinn", "weights.centre=true"]
+)
 def test_pruned_edges_are_never_updated_and_contribute_nothing(compose, network, optimizer):
     config = compose(*network, *optimizer.split(), HALF.replace("WHAT", "prune"))
     model, edges, start, _ = train(config, 50)

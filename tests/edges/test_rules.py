@@ -8,7 +8,13 @@ from bnn_train.config.edges import EdgesConfig
 from bnn_train.edges.rules import resolve
 from bnn_train.errors import ConfigError
 
-WEIGHTS = {"sign": Sign, "binary": Binary, "bayesbinn": BayesBinn, "centred": lambda: Sign(prepare="centre")}
+WEIGHTS = {
+    "sign": Sign,
+    "binary": Binary,
+    "bayesbinn": BayesBinn,
+    "centred": lambda: Sign(prepare="centre"),
+    "moved": lambda: Sign(centre=True),
+}
 
 
 def layers(name="sign"):
@@ -190,3 +196,10 @@ def test_edges_are_not_held_where_a_prepare_mixes_them(what):
         masks({"layers": "linear*", "what": what, **ROW0}, among=layers("centred"))
     masks({"layers": "output", "what": what, **ROW0}, among=layers("centred"))  # a real layer holds its own
     masks({"layers": "linear*", "what": "prune", **ROW0}, among=layers("centred"))
+
+
+@pytest.mark.parametrize("what", ["freeze", "train"])
+def test_edges_are_not_held_where_each_step_centres_them(what):
+    with pytest.raises(ConfigError, match=f"what={what}: weights.centre=true moves the edges of an output of linear1"):
+        masks({"layers": "linear*", "what": what, **ROW0}, among=layers("moved"))
+    masks({"layers": "linear*", "what": "prune", **ROW0}, among=layers("moved"))

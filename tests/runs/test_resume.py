@@ -106,8 +106,8 @@ CASES = [
     (*MLP, "experiment=edges_l1", "optimizer=sgd"),
     (*MLP, "trainer.precision=fast", "ste.stochastic=true"),
     (*CNN, "trainer.precision=fast", "optimizer=sgd", "ste=tanh", "eval=ensemble"),
-    (*MLP, "weights.prepare=standardise", "weights.scaling=power_of_two"),
-    (*CNN, "weights.prepare=quantile", "weights.scaling=learned", "trainer.precision=fast"),
+    (*MLP, "weights.prepare=standardise", "weights.scaling=power_of_two", "weights.centre=true"),
+    (*CNN, "weights.prepare=quantile", "weights.tau_end=0.99", "weights.scaling=learned", "trainer.precision=fast"),
     (*CNN, "weights.prepare=centre", "weights.scaling=mean", "experiment=edges_prune", "edges.rules.0.ramp=[0,1]", "block=bireal"),
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
@@ -352,6 +352,9 @@ def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tm
     run(small("weights.scaling=learned", "optimizer.lr=1e-12", *start), tmp_path / "scaled")
     scaled = state_of(tmp_path / "scaled")["trainer"]["model"]["linear1.scaling_factor"]
     torch.testing.assert_close(scaled, latent.abs().mean(dim=1))
+    run(small("weights.centre=true", "optimizer.lr=1e-12", *start), tmp_path / "centred")
+    centred = state_of(tmp_path / "centred")["trainer"]["model"]["linear1.weight"]
+    torch.testing.assert_close(centred, latent - latent.mean(dim=1, keepdim=True))
 
     def weight(name):
         return state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"]

@@ -12,6 +12,7 @@ from torch import nn
 
 from bnn_train.binary import products
 from bnn_train.binary.ste import Ste
+from bnn_train.binary.weights import Sign
 from bnn_train.data import datasets
 from bnn_train.data.batches import train_batches
 from bnn_train.errors import ConfigError
@@ -99,11 +100,14 @@ def test_latent_weights_stay_within_weights_clip(trainer):
 
 def test_annealed_estimators_get_the_progress_of_training(trainer):
     seen = []
-    t = trainer("ste=ede", "trainer.batch_size=700", after_step=lambda trainer: seen.append([s.progress for s in stes]))
-    stes = [module for module in t.model.modules() if isinstance(module, Ste)]
+    rising = ("weights.prepare=quantile", "weights.tau_end=0.99")
+    t = trainer(
+        "ste=ede", *rising, "trainer.batch_size=700", after_step=lambda _: seen.append([module.progress for module in follow])
+    )
+    follow = [module for module in t.model.modules() if isinstance(module, Ste | Sign)]
     list(t.fit())
-    assert len(stes) == 3  # one before a layer, and two for weights
-    assert seen == [[0.0] * 3, [0.25] * 3, [0.5] * 3, [0.75] * 3]
+    assert len(follow) == 5  # an estimator before a layer, two for weights, and these two layers' binarizers
+    assert seen == [[0.0] * 5, [0.25] * 5, [0.5] * 5, [0.75] * 5]
 
 
 def test_the_learning_rate_follows_the_schedule(trainer):
@@ -199,10 +203,10 @@ def test_without_draws_a_compiled_step_gives_the_same_numbers(trainer):
         torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("ste", ["ede", "reste"])
-def test_what_changes_with_every_step_is_not_compiled(trainer, ste):
-    with pytest.raises(ConfigError, match=f"trainer.compile=true: ste={ste} changes with every step"):
-        trainer("trainer.compile=true", f"ste={ste}")
+@pytest.mark.parametrize("setting", ["ste=ede", "ste=reste", "weights.ste=ede", "weights.tau_end=0.99"])
+def test_what_changes_with_every_step_is_not_compiled(trainer, setting):
+    with pytest.raises(ConfigError, match=f"trainer.compile=true: {setting} changes with every step"):
+        trainer("trainer.compile=true", setting, *(["weights.prepare=quantile"] if "tau" in setting else []))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
