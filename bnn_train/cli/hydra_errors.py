@@ -27,8 +27,10 @@ from bnn_train.errors import ConfigError
 _COMPOSING = re.compile(r"[/\\]hydra[/\\](_internal[/\\](config_|defaults_list|utils)|core[/\\](override_parser|default_))")
 
 
-def typed(composed: DictConfig, schema: type = Config) -> Any:
+def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] | None = None) -> Any:
     """The typed configuration of what Hydra composed, with or without Hydra's own part.
+
+    arguments: by default this process's.
 
     Raises ConfigError for a value out of range and for an unknown key, with the line of the user's file where it comes from one;
     OmegaConf's errors for an interpolation that leads nowhere and a value that is missing.
@@ -41,7 +43,8 @@ def typed(composed: DictConfig, schema: type = Config) -> Any:
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)
     except ConfigError as error:
-        where = own_files.written_in(error.key, sys.argv[1:]) or methods.behind(error, sys.argv[1:])
+        given = sys.argv[1:] if arguments is None else arguments
+        where = own_files.written_in(error.key, given) or methods.behind(error, given)
         raise ConfigError(error.key, error.value, error.remedy + where) from error
 
 
