@@ -88,6 +88,24 @@ def processors() -> int:
     return min(bound, cpu_limit() or bound)
 
 
+def threads() -> int:
+    """How many torch computes with in a process that `prepare` has made ready: OMP_NUM_THREADS, or one a core that it may use.
+
+    (With MKL torch counts a core that runs two threads once.)
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdecimal() and int(given) > 0 else min(cores(), processors())
+
+
+def cores(folder: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Those behind the processors that this process is bound to; as many as processors where the system does not tell."""
+    bound = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    try:
+        return len({(folder / f"cpu{i}/topology/thread_siblings_list").read_text(encoding="utf-8") for i in bound})
+    except OSError:
+        return len(bound)
+
+
 def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     """The quota of a container, in processors, rounded up, or None where there is none."""
     try:

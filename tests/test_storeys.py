@@ -17,6 +17,7 @@ STOREYS = (
     {"runs"},
     {"lab", "deploy"},
     {"cli"},
+    {"interface"},
     {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}

@@ -261,6 +261,12 @@ def constrained_layers(model: nn.Module) -> list[BinaryLayer]:
     return [layer for layer in model.modules() if isinstance(layer, BinaryLayer)]
 
 
+def constrain(model: nn.Module, lr: float) -> None:
+    """What follows an optimizer's step of learning rate `lr` in a loop of one's own, for every layer of `model`."""
+    for layer in constrained_layers(model):
+        layer.constrain(lr)
+
+
 def is_stochastic(model: nn.Module) -> bool:
     """Whether activations or weights of the network are drawn in training."""
     return any(getattr(module, "stochastic", False) for module in model.modules())

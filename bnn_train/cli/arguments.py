@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 
 from bnn_train.cli import mistyped
 from bnn_train.cli.keys import groups_of
-from bnn_train.config.root import Config
+from bnn_train.config.root import WHOLE, Config
 from bnn_train.errors import ConfigError
 
 # Hydra's own keys that hold a path. They cannot be swept; what follows a ~ is expanded here, since Hydra does not.
@@ -35,8 +35,8 @@ def text_keys() -> set[str]:
 
 
 def for_hydra(arguments: list[str]) -> list[str]:
-    """The command line as Hydra must see it. `experiment=null` is the default, but no choice of Hydra's, and is left out."""
-    return [argument for argument in quoted(flags_first(arguments)) if argument != "experiment=null"]
+    """The command line as Hydra must see it. `method=null` is the default, but no choice of Hydra's, and is left out."""
+    return [argument for argument in quoted(flags_first(arguments)) if argument not in {f"{group}=null" for group in WHOLE}]
 
 
 def quoted(arguments: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import GrammarParseError
 
 from bnn_train.cli import keys, own_files
-from bnn_train.config.root import KEY_OF_NAME
+from bnn_train.config.root import KEY_OF_NAME, WHOLE
 from bnn_train.errors import as_typed
 
 
@@ -119,7 +119,7 @@ def group_value(arguments: Sequence[str], schema: type) -> str | None:
         there = own_files.options(key, arguments)
         no_name = any(re.fullmatch(r"null|true|false|[-+.\d_e]+|[\[{].*", part, re.IGNORECASE) for part in value.split(","))
         if no_name and there:
-            return f"{argument}: must be one of {', '.join(there)}" + ("; leave it out for none" if key == "experiment" else "")
+            return f"{argument}: must be one of {', '.join(there)}" + ("; leave it out for none" if key in WHOLE else "")
         if no_name and "/" in key:
             return f"{argument}: must be the name of an option; leave it out for Hydra's own"
     return None

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import compose, own_files
+from bnn_train.cli import compose, methods, own_files
 from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
 from bnn_train.errors import as_typed
@@ -19,7 +19,7 @@ USAGE = {
 bnn-train: train binary neural networks (weights and activations in {-1,+1})
 from configuration files
 
-Usage: bnn-train [group=option] [key=value] [experiment=name] [-m for a sweep]
+Usage: bnn-train [group=option] [key=value] [method=name] [-m for a sweep]
 """,
     "lab": """\
 bnn-lab: measure gradient estimators of stochastic binary networks against the
@@ -37,6 +37,7 @@ bnn-train ste=none weights=real              the real-valued twin
 bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
 bnn-train model=cnn data=image_folder data.root=photos data.image_size=64
                                              your own images, a folder a class
+bnn-train method=xnor model=resnet20         a published method on a network
 bnn-train experiment=mnist_mlp               a whole recipe
 bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
 bnn-train data.val_size=180                  the best epoch on held-out images
@@ -72,7 +73,8 @@ def page(name: str, arguments: list[str]) -> str:
     folders = [compose.CONFIGS, *own_files.folders(arguments)]
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
-        return "\n".join(_keys(compose.compose([*overrides, *search], name)))
+        keys = _keys(compose.compose([*overrides, *search], name))
+        return "\n".join([*(line for file in methods.files(arguments) for line in _said(file)), *keys])
     return "\n".join(
         [
             USAGE[name],
@@ -98,6 +100,13 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
         textwrap.fill(f"  {group:<12}" + ", ".join(sorted(found[group])), WIDTH, subsequent_indent=indent)
         for group in sorted(shown)
     ]
+
+
+def _said(file: Path) -> list[str]:
+    """The comment at the head of a method's or an experiment's file."""
+    heading = f"== {file.parent.name}={file.stem} =="
+    lines = (textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ") for text in methods.head(file))
+    return ["", heading, "", *(line for wrapped in lines for line in wrapped)]
 
 
 def _keys(composed: DictConfig) -> list[str]:

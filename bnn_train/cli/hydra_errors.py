@@ -20,15 +20,17 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bnn_train.cli import bad_values, keys, mistyped, own_files, unknown_keys
+from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
 
 _COMPOSING = re.compile(r"[/\\]hydra[/\\](_internal[/\\](config_|defaults_list|utils)|core[/\\](override_parser|default_))")
 
 
-def typed(composed: DictConfig, schema: type = Config) -> Any:
+def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] | None = None) -> Any:
     """The typed configuration of what Hydra composed, with or without Hydra's own part.
+
+    arguments: by default this process's.
 
     Raises ConfigError for a value out of range and for an unknown key, with the line of the user's file where it comes from one;
     OmegaConf's errors for an interpolation that leads nowhere and a value that is missing.
@@ -41,7 +43,9 @@ def typed(composed: DictConfig, schema: type = Config) -> Any:
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)
     except ConfigError as error:
-        raise ConfigError(error.key, error.value, error.remedy + own_files.written_in(error.key, sys.argv[1:])) from error
+        given = sys.argv[1:] if arguments is None else arguments
+        where = own_files.written_in(error.key, given) or methods.behind(error, given)
+        raise ConfigError(error.key, error.value, error.remedy + where) from error
 
 
 def is_of_the_configuration(error: BaseException) -> bool:

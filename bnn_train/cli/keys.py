@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from bnn_train.config.checks import Group
-from bnn_train.config.root import OPTIONS, Config
+from bnn_train.config.root import OPTIONS, WHOLE, Config
 from bnn_train.config.words import must_be
 
 _PACKAGE = Path(__file__).parent.parent
@@ -91,7 +91,7 @@ def meant(key: str, schema: type, takes: Iterable[str] = ()) -> str:
     group, _, last = key.rpartition(".")
     prefix = f"{group}." if group else ""
     there = known(schema)
-    names = [*there, *groups_of(schema), *(["experiment"] if schema is Config else [])]
+    names = [*there, *groups_of(schema), *(WHOLE if schema is Config else ())]
     found = [prefix + name for name in close(last, takes)]
     found = found or [name for name in names if _plain(name) == _plain(key)]
     found = found or [name for name in there if _plain(name.rpartition(".")[2]) == _plain(last)]

@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from bnn_train.cli import keys, own_files
+from bnn_train.config.root import WHOLE
 
 # Signs that word processors and chat windows put in the place of what was typed, and what they stand for; the shell removes quotes.
 LOOK_ALIKES = {
@@ -115,7 +116,7 @@ def _without_equals(typed: str, arguments: Sequence[str], schema: type) -> str:
         value = following[0][1:] or (following[1] if len(following) > 1 else "VALUE")
         return f"{' '.join([typed, *following[:2]])}: has spaces around the =; type {typed}={value}"
     name = typed.strip("[],")
-    if name in keys.groups_of(schema) or name == "experiment":
+    if name in keys.groups_of(schema) or name in WHOLE:
         there = keys.options(name, [keys.CONFIGS, *own_files.folders(arguments)])
         if there:
             return f"{typed}: needs an option, {typed}=NAME with one of {', '.join(there)}"
@@ -124,7 +125,7 @@ def _without_equals(typed: str, arguments: Sequence[str], schema: type) -> str:
     pair = re.fullmatch(r"([\w.]+)\s*[: ]\s*(.+)", typed)
     if pair and keys.value_must_be(pair[1], schema):
         return f"{typed}: needs an = after the key; type {shlex.quote(f'{pair[1]}={pair[2]}')}"
-    groups = [group for group in [*keys.groups_of(schema), "experiment"] if typed in keys.options(group, [keys.CONFIGS])]
+    groups = [group for group in [*keys.groups_of(schema), *WHOLE] if typed in keys.options(group, [keys.CONFIGS])]
     if groups:
         return f"{typed}: is not key=value; did you mean {' or '.join(f'{group}={typed}' for group in groups)}?"
     place = list(arguments).index(typed) if typed in arguments else 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bnn_train.cli import keys
-from bnn_train.config.root import OPTIONS
+from bnn_train.config.root import OPTIONS, WHOLE
 from bnn_train.files import for_people
 
 
@@ -80,7 +80,7 @@ def fault(file: Path) -> str | None:
             return at(file, f"the key {key.value} stands there twice; leave one out", key.start_mark.line + 1)
         seen.add(key.value)
         defaults = value if key.value == "defaults" else defaults
-    if group == "experiment" and not re.match(r"\s*#\s*@package\s+_global_", text):
+    if group in WHOLE and not re.match(r"\s*#\s*@package\s+_global_", text):
         return at(file, "its first line must be  # @package _global_  so that its keys are those of the whole run")
     if defaults is None:
         return at(file, f"names no option whose keys it takes; {begin}") if group in OPTIONS else None

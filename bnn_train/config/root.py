@@ -33,6 +33,10 @@ OPTIONS: dict[str, Mapping[str, type[Group]]] = {
 }
 KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
+# Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
+WHOLE = ("method", "experiment")
+OF_METHODS = ("model", "block", "ste", "weights", "optimizer", "scheduler")  # the groups that a method speaks of
+
 
 @dataclass
 class Config:

@@ -63,7 +63,7 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
         if not op.rounding.any():
             return e[0]
         return _zero(e[0]) * scale + UNIT * (steps * scale * np.abs(x[0]) + rounding)
-    if all(part is None for part in e) and op.kind in ("add", "multiply", "relu", "prelu"):
+    if all(part is None for part in e) and op.kind in ("add", "multiply", "relu", "prelu", "clamp"):
         return None  # the same float32 operation on the same numbers
     if op.kind in ("add", "multiply"):
         a, b = (np.abs(part.astype(np.float64)) for part in x)
@@ -75,6 +75,8 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
         return spread + UNIT * (int(np.prod(op.settings["kernel"])) + 2) * sizes
     if all(part is None for part in e):
         return 4 * UNIT * np.ones(y.shape) if op.kind == "sigmoid" else None
+    if op.kind == "clamp":
+        return e[0]  # two numbers come no further apart
     if op.kind in ("relu", "prelu", "sigmoid"):
         slopes = np.abs(op.tensors["slope"]).max() if op.kind == "prelu" else 0.0
         steepest = 0.25 if op.kind == "sigmoid" else max(1.0, float(slopes))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from bnn_train.deploy.chains import Chain
+from bnn_train.deploy.elementwise import Step, flips, is_shift
 from bnn_train.deploy.kernels import geometry, places
 from bnn_train.deploy.layout import padded
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits, weights
-from bnn_train.deploy.steps import Step, flips
 from bnn_train.deploy.sums import is_exact
 from bnn_train.deploy.whole import Signs, pool_of_turned, regions
 
@@ -17,24 +17,36 @@ Fused = Callable[..., tuple[np.ndarray, ...] | None]
 
 
 def fused(packed: Packed, known: Sequence[Value], chain: Chain, grid: tuple[float, float]) -> Fused:
-    """A function of the chain's input, and of what is added, that gives the chain's outputs; or None, for some real inputs, where
-    it is not certain of them. grid: the largest input, and the number of which all are multiples, as in deploy/plan.py."""
+    """A function of the chain's input, of what multiplies and of what is added, that gives the chain's outputs; or None, for some
+    real inputs, where it is not certain of them. grid: the largest input, and the number of which all are multiples, as in
+    deploy/plan.py."""
     op, result = packed.ops[chain.product], known[chain.product + 1]
     x = known[op.inputs[0]]
     is_real = known[op.inputs[0]].kind == "real"
     made = _real(packed, chain, x, result, known, grid) if is_real else _binary(packed, chain, x, result, known)
     pool = _pool_behind(packed, chain, known)
 
-    def step(batch: np.ndarray, other: np.ndarray | None = None) -> tuple[np.ndarray, ...] | None:
-        if other is not None:
-            other = np.ascontiguousarray(other, np.float32)
-        both = made(np.ascontiguousarray(batch), other)
+    names = [name for name, i in (("gate", chain.multiply), ("other", chain.add)) if i is not None]
+
+    def step(batch: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        given = {name: np.ascontiguousarray(other, np.float32) for name, other in zip(names, others, strict=True)}
+        both = made(np.ascontiguousarray(batch if chain.normalise is not None or not is_real else _filled(batch)), **given)
         if both is None:
             return None
         found = tuple(values for values in both if values is not None)
         return found if pool is None else (pool(found[0]),)
 
     return step
+
+
+def _filled(batch: np.ndarray) -> np.ndarray:
+    """Real pixels with as many channels of 0 as make vectors of 8 full: a gate's few numbers for each image."""
+    channels = batch.shape[-1]
+    if channels % 8 == 0:
+        return batch
+    full = np.zeros((*batch.shape[:-1], padded(channels)), np.float32)
+    full[..., :channels] = batch
+    return full
 
 
 def _is_in_kernel(pool: Op) -> bool:
@@ -65,7 +77,19 @@ def _after(packed: Packed, chain: Chain, known: Sequence[Value], is_whole: bool)
         pooled = known[chain.pool + 1].shape[1:] if chain.pool is not None and in_kernel else None
         flip = flips(packed.ops[chain.sign], channels)
         signs = geometry.Signs(None if is_whole else tensors["threshold"], flip, pooled)  # type: ignore[arg-type]
-    return geometry.After(chain.keeps_numbers, signs, affine, chain.add is not None)
+    each = tuple(_each(packed.ops[i], known[i + 1].shape[0]) for i in chain.each)
+    return geometry.After(chain.keeps_numbers, signs, affine, chain.multiply is not None, chain.add is not None, each)
+
+
+def _each(op: Op, channels: int) -> geometry.Each:
+    if op.kind == "affine":
+        scale, shift = op.tensors["scale"], op.tensors["shift"]
+        if is_shift(op):
+            return geometry.Each("shift", (shift,))
+        return geometry.Each("affine", (scale.astype(np.float64), shift.astype(np.float64)))
+    if op.kind == "clamp":
+        return geometry.Each("clamp", tuple(np.full(channels, limit) for limit in op.tensors["limits"]))
+    return geometry.Each(op.kind, (op.tensors["slope"],) if op.kind == "prelu" else ())
 
 
 def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequence[Value]) -> places.Convolution:
@@ -74,7 +98,7 @@ def _binary(packed: Packed, chain: Chain, x: Value, result: Value, known: Sequen
     kernel, channels = op.settings["kernel"], x.shape[0]
     weight = weights(op, channels * kernel[0] * kernel[1]).astype(np.int8)
     outputs = len(weight)
-    is_whole = chain.affine is None and chain.add is None
+    is_whole = known[chain.last_number + 1].kind == "whole"
     offset = op.tensors.get("offset", np.zeros(outputs, np.int32)).astype(np.int64)
     edges = np.abs(weight).sum(axis=1, dtype=np.int64) + offset
     lost, of_place = np.zeros((1, outputs), np.int64), np.zeros(result.shape[1:], np.int64)
@@ -109,6 +133,8 @@ def _real(
     bias = op.tensors.get("bias", np.zeros(len(weight), np.float32)).astype(np.float64)
     exact = grid[1] > 0 and is_exact(weight, bias, *grid)
     last = weight.reshape(-1, channels, *kernel).transpose(0, 2, 3, 1)
+    if chain.normalise is None:
+        last = np.pad(last, ((0, 0), (0, 0), (0, 0), (0, padded(channels) - channels)))
     table = None if chain.normalise is None else packed.ops[chain.normalise].tensors["table"].astype(np.float64)
     after, outside = _after(packed, chain, known, False), float(op.settings["pad_value"])
-    return places.real(_geometry(op, x, result, channels), last, bias, table, after, outside, exact)
+    return places.real(_geometry(op, x, result, last.shape[-1]), last, bias, table, after, outside, exact)

@@ -137,6 +137,13 @@ def _prelu(given: Given, x: Value) -> Value:
     return _elementwise(given, x)
 
 
+def _clamp(given: Given, x: Value) -> Value:
+    low, high = given.finite("limits", (2,))
+    if low > high:
+        raise Unfit("limits must be the lower and the upper one")
+    return _elementwise(given, x)
+
+
 def _pool(given: Given, x: Value) -> Value:
     channels, height, width = _shape(x.shape, 3)
     _not_bytes(x)
@@ -214,6 +221,7 @@ _RULES: dict[str, tuple[Callable[..., Value], int]] = {  # with the number of in
     "sign": (_sign, 1),
     "relu": (_elementwise, 1),
     "prelu": (_prelu, 1),
+    "clamp": (_clamp, 1),
     "sigmoid": (_elementwise, 1),
     "max_pool": (_pool, 1),
     "avg_pool": (_pool, 1),

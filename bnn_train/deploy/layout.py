@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnn_train.deploy.packed import Shape
+from bnn_train.deploy.packed import Shape, Value
 
 
 class Layout(NamedTuple):
@@ -38,6 +38,11 @@ def features(kind: str, count: int) -> Layout:
     """Features in their own order; as bits, padded to whole bytes."""
     order = np.arange(count)
     return Layout(kind, (count,), np.append(order, np.full(padded(count) - count, -1)) if kind == "bits" else order)
+
+
+def plain_layout(value: Value) -> Layout:
+    """Of a value as its operation makes it."""
+    return Layout(value.kind, value.shape) if len(value.shape) == 3 else features(value.kind, value.shape[0])
 
 
 def flattened(image: Layout) -> Layout:

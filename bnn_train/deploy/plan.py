@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnn_train.deploy import estimates, steps, whole
+from bnn_train.deploy import elementwise, estimates, steps, whole
 from bnn_train.deploy.chains import Chain, chains
 from bnn_train.deploy.direct import Fused, fused
+from bnn_train.deploy.elementwise import Step
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.kernels import products
 from bnn_train.deploy.layout import Layout, to_plain
@@ -83,8 +84,7 @@ def plan(packed: Packed, engine: str | None = None) -> Plan:
     members = {i for chain in together for i in chain.ops}
     sizes = {i: estimates.moved(packed.ops[i], known[i + 1], layouts[packed.ops[i].inputs[0]]) for i in alone if i not in members}
     kept = [estimates.kept(known[output]) for chain in together for output in chain.outputs]
-    # A chain stands where its sum is added, so that what is added is there.
-    at = {chain.product if chain.add is None else chain.add: chain for chain in together}
+    at = {chain.place: chain for chain in together}
     stages = []
     for i in range(len(packed.ops)):
         if i in at:
@@ -103,9 +103,10 @@ def _chained(
     """By one kernel once LLVM is there; step by step until then, and where the kernel is not certain."""
     first = packed.ops[chain.product if chain.normalise is None else chain.normalise].inputs[0]
     inputs: tuple[int, ...] = (first,)
-    if chain.add is not None:
-        made = (chain.product if chain.affine is None else chain.affine) + 1
-        inputs += tuple(i for i in packed.ops[chain.add].inputs if i != made)
+    made = {i + 1 for i in chain.ops}
+    for both in (chain.multiply, chain.add):
+        if both is not None:
+            inputs += tuple(i for i in packed.ops[both].inputs if i not in made)
     singly = [alone[i] for i in sorted(chain.ops) if i in alone]
     kernel: Fused | None = None
 
@@ -163,18 +164,30 @@ def _is_ungrouped(op: Op) -> bool:
     return op.kind == "linear" or op.settings["groups"] == 1
 
 
-_MAKERS: dict[str, Callable[..., tuple[steps.Step, Layout]]] = {
+_MAKERS: dict[str, Callable[..., tuple[Step, Layout]]] = {
     "flatten": steps.flatten,
     "normalise": steps.normalise,
-    "affine": steps.affine,
-    "relu": steps.relu,
-    "sign": steps.sign,
+    "affine": elementwise.affine,
+    "relu": elementwise.relu,
+    "prelu": elementwise.prelu,
+    "clamp": elementwise.clamp,
+    "sigmoid": elementwise.sigmoid,
+    "sign": elementwise.sign,
 }
+
+
+_OF_SEVERAL: dict[str, Callable[..., tuple[Step, Layout]]] = {
+    "add": elementwise.pair,
+    "multiply": elementwise.pair,
+    "concatenate": elementwise.concatenate,
+    "slice": elementwise.cut,
+}
+_OF_NUMBERS = ("affine", "relu", "prelu", "clamp", "sigmoid")
 
 
 def _step(
     op: Op, result: Value, inputs: list[Layout], signs: whole.Signs | None, grid: tuple[float, float], engine: str | None
-) -> tuple[steps.Step, Layout]:
+) -> tuple[Step, Layout]:
     x = inputs[0]
     if op.kind in ("linear", "conv2d"):
         single = _is_ungrouped(op)
@@ -184,15 +197,14 @@ def _step(
             return steps.real_product(op, result, x, *grid)
         if result.kind == "real" and op.kind == "linear":
             return steps.real_product(op, result, x, 1.0, 1.0)
-    if op.kind in _MAKERS and not (op.kind == "affine" and x.kind == "bits") and not (op.kind == "relu" and x.kind == "bits"):
+    if op.kind in _MAKERS and not (op.kind in _OF_NUMBERS and x.kind == "bits"):
         return _MAKERS[op.kind](op, result, x)
-    if op.kind == "max_pool" and x.kind == "bits":
-        return steps.max_pool_of_bits(op, result, x)
+    if op.kind == "max_pool":
+        return (steps.max_pool_of_bits if x.kind == "bits" else steps.max_pool)(op, result, x)
     if op.kind == "avg_pool" and x.kind != "bits" and not any(op.settings["padding"]):
         return steps.average(op, result, x, engine)
-    same = len({of.shape for of in inputs}) == 1 and all(of.kind in ("real", "whole") and of.is_plain for of in inputs)
-    if op.kind == "add" and same:
-        return steps.add(op, result, *inputs)
+    if op.kind in _OF_SEVERAL and all(of.kind in ("real", "whole") and of.is_plain for of in inputs):
+        return _OF_SEVERAL[op.kind](op, result, *inputs)
     return steps.plain(op, result, *inputs)
 
 

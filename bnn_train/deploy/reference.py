@@ -99,6 +99,11 @@ def prelu(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, per_channel(op.tensors["slope"], x) * x)
 
 
+def clamp(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
+    low, high = op.tensors["limits"]
+    return np.minimum(np.maximum(x.astype(np.float32), low), high)
+
+
 def sigmoid(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
     """In float64, then rounded: the one operation whose last bit is the system's exp's."""
     wide = x.astype(np.float64)
@@ -172,6 +177,6 @@ def flatten(op: Op, result: Value, x: np.ndarray) -> np.ndarray:
 
 OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "linear": linear, "conv2d": conv2d, "normalise": normalise, "affine": affine, "sign": sign, "relu": relu, "prelu": prelu,
-    "sigmoid": sigmoid, "max_pool": max_pool, "avg_pool": avg_pool, "add": add, "multiply": multiply,
+    "clamp": clamp, "sigmoid": sigmoid, "max_pool": max_pool, "avg_pool": avg_pool, "add": add, "multiply": multiply,
     "concatenate": concatenate, "slice": cut, "pad": pad, "flatten": flatten,
 }  # fmt: skip

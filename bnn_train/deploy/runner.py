@@ -59,7 +59,7 @@ class Network:
 
     def logits(self, images: np.ndarray, layout: str = "nchw") -> np.ndarray:
         """Class scores, float32 (N, classes). Raises ConfigError for images of another shape, type or range."""
-        batch = self._checked(images, layout)
+        batch = checked(images, self.image_shape, layout)
         size, threads = self._parts(len(batch))
         if size >= len(batch):
             return self._plan.run(batch)
@@ -92,35 +92,34 @@ class Network:
 
         return table(self.packed)
 
-    def _checked(self, images: np.ndarray, layout: str) -> np.ndarray:
-        """(N, C, H, W), contiguous."""
-        if layout not in ("nchw", "nhwc"):
-            raise ConfigError("layout", layout, "must be nchw or nhwc")
-        channels, height, width = self.image_shape
-        one = (channels, height, width) if layout == "nchw" else (height, width, channels)
-        try:
-            array = np.asarray(images)
-        except ValueError:  # rows of several lengths
-            array = np.empty(0)
-        gray = f" or (N, {height}, {width})" if channels == 1 else ""
-        wanted = f"must be uint8 of shape (N, {', '.join(map(str, one))}){gray}"
-        shapes = {one, (height, width)} if channels == 1 else {one}
-        if array.shape not in shapes and array.shape[1:] not in shapes:
-            other = (height, width, channels) if layout == "nchw" else (channels, height, width)
-            hint = (
-                f'; for channels {"last" if layout == "nchw" else "first"} give layout="{"nhwc" if layout == "nchw" else "nchw"}"'
-            )
-            remedy = f"{wanted}, or one such image{hint if array.shape[-3:] == other else ''}"
-            raise ConfigError("images", f"shape {array.shape}", remedy)
-        if array.dtype != np.uint8:  # whole numbers are taken where they are pixels
-            if array.dtype.kind != "i":
-                remedy = f"{wanted}, pixels from 0 to 255 as they are in a file; they are normalised here"
-                raise ConfigError("images", f"type {array.dtype}", remedy)
-            if array.size and not (array.min() >= 0 and array.max() <= 255):
-                raise ConfigError("images", f"from {array.min()} to {array.max()}", "must be pixels from 0 to 255")
-            array = array.astype(np.uint8)
-        batch = array.reshape(-1, *one)
-        return np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 3, 1, 2))
+
+def checked(images: np.ndarray, image_shape: tuple[int, int, int], layout: str = "nchw") -> np.ndarray:
+    """uint8 (N, C, H, W), contiguous. Raises ConfigError for images of another shape, type or range."""
+    if layout not in ("nchw", "nhwc"):
+        raise ConfigError("layout", layout, "must be nchw or nhwc")
+    channels, height, width = image_shape
+    one = (channels, height, width) if layout == "nchw" else (height, width, channels)
+    try:
+        array = np.asarray(images)
+    except ValueError:  # rows of several lengths
+        array = np.empty(0)
+    gray = f" or (N, {height}, {width})" if channels == 1 else ""
+    wanted = f"must be uint8 of shape (N, {', '.join(map(str, one))}){gray}"
+    shapes = {one, (height, width)} if channels == 1 else {one}
+    if array.shape not in shapes and array.shape[1:] not in shapes:
+        other = (height, width, channels) if layout == "nchw" else (channels, height, width)
+        hint = f'; for channels {"last" if layout == "nchw" else "first"} give layout="{"nhwc" if layout == "nchw" else "nchw"}"'
+        remedy = f"{wanted}, or one such image{hint if array.shape[-3:] == other else ''}"
+        raise ConfigError("images", f"shape {array.shape}", remedy)
+    if array.dtype != np.uint8:  # whole numbers are taken where they are pixels
+        if array.dtype.kind != "i":
+            remedy = f"{wanted}, pixels from 0 to 255 as they are in a file; they are normalised here"
+            raise ConfigError("images", f"type {array.dtype}", remedy)
+        if array.size and not (array.min() >= 0 and array.max() <= 255):
+            raise ConfigError("images", f"from {array.min()} to {array.max()}", "must be pixels from 0 to 255")
+        array = array.astype(np.uint8)
+    batch = array.reshape(-1, *one)
+    return np.ascontiguousarray(batch if layout == "nchw" else batch.transpose(0, 3, 1, 2))
 
 
 def load(path: str | Path, threads: int | None = None, engine: str | None = None) -> Network:

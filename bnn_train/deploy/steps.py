@@ -5,36 +5,31 @@ here goes the plain way of deploy/reference.py, with the same bits.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bnn_train.deploy import reference
+from bnn_train.deploy.elementwise import Step
 from bnn_train.deploy.kernels.means import Mean
 from bnn_train.deploy.kernels.products import is_llvm_due
-from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, padded, to_plain
-from bnn_train.deploy.packed import Op, Value, inputs_of, unpacked_bits, weights
+from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, plain_layout, to_plain
+from bnn_train.deploy.packed import Op, Value, inputs_of, weights
 from bnn_train.deploy.sums import is_exact, real_sums, window_sums
-
-Step = Callable[..., np.ndarray]
 
 
 def plain(op: Op, result: Value, *inputs: Layout) -> tuple[Step, Layout]:
     """By deploy/reference.py."""
     compute = reference.OPERATIONS[op.kind]
-    layout = _plain_layout(result)
+    layout = plain_layout(result)
 
     def step(*batches: np.ndarray) -> np.ndarray:
         y = compute(op, result, *(to_plain(x, of) for x, of in zip(batches, inputs, strict=True)))
         return from_plain(y, layout)
 
     return step, layout
-
-
-def _plain_layout(result: Value) -> Layout:
-    return Layout(result.kind, result.shape) if len(result.shape) == 3 else features(result.kind, result.shape[0])
 
 
 def flatten(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
@@ -53,53 +48,23 @@ def normalise(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     return step, Layout("real", result.shape)
 
 
-def _everywhere(values: np.ndarray, x: Layout) -> np.ndarray:
-    """A number of each channel at each place of an image, flat: numpy's loops over few channels take three times as long."""
-    return in_order(values, x) if len(x.shape) == 1 else np.tile(values, math.prod(x.shape[1:]))
-
-
-def affine(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    scale, shift = (_everywhere(op.tensors[name].astype(np.float64), x) for name in ("scale", "shift"))
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        y = batch.reshape(len(batch), -1) * scale
-        y += shift
-        return y.astype(np.float32).reshape(batch.shape)
-
-    return step, x._replace(kind="real")
-
-
-def relu(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    return lambda batch: np.maximum(batch, 0).astype(np.float32, copy=False), x._replace(kind="real")
-
-
-def add(op: Op, result: Value, x: Layout, y: Layout) -> tuple[Step, Layout]:
-    return lambda a, b: a.astype(np.float32, copy=False) + b.astype(np.float32, copy=False), _plain_layout(result)
-
-
-def sign(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
-    threshold = _everywhere(op.tensors["threshold"].astype(np.float32 if x.kind == "real" else np.int32), x)
-    flip = _everywhere(flips(op, result.shape[0]), x) if "flip" in op.tensors else None
-    whole_bytes = result.shape[0] % 8 == 0
-
-    def step(batch: np.ndarray) -> np.ndarray:
-        above = batch.reshape(len(batch), -1) >= threshold
-        if flip is not None:
-            above ^= flip
-        if whole_bytes:
-            return np.packbits(above.reshape(-1)).reshape(*batch.shape[:-1], -1)
-        return np.packbits(above.reshape(batch.shape), axis=-1)
-
-    order = x.order if x.order is None else np.append(x.order, np.full(padded(len(x.order)) - len(x.order), -1))
-    return step, Layout("bits", result.shape, order)
-
-
 def max_pool_of_bits(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
     """The largest of signs is +1 where one is: OR. What a window has outside the image is -1, and changes nothing."""
     return or_pool(op, result), Layout("bits", result.shape)
 
 
+def max_pool(op: Op, result: Value, x: Layout) -> tuple[Step, Layout]:
+    """Of numbers."""
+    lowest = -np.inf if x.kind == "real" else np.iinfo(np.int32).min
+    return _pool(op, result, np.maximum, lowest), plain_layout(result)
+
+
 def or_pool(op: Op, result: Value) -> Step:
+    return _pool(op, result, np.bitwise_or, 0)
+
+
+def _pool(op: Op, result: Value, combine: np.ufunc, outside: float) -> Step:
+    """All of a window combined; outside: what it has outside the image."""
     kernel, stride, padding = op.settings["kernel"], op.settings["stride"], op.settings["padding"]
     rows, columns = result.shape[1:]
     down, right = ((n - 1) * s + k for n, s, k in zip((rows, columns), stride, kernel, strict=True))
@@ -113,12 +78,12 @@ def or_pool(op: Op, result: Value) -> Step:
             (0, 0),
         )
         if any(any(side) for side in around):
-            batch = np.pad(batch, around)
+            batch = np.pad(batch, around, constant_values=outside)
         y = None
         for i in range(kernel[0]):
             for j in range(kernel[1]):
                 part = batch[:, i : i + (rows - 1) * stride[0] + 1 : stride[0], j : j + (columns - 1) * stride[1] + 1 : stride[1]]
-                y = part.copy() if y is None else np.bitwise_or(y, part, out=y)
+                y = part.copy() if y is None else combine(y, part, out=y)
         assert y is not None
         return y
 
@@ -221,7 +186,3 @@ def windows_of(settings: Mapping[str, Any], result: Value) -> Step:
         return as_strided(batch, (len(batch), *result.shape[1:], *kernel, batch.shape[3]), strides, writeable=False)
 
     return step
-
-
-def flips(op: Op, channels: int) -> np.ndarray:
-    return unpacked_bits(op.tensors["flip"], channels)[0].astype(bool) if "flip" in op.tensors else np.zeros(channels, bool)

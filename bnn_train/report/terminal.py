@@ -33,12 +33,19 @@ def width(name: str = "stdout") -> int:
 
 
 def shows_bar() -> bool:
-    """Whether stderr is a terminal on which a line can be drawn over, and whose user has not asked for plain text."""
+    """Whether stderr is a terminal or a notebook, in which a line can be drawn over, and whose user wants more than plain text."""
+    if is_notebook():
+        return True
     if os.environ.get("TERM") == "dumb" or os.environ.get("NO_COLOR"):
         return False
     with suppress(AttributeError, ValueError):
         return sys.stderr.isatty()
     return False
+
+
+def is_notebook() -> bool:
+    """Whether what is written to the streams is shown in a notebook: they are then of its kernel."""
+    return type(sys.stderr).__module__.startswith("ipykernel.")
 
 
 def write(text: str, name: str = "stdout") -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.binary.progressive import is_state
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.root import FREE, Config, typed
+from bnn_train.config.root import FREE, OF_METHODS, Config, typed
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.runs import checkpoint
@@ -30,12 +30,13 @@ def config_of(state: Mapping[str, Any]) -> Config:
 def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] | None) -> Config:
     """The configuration to continue with: the stored one, with what `asked` changes of it by right.
 
-    overrides: what the user typed ("ste=tanh"; "experiment=..." stands for all), None for all keys. Of the keys in them, the
-    FREE ones (config/root.py) are taken over, the device's kind being checked apart; a later end (EXTENDS) continues the run;
-    and any other that differs raises ConfigError.
+    overrides: what the user typed ("ste=tanh"; "method=..." stands for the groups that methods speak of, "experiment=..." for
+    all), None for all keys. Of the keys in them, the FREE ones (config/root.py) are taken over, the device's kind being checked
+    apart; a later end (EXTENDS) continues the run; and any other that differs raises ConfigError.
     """
     stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
     named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides or ()}
+    named |= set(OF_METHODS) if "method" in named else set()
     whole = overrides is None or "experiment" in named
     new["resume"] = stored["resume"]  # not part of what is run
     differ = []

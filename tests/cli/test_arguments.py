@@ -82,8 +82,8 @@ def test_flags_may_stand_anywhere():
     assert flags_first(["seed=0", "-cd", "my", "model=x", "--cfg", "job"]) == ["-cd", "my", "--cfg", "job", "seed=0", "model=x"]
 
 
-def test_no_experiment_is_the_default():
-    assert for_hydra(["experiment=null", "seed=1"]) == ["seed=1"]
+def test_no_experiment_and_no_method_are_the_default():
+    assert for_hydra(["experiment=null", "method=null", "seed=1"]) == ["seed=1"]
 
 
 @pytest.mark.parametrize(

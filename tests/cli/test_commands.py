@@ -80,6 +80,7 @@ def test_help_lists_groups_options_and_commands(command):
     text = command("--help").stdout
     assert "  ste         approx_sign, clamped_grad, clipped" in text
     assert "  experiment  cifar10_cnn" in text
+    assert "  method      bayesbinn, binaryconnect" in text
     assert "protocol" not in text
     assert "schema" not in text
     assert 'eval "$(bnn-train -sc install=bash)"' in text

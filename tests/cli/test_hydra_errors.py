@@ -14,7 +14,7 @@ STES = "must be one of approx_sign, clamped_grad, clipped,"
     [
         # options
         ("ste=foo", f"ste=foo: {STES}"),
-        ("optimizer=null", "optimizer=null: must be one of adam, adamw, bayesbinn, bop, sgd"),
+        ("optimizer=null", "optimizer=null: must be one of adam, adamw, bayesbinn, bop, "),
         ("logger=null", "logger=null: must be one of files, tensorboard"),
         ("scheduler=null", "scheduler=null: must be one of constant, cosine,"),
         ("trainer=2", "trainer=2: must be one of default"),

@@ -113,7 +113,7 @@ def test_a_key_or_value_that_is_wrong(with_file, content, expected):
         ),
         (
             "defaults:\n  - override /model: cnnn\n",
-            "model=cnnn: must be one of binarynet, cnn, lenet, mlp, resnet18, resnet20, vgg_small; did you mean cnn? (my/experiment/mine.yaml, line 3)",
+            f"model=cnnn: must be one of {MODELS}; did you mean cnn? (my/experiment/mine.yaml, line 3)",
         ),
         ("defaults:\n  - override /scheduler: null\n", "scheduler: must be one of constant, cosine,"),
         ("trainer.epochs: 1\n", "trainer.epochs: there is no such key; in a file trainer stands on a line of its own"),

@@ -26,6 +26,8 @@ SMALL = ("model.hidden=[8,8]", "trainer.epochs=2")
         (["-m", "ste=tanh,identity", "sweep.name=mine"], None),
         (["-m", "seed=0,1", "experiment=mnist_mlp"], None),
         (["-m", "experiment=mnist_mlp,mnist_cnn"], "experiment"),
+        (["-m", "method=xnor,irnet,bop", "model=resnet20", "seed=0,1"], "method+seed"),
+        (["-m", "method=xnor", "seed=0,1"], "seed"),
         (["-m", "model.hidden=[8,8]"], None),
         (["-m", "a=[unclosed"], None),
     ],
@@ -40,6 +42,7 @@ def test_a_jobs_directory_is_a_function_of_its_overrides():
     assert name == names.job_dir(["seed=0", "model.hidden=[8,8]", "ste=tanh"])
     assert names.job_dir(["a=b/c"]).startswith("a=b_c-")
     assert len({names.job_dir([f"a=b{c}c"]) for c in "/_: "}) == 4  # what a folder name cannot hold still tells jobs apart
+    assert names.job_dir(["method=bop", "model=resnet20", "seed=1"]) == "method=bop,model=resnet20,seed=1"
     assert names.job_dir([]) == "defaults"
     long = [f"key{i}={'v' * 10}" for i in range(30)]
     assert len(names.job_dir(long)) == 150

@@ -11,7 +11,7 @@ from bnn_train.cli.compose import CONFIGS
 from bnn_train.config.checks import Group, flat
 from bnn_train.config.edges import RULES
 from bnn_train.config.root import OPTIONS as OPTIONS_OF
-from bnn_train.config.root import Config, typed
+from bnn_train.config.root import WHOLE, Config, typed
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.optim import optimizers, schedules
 
@@ -30,7 +30,7 @@ PAIRS = {
 
 
 def test_every_group_is_a_folder():
-    assert sorted([*GROUPS, "experiment", "hydra", "protocol"]) == sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
+    assert sorted([*GROUPS, *WHOLE, "hydra", "protocol"]) == sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("option", OPTIONS)

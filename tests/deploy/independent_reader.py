@@ -70,6 +70,9 @@ def apply(kind: str, s: dict[str, Any], t: dict[str, np.ndarray], inputs: list[t
         return "real", np.maximum(single[0], np.float32(0))
     if kind == "prelu":
         return "real", np.where(single[0] > 0, single[0], channels(t["slope"], x) * single[0])
+    if kind == "clamp":
+        low, high = t["limits"]
+        return "real", np.where(single[0] < low, low, np.where(single[0] > high, high, single[0]))
     if kind == "sigmoid":
         small = np.exp(-np.abs(x.astype(np.float64)))
         return "real", np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)

@@ -1,6 +1,7 @@
 """What rounding can make: torch keeps within it, and an error does not."""
 
 import dataclasses
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.weights import Sign
 from bnn_train.deploy import reference
 from bnn_train.deploy.bounds import bounds
+from bnn_train.models.around import Gated, Residual, Shift
 
 SHAPE = (2, 5, 6)
 
@@ -22,6 +24,13 @@ def network(kind, seed):
             *(nn.Flatten(), BinaryLinear(60, 24, estimator=None), nn.BatchNorm1d(24)),
             *(BinaryLinear(24, 24, Sign(scaling="mean"), bias=True), nn.BatchNorm1d(24), nn.Linear(24, 4)),
         )
+    if kind == "block":
+        gated = Gated(OrderedDict(conv=BinaryConv2d(10, 10, 3, padding=1, bias=True), norm=nn.BatchNorm2d(10)), 10, 10)
+        rprelu = [Shift(10, True), nn.PReLU(10), Shift(10, True)]
+        for shift in rprelu[::2]:
+            shift.shift.data.normal_()
+        first = [nn.Conv2d(2, 10, 3, padding=1), nn.BatchNorm2d(10), nn.Hardtanh(-1.5, 2)]
+        return nn.Sequential(*first, Residual(OrderedDict(gated=gated)), *rprelu, nn.Flatten(), nn.Linear(300, 4))
     estimator = nn.PReLU if kind == "real" else lambda: "clipped"
     return nn.Sequential(
         *(BinaryConv2d(2, 10, 3, estimator=None, padding=1), nn.BatchNorm2d(10)),
@@ -35,7 +44,7 @@ def by_hand(model, packed, images, torch_scores):
     return np.abs(values[-1] - torch_scores(model, images)), bounds(packed, values)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn", "real"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "real", "block"])
 @pytest.mark.parametrize("seed", range(6))
 def test_torch_keeps_within_them(packed_of, random_statistics, random_pixels, torch_scores, kind, seed):
     model = random_statistics(network(kind, seed), seed)

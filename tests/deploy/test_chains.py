@@ -86,6 +86,25 @@ def test_a_block_with_a_shortcut_gives_its_numbers_and_their_signs():
     assert net.chains() == [((2, 3, 4, 5), True)]
 
 
+def test_functions_gate_and_shortcut_of_a_block_belong_to_it():
+    net = Net()
+    shortcut = net.normalise()
+    gate = net.add("avg_pool", shortcut, settings={**POOL, "kernel": [4, 4], "count_padding": False})
+    sums = net.affine(net.convolution(net.sign(shortcut)))
+    total = net.both(net.add("multiply", sums, gate), shortcut)
+    last = net.affine(net.add("prelu", net.add("clamp", total, limits=np.ones(2, np.float32)), slope=np.ones(8, np.float32)))
+    net.sign(last)
+    net.pool(last)
+    assert net.chains() == [((3, 4, 5, 6, 7, 8, 9, 10), True)]
+
+
+def test_a_gate_for_each_place_is_left_alone():
+    net = Net()
+    pixels = net.normalise()
+    net.add("multiply", net.convolution(net.sign(pixels)), pixels)
+    assert net.chains() == [((2,), True)]
+
+
 def test_an_addition_belongs_to_one_of_two_convolutions():
     net = Net()
     pixels = net.normalise()
@@ -118,3 +137,4 @@ def test_outputs_are_numbers_then_bits():
     assert Chain(None, 2, 3, 4, None, 5, keeps_numbers=True).outputs == (5, 6)
     assert Chain(None, 2, None, None, 3, 4, keeps_numbers=False).outputs == (5,)
     assert Chain(0, 1, None, None, None, None, keeps_numbers=True).outputs == (2,)
+    assert Chain(0, 1, None, None, None, 5, keeps_numbers=True, multiply=2, each=(3, 4)).outputs == (5, 6)

@@ -93,6 +93,7 @@ NETWORKS = [
     *(((*CNN, "ste=clipped", f"weights.scaling={scaling}"), (3, 9, 8)) for scaling in ("mean", "power_of_two", "learned")),
     (("model=resnet20",), (3, 8, 8)),
     (("model=resnet20", "model.downsample=pool"), (3, 8, 8)),
+    *(((*CNN, f"block={block}"), (3, 9, 8)) for block in ("recu", "reactnet")),
 ]
 
 
@@ -256,6 +257,7 @@ def test_elementwise_operations_on_every_kind(reader, tmp_path, kind):
         ((Op("affine", "a", (last,), {}, {"scale": numbers(), "shift": numbers()}),), 120),
         ((Op("relu", "a", (last,)),), 120),
         ((Op("prelu", "a", (last,), {}, {"slope": numbers()}),), 120),
+        ((Op("clamp", "a", (last,), {}, {"limits": np.array([-0.7, 0.9], np.float32)}),), 120),
         ((Op("slice", "a", (last,), {"start": 1, "stop": 3}),), 60),
         ((Op("concatenate", "a", (last, last)),), 240),
         ((Op("pad", "a", (last,), {"rows": [0, 2], "columns": [1, 0], "pad_value": -1}),), 196),

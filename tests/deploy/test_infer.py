@@ -63,7 +63,8 @@ def test_kinds_go_through_what_moves_numbers_and_end_at_what_computes_with_them(
     assert given("slice", x, {"start": 1, "stop": 2}) == x._replace(shape=(1, 4, 4))
     padded = given("pad", x, {"rows": [1, 0], "columns": [2, 3], "pad_value": -1})
     assert padded == x._replace(shape=(2, 5, 9), largest=max(1, x.largest))
-    for kind, tensors in (("relu", {}), ("sigmoid", {}), ("prelu", {"slope": slope}), ("affine", {"scale": slope, "shift": slope})):
+    several = {"affine": {"scale": slope, "shift": slope}, "prelu": {"slope": slope}, "clamp": {"limits": floats(2)}}
+    for kind, tensors in {"relu": {}, "sigmoid": {}, **several}.items():
         assert given(kind, x, **tensors) == Value("real", x.shape)
     assert given("avg_pool", x, {**POOL, "count_padding": False}) == Value("real", (2, 2, 2))
     assert result_of(Op("concatenate", "name", (0, 0, 0)), [x]) == x._replace(shape=(6, 4, 4))
@@ -175,6 +176,9 @@ WRONG = {
     "a pool larger than its image": (CNN, "mean", {"kernel": [9, 9]}, "larger than its image"),
     "a pool that rounds by a number": (CNN, "pool", {"ceil": 1}, "ceil must be"),
     "a mean that does not say what it counts": (CNN, "mean", {"count_padding": None}, "count_padding must be"),
+    "limits the wrong way round": (REST, "clamp", {"limits": np.array([1, -1], np.float32)}, "the lower and the upper"),
+    "one limit": (REST, "clamp", {"limits": floats(1)}, "limits must be"),
+    "an infinite limit": (REST, "clamp", {"limits": np.array([0, np.inf], np.float32)}, "infinite"),
     "bits padded with 0": (REST, "pad", {"pad_value": 0}, "cannot be padded"),
     "a slice of nothing": (REST, "slice", {"stop": 1}, "stop must be"),
     "a slice behind the end": (REST, "slice", {"stop": 5}, "stop must be"),
@@ -199,6 +203,11 @@ SHAPES = [(1, 2), (1, 2, 2, 1), (0, 2, 2), (-1, -2, 2), (1.0, 2, 2), (True, 2, 2
 def test_images_have_three_sizes(networks, shape):
     with pytest.raises(Unfit):
         infer(replace(networks[MLP], image_shape=shape))
+
+
+def test_a_kind_that_is_newer_than_this_program_is_refused_by_its_name(networks):
+    with pytest.raises(Unfit, match=r"operation 5 \('exp', 'layer'\): is no known operation"):
+        infer(replace(networks[MLP], ops=(*networks[MLP].ops, Op("exp", "layer", (5,)))))
 
 
 def test_names_can_neither_fill_nor_steer_a_terminal(networks):

@@ -94,9 +94,13 @@ class Maker:
         return self.add("avg_pool", x, settings={**settings, "count_padding": bool(self.number(0, 2))})
 
     def elementwise(self, x, value):
-        kind = self.random.choice(["affine", "relu", "prelu", "sigmoid"])
+        kind = self.random.choice(["affine", "relu", "prelu", "clamp", "sigmoid"])
         n = value.shape[0]
-        tensors = {"affine": {"scale": self.floats(n), "shift": self.floats(n)}, "prelu": {"slope": self.floats(n)}}.get(kind, {})
+        tensors = {
+            "affine": {"scale": self.floats(n), "shift": self.floats(n)},
+            "prelu": {"slope": self.floats(n)},
+            "clamp": {"limits": np.sort(self.floats(2))},
+        }.get(kind, {})
         return self.add(str(kind), x, **tensors)
 
     def shape_of(self, x, value):

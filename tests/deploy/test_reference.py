@@ -106,6 +106,9 @@ def test_elementwise_functions_are_torchs():
     assert np.array_equal(run(Op("relu", "", (0,)), x), torch.relu(torch.from_numpy(x)).numpy())
     wanted = torch.prelu(torch.from_numpy(x), torch.from_numpy(slope)).numpy()
     assert np.array_equal(run(Op("prelu", "", (0,), {}, {"slope": slope}), x), wanted)
+    for low, high in ((-1, 1), (0.1, 6), (2, 2)):
+        wanted = torch.nn.functional.hardtanh(torch.from_numpy(x), low, high + (low == high) * 1e-9).numpy()
+        assert np.array_equal(run(Op("clamp", "", (0,), {}, {"limits": np.array([low, high], np.float32)}), x), wanted)
     wanted = torch.sigmoid(torch.from_numpy(x).double()).float().numpy()
     assert run(Op("sigmoid", "", (0,)), x) == pytest.approx(wanted, rel=2**-23)
     assert run(Op("sigmoid", "", (0,)), np.array([[-1e4, 1e4, 0]], np.float32)).tolist() == [[0, 1, 0.5]]

@@ -123,6 +123,7 @@ CASES = [
         "experiment=edges_prune",
         "edges.rules.0.ramp=[0,1]",
     ),
+    *[(*CNN, f"method={name}") for name in ("xnor", "reactnet", "recu")],
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
@@ -264,6 +265,11 @@ def test_settle_takes_the_stored_configuration(small):
         (["seed=1"], {"seed"}, r"seed=1: the run was started with seed=0"),
         (["ste=tanh"], {"ste"}, r"ste\.name=tanh: the run was started with ste\.name=clipped"),
         (["optimizer.lr=0.5"], {"optimizer.lr"}, r"optimizer\.lr=0\.5: the run was started with optimizer\.lr=0\.01"),
+        (
+            ["method=bop", "model=mlp"],
+            {"method"},
+            r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam",
+        ),
         (["experiment=mnist_mlp"], {"experiment"}, r"data\.name=mnist: the run was started with data\.name=digits"),
         (["seed=1", "model.hidden=[5]"], None, r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0"),
     ],
@@ -272,6 +278,16 @@ def test_settle_refuses_by_name_what_disagrees(small, compose, overrides, named,
     stored = {"config": asdict(small()), "trainer": {"history": []}}
     with pytest.raises(ConfigError, match=message):
         resume.settle(stored, compose("model.hidden=[16,16]", "trainer.epochs=2", *overrides), named)
+
+
+def test_settle_takes_a_method_for_the_groups_that_methods_speak_of(compose):
+    """So that the method of a run may be typed again, and says nothing of how long it is, or of a seed."""
+    stored = {"config": asdict(compose("method=bayesbinn", "trainer.epochs=3", "seed=4")), "trainer": {"history": []}}
+    assert resume.settle(stored, compose("method=bayesbinn"), {"method"}) == compose(
+        "method=bayesbinn", "trainer.epochs=3", "seed=4"
+    )
+    with pytest.raises(ConfigError, match=r"ste\.name=clipped: the run was started with ste\.name=none"):
+        resume.settle(stored, compose("method=bnn", "model=mlp"), {"method", "model"})
 
 
 def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):

@@ -58,7 +58,7 @@ def _compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None)
     compiler.finalize_object()
     _kept.append(compiler)
     # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    takes = [ctypes.c_void_p] * (7 if isinstance(kernel, PlaceKernel) else 5)
+    takes = [ctypes.c_void_p] * (8 if isinstance(kernel, PlaceKernel) else 5)
     return ctypes.CFUNCTYPE(None, *takes)(compiler.get_function_address("kernel"))
 
 

@@ -1,6 +1,6 @@
 """Where the places of a convolution lie in memory, and what becomes of its sums."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +65,20 @@ class Affine(NamedTuple):
     shift: NDArray[np.float64]
 
 
+class Each(NamedTuple):
+    """A function of each number, by its kind and what it takes, (outputs,) each: "affine" scale and shift, float64; float32 of the
+    others: "shift" what is added, "prelu" the slope, "clamp" the limits, "relu" nothing."""
+
+    kind: str
+    takes: tuple[NDArray[Any], ...]
+
+
 class After(NamedTuple):
-    """What becomes of the sums: an affine, an addition, numbers that are kept, signs."""
+    """What becomes of the sums: an affine, a factor for each image and channel, an addition, functions; numbers are kept; signs."""
 
     numbers: bool
     signs: Signs | None = None
     affine: Affine | None = None
+    multiply: bool = False
     add: bool = False
+    each: tuple[Each, ...] = ()

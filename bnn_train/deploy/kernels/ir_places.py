@@ -13,6 +13,7 @@ from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, Real
 
 POINTERS = (
     "weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup", "biases", "errors",
+    "each", "of_image",
 )  # fmt: skip
 # What `plan` points at: int64 each, in this order. Where each is described: deploy/kernels/places.py.
 PLAN = (
@@ -23,6 +24,7 @@ PLAN = (
 DECLARATIONS = f"""
 declare {NUMBERS} @llvm.fabs.v8f64({NUMBERS})
 declare double @llvm.vector.reduce.fmax.v8f64({NUMBERS})"""
+EACH = {"affine": 16, "shift": 4, "prelu": 4, "clamp": 8, "relu": 0}  # bytes of what each of geometry.Each takes for an output
 WINDOW = 4  # places of a pool that is part of the kernel: 2 x 2
 
 
@@ -44,21 +46,24 @@ class Sums(Protocol):
 class Ending:
     """What becomes of a sum. Whole ones are distances: their sum is limit - 2 * distance; others are float32. In this order:
 
-    affine: scale * sum + shift, real. add: `other` is added to it. numbers: it is written to `out`, int32, or float32 where it is
-    real. is_sign: a bit, real number >= threshold, or of whole ones distance <= limit; pool: OR of the bits of each window; then
-    turned around where flip has 1, and written to `bits`.
+    affine: scale * sum + shift, real. multiply: times `gate`, of the image. add: `other` is added to it. each: functions in turn,
+    by the kinds of geometry.Each. numbers: it is written to `out`, int32, or float32 where it is real. is_sign: a bit, real
+    number >= threshold, or of whole ones distance <= limit; pool: OR of the bits of each window; then turned around where flip
+    has 1, and written to `bits`.
     """
 
     whole: bool
     numbers: bool
     is_sign: bool
     affine: bool = False
+    multiply: bool = False
     add: bool = False
+    each: tuple[str, ...] = ()
     pool: bool = False
 
     @property
     def real(self) -> bool:
-        return not self.whole or self.affine or self.add
+        return not self.whole or self.affine or self.multiply or self.add or bool(self.each)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class PlaceKernel:
                     lay(text, plan, bare, to)
             first = text.times(start, plan["places"])
             at = {name: text.at(f"%{name}", text.times(first, plan["out_bytes"])) for name in ("out", "other")}
+            at["gate"] = text.at("%gate", text.times(start, plan["out_bytes"]))
             at |= {"unsure": "%limits", "slack": text(f"bitcast i64 {plan['slack']} to double")}
             if isinstance(self.tile, RealKernel) and not self.tile.is_exact:
                 at["largest"] = splat(text, NUMBERS, text(f"call double @llvm.vector.reduce.fmax.v8f64({NUMBERS} {sizes[0]})"))
@@ -98,6 +104,10 @@ class PlaceKernel:
                 pairs = [text(f"load i64, ptr {text.at(text.at(plan['table'], text.times(row, 8)), 8 * i)}") for i in range(rows)]
                 x = [text.at("%limits", text(f"and i64 {pair}, 4294967295")) for pair in pairs]
                 limits = [text.at(plan["limits"], text(f"lshr i64 {pair}, 32")) for pair in pairs]
+                gates = []
+                if self.ending.multiply:
+                    own = text.at(plan["of_image"], text.times(row, 8))
+                    gates = [text.at(at["gate"], text(f"load i64, ptr {text.at(own, 8 * i)}")) for i in range(rows)]
                 sums = self.tile.sums(text, plan | at, x, group, groups, scattered)
                 for number in range(groups):
                     one, of_group = text(f"add i64 {group}, {number}"), sums[number * rows : (number + 1) * rows]
@@ -106,12 +116,14 @@ class PlaceKernel:
                             self.tile.rounded(text, plan | at, base, one, value, scattered)
                             for base, value in zip(x, of_group, strict=True)
                         ]
-                    self.end(text, plan | at, of_group, limits, row, one)
+                    self.end(text, plan | at, of_group, limits, gates, row, one)
 
             tiles(text, plan["groups"], "0", text.times(images, plan["places"]), (self.tile.rows, self.tile.groups), tile)
-        return function(text, self.tile.declarations + DECLARATIONS, ("other", "bits"))
+        return function(text, self.tile.declarations + DECLARATIONS, ("other", "bits", "gate"))
 
-    def end(self, text: Text, plan: dict[str, str], sums: list[str], limits: list[str], row: str, group: str) -> None:
+    def end(
+        self, text: Text, plan: dict[str, str], sums: list[str], limits: list[str], gates: list[str], row: str, group: str
+    ) -> None:
         """One group's sums of neighbouring rows."""
         ending, lanes = self.ending, self.tile.lanes
         whole, real = (f"<{lanes} x {kind}>" for kind in ("i32", "float"))
@@ -128,9 +140,13 @@ class PlaceKernel:
             kind = whole
             if ending.real:
                 value, kind = self.real(text, plan, value, eight), real
+            if ending.multiply:
+                gate = text(f"load {real}, ptr {text.at(gates[index], four)}, align 4")
+                value = text(f"fmul {real} {value}, {backwards(text, real, gate)}")
             if ending.add:
                 other = text(f"load {real}, ptr {text.at(text.at(plan['other'], place), four)}, align 4")
                 value = text(f"fadd {real} {value}, {backwards(text, real, other)}")
+            value = self.each(text, plan, value, group)
             if ending.numbers:
                 text.do(f"store {kind} {backwards(text, kind, value)}, ptr {text.at(text.at(plan['out'], place), four)}, align 4")
             if ending.is_sign:
@@ -147,6 +163,35 @@ class PlaceKernel:
             turned = text(f"xor i{lanes} {one}, {flip}")
             to = text.at(plan["bits"], text.times(text(f"add i64 {row}, {index}"), plan["bits_bytes"]))
             text.do(f"store i{lanes} {turned}, ptr {text.at(to, byte)}, align 1")
+
+    def each(self, text: Text, plan: dict[str, str], value: str, group: str) -> str:
+        """float32 of float32. Constants of a group lie one behind the other: float64 of affine, else float32."""
+        lanes = self.tile.lanes
+        real, wide, bits = (f"<{lanes} x {kind}>" for kind in ("float", "double", "i1"))
+        at = text.at(plan["each"], text.times(group, sum(EACH[kind] for kind in self.ending.each) * lanes))
+        offset = 0
+
+        def constant(kind: str, size: int) -> str:
+            nonlocal offset
+            offset += size * lanes
+            return text(f"load {kind}, ptr {text.at(at, offset - size * lanes)}, align {size}")
+
+        for kind in self.ending.each:
+            if kind == "affine":
+                value = text(f"fpext {real} {value} to {wide}")
+                value = text(f"fmul contract {wide} {value}, {constant(wide, 8)}")
+                value = text(f"fptrunc {wide} {text(f'fadd contract {wide} {value}, {constant(wide, 8)}')} to {real}")
+            elif kind == "shift":
+                value = text(f"fadd {real} {value}, {constant(real, 4)}")
+            elif kind == "clamp":
+                for outside in ("olt", "ogt"):
+                    limit = constant(real, 4)
+                    value = text(f"select {bits} {text(f'fcmp {outside} {real} {value}, {limit}')}, {real} {limit}, {real} {value}")
+            else:
+                above = text(f"fcmp ogt {real} {value}, zeroinitializer")
+                below = text(f"fmul {real} {value}, {constant(real, 4)}") if kind == "prelu" else "zeroinitializer"
+                value = text(f"select {bits} {above}, {real} {value}, {real} {below}")
+        return value
 
     def real(self, text: Text, plan: dict[str, str], value: str, eight: str) -> str:
         """float32 of a sum, as docs/format.md rounds."""

@@ -58,6 +58,9 @@ class Convolution:
         arrays["flip"] = np.packbits(flip)
         if after.affine is not None:
             arrays |= {name: lined(values, self.padded, 0) for name, values in after.affine._asdict().items()}
+        if after.each:
+            arrays["each"] = side_by_side([values for function in after.each for values in function.takes], self.padded, lanes)
+        arrays["of_image"] = np.arange(self.block).repeat(len(order)) * 4 * self.padded
         above, left = geometry.padding
         numbers = {name: array.ctypes.data for name, array in arrays.items()} | {
             "groups": self.padded // lanes, "group_bytes": arrays["weight"][0].nbytes, "words": len(arrays["offsets"]),
@@ -81,14 +84,17 @@ class Convolution:
         self.scratch[HEADER:-8].reshape(-1, geometry.pixel)[:] = outside
         self.image_bytes = geometry.padded_bytes
 
-    def __call__(self, x: NDArray[Any], other: NDArray[np.float32] | None = None) -> Found | None:
-        """x: C-contiguous. other: what is added, float32 (N, rows, columns, outputs), C-contiguous. None where some real sum is so
+    def __call__(
+        self, x: NDArray[Any], other: NDArray[np.float32] | None = None, gate: NDArray[np.float32] | None = None
+    ) -> Found | None:
+        """x: C-contiguous. other: what is added, float32 (N, rows, columns, outputs), C-contiguous; gate: what is multiplied
+        before, (N, outputs). None where some real sum is so
         near to the middle of two float32 that it is not certain which is right."""
         images = len(x)
         scratch = self.scratch[: HEADER + min(images, self.block) * self.image_bytes + 8].copy()
         out = None if self.numbers is None else np.empty((images, *self.shape, self.padded), self.numbers)
         bits = np.empty((images, *self.shape, self.padded // 8), np.uint8) if self.is_sign else None
-        self.compiled(address(x), images, self.plan, address(scratch), address(out), address(other), address(bits))
+        self.compiled(address(x), images, self.plan, address(scratch), address(out), address(other), address(bits), address(gate))
         if self.may_be_unsure and scratch[0]:
             return None
         if self.padded != self.outputs:
@@ -100,7 +106,8 @@ class Convolution:
 
 def ending_of(after: After, whole: bool) -> Ending:
     pool = after.signs is not None and after.signs.pooled is not None
-    return Ending(whole, after.numbers, after.signs is not None, after.affine is not None, after.add, pool)
+    each = tuple(function.kind for function in after.each)
+    return Ending(whole, after.numbers, after.signs is not None, after.affine is not None, after.multiply, after.add, each, pool)
 
 
 def lined(values: NDArray[Any], padded: int, more: float) -> NDArray[Any]:
@@ -108,6 +115,12 @@ def lined(values: NDArray[Any], padded: int, more: float) -> NDArray[Any]:
     full = np.full((*values.shape[:-1], padded), more, values.dtype)
     full[..., : values.shape[-1]] = values
     return np.ascontiguousarray(full.reshape(*full.shape[:-1], -1, 8)[..., ::-1].reshape(full.shape))
+
+
+def side_by_side(rows: list[NDArray[Any]], padded: int, lanes: int) -> NDArray[np.uint8]:
+    """(outputs,) each, of whatever types, as bytes: of `lanes` outputs what all rows have, then of the next ones."""
+    parts = [lined(row, padded, 0).view(np.uint8).reshape(padded // lanes, -1) for row in rows]
+    return np.concatenate([*parts, np.zeros((padded // lanes, 0), np.uint8)], axis=1)
 
 
 def binary(
@@ -174,7 +187,7 @@ def real(
     # 16 sums in 32 registers take a tenth less than 8; with AVX2 4 of two registers each, of 16. A pool has tiles of its 4 places.
     wide = "avx512f" in features(compiler.CPU)[2] or compiler.CPU == "x86-64-v4"
     size = (WINDOW, 2 if wide else 1) if ending.pool else (8 if wide else 2, 2)
-    alone = not (after.numbers or after.affine or after.add or bias.any()) and table is not None
+    alone = not (ending.numbers or after.affine or after.multiply or after.add or after.each or bias.any()) and table is not None
     tile: RealKernel | FloatKernel = FloatKernel(*size) if is_exact and alone and outputs % 16 == 0 else RealKernel(is_exact, *size)
     kind, unit = (np.float32, 2 * FLOAT_UNIT) if isinstance(tile, FloatKernel) else (np.float64, UNIT)
     number = np.dtype(kind).itemsize

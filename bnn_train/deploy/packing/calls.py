@@ -4,6 +4,7 @@
 used otherwise than it is known here.
 """
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn_train.deploy.packing import layers
-from bnn_train.deploy.packing.graph import Affine, Elementwise, Node
+from bnn_train.deploy.packing.graph import Affine, Elementwise, Node, as_pixel
 from bnn_train.errors import ConfigError
 
 Value = Node | Tensor | Any  # of a traced line: what depends on the image, a parameter, or a plain value
@@ -23,8 +24,8 @@ Value = Node | Tensor | Any  # of a traced line: what depends on the image, a pa
 def refuse(kind: str, name: str, why: str = "") -> NoReturn:
     if kind in _INSTEAD:
         raise ConfigError("layer", f"{name} ({kind})", f"cannot be exported; {_INSTEAD[kind]}")
-    known = "binary and real linear and convolution, BatchNorm, sign (Ste), ReLU, PReLU, sigmoid, pools, add, multiply, "
-    known += "concatenate, slices of channels, flatten, pad"
+    known = "binary and real linear and convolution, BatchNorm, sign (Ste), ReLU, PReLU, Hardtanh, clamp, sigmoid, pools, add, "
+    known += "multiply, concatenate, slices of channels, flatten, pad"
     raise ConfigError("layer", f"{name} ({kind})", f"cannot be exported{why and ', it ' + why}; there are {known}")
 
 
@@ -104,17 +105,23 @@ def _reshaped(name: str, output: Tensor, x: Value, *shape: Any, **named: Any) ->
         return layers.flatten(None, name, x, output)
     if len(x.shape) == 3 and x.shape[1:] == (1, 1) and tuple(output.shape) == (2, x.shape[0], 1):
         return Node("flatten", name, [x], x.shape[:1])  # half of squeeze(-1).squeeze(-1)
+    if len(x.shape) == 1 and tuple(output.shape) in ((2, *x.shape, 1), (2, *x.shape, 1, 1)):
+        return as_pixel(x) if output.ndim == 4 else x  # half of unsqueeze(-1).unsqueeze(-1)
     return x if tuple(output.shape[1:]) == x.shape else None
 
 
 def _concatenated(name: str, output: Tensor, parts: Any, dim: int = 0) -> Node | None:
     if dim % output.ndim != 1 or not all(isinstance(x, Node) for x in parts):
         return None
+    if len(parts) == 1:
+        return parts[0]  # type: ignore[no-any-return]
     return Node("concatenate", name, list(parts), tuple(output.shape[1:]))
 
 
 def _sliced(name: str, output: Tensor, x: Value, index: Any) -> Node | None:
     index = index if isinstance(index, tuple) else (index,)
+    if isinstance(x, Node) and len(x.shape) == 1 and list(index) in _PIXELS:
+        return as_pixel(x)
     if len(index) > 2 and index[-1] is ...:
         index = index[:-1]
     if not isinstance(x, Node) or len(index) < 2 or not all(isinstance(i, slice) for i in index):
@@ -122,7 +129,22 @@ def _sliced(name: str, output: Tensor, x: Value, index: Any) -> Node | None:
     if any(i != slice(None) for k, i in enumerate(index) if k != 1):
         return None
     start, stop, step = index[1].indices(x.shape[0])
+    if (start, stop, step) == (0, x.shape[0], 1):
+        return x
     return Node("slice", name, [x], tuple(output.shape[1:]), {"start": start, "stop": stop}) if step == 1 else None
+
+
+_PIXELS = ([slice(None), slice(None), None, None], [..., None, None])  # as indices
+
+
+def _clamped(name: str, output: Tensor, x: Value, *limits: Any, **named: Any) -> Node | None:
+    given = {**dict(zip(("min", "max"), limits, strict=False)), **named}
+    given = {key: limit for key, limit in given.items() if limit is not None}
+    if not isinstance(x, Node) or len(limits) > 2 or not set(given) <= {"min", "max"}:
+        return None
+    if not all(isinstance(limit, int | float) and not math.isnan(limit) for limit in given.values()):
+        return None
+    return layers.clamp(name, x, given.get("min", -math.inf), given.get("max", math.inf))
 
 
 def _module(make: Callable[..., nn.Module], *names: str) -> Callable[..., Node | None]:
@@ -169,9 +191,12 @@ ALIASES: Mapping[Any, Any] = {
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul_"), "mul"),
     **dict.fromkeys((operator.truediv, operator.itruediv, torch.div, "div_"), "div"),
     **dict.fromkeys((operator.neg, torch.neg), "neg"),
-    **dict.fromkeys(("view", "flatten", "squeeze", torch.flatten, torch.reshape, torch.squeeze), "reshape"),
+    **dict.fromkeys(("view", "flatten", "squeeze", "unsqueeze"), "reshape"),
+    **dict.fromkeys((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), "reshape"),
     **dict.fromkeys((torch.cat, torch.concat), "cat"),
     **dict.fromkeys((torch.relu, torch.relu_, F.relu, "relu_"), "relu"),
+    **dict.fromkeys((torch.clamp, torch.clip, torch.clamp_, "clip", "clamp_", "clip_"), "clamp"),
+    **dict.fromkeys((F.hardtanh, F.hardtanh_), "hardtanh"),
     **dict.fromkeys((torch.sigmoid, F.sigmoid), "sigmoid"),
     **dict.fromkeys((F.dropout, F.dropout2d), "dropout"),
     **dict.fromkeys(("contiguous", "float", "clone", "detach", torch.clone), "same"),
@@ -189,6 +214,9 @@ CALLS: Mapping[Any, Callable[..., Node | None]] = {
     "mean": _mean,
     "same": _same,
     "relu": _module(nn.ReLU, "inplace"),
+    "clamp": _clamped,
+    "hardtanh": _module(nn.Hardtanh, "min_val", "max_val", "inplace"),
+    F.relu6: _module(nn.ReLU6, "inplace"),
     "sigmoid": _module(nn.Sigmoid),
     operator.getitem: _sliced,
     F.max_pool2d: _module(nn.MaxPool2d, "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),

@@ -73,6 +73,28 @@ def in_order(output: Node) -> list[Node]:
     return list(found)
 
 
+def as_pixel(features: Node) -> Node | None:
+    """The same numbers as an image of one pixel, (channels, 1, 1); None where they are not made of one.
+
+    A linear layer is a convolution there: so a gate's sum needs no operation that makes an image of features.
+    """
+    if features.kind == "flatten" and features.inputs[0].shape[1:] == (1, 1):
+        return features.inputs[0]
+    if features.kind not in ("linear", "elementwise", "sigmoid", "sign", "add", "multiply", "concatenate", "slice"):
+        return None
+    inputs = [as_pixel(x) for x in features.inputs]
+    if any(x is None for x in inputs):
+        return None
+    settings = features.settings
+    if features.kind == "linear":
+        ones, none = [1, 1], [0, 0]
+        settings = {**settings, "kernel": ones, "stride": ones, "dilation": ones, "padding": none, "pad_value": 0, "groups": 1}
+    kind = "conv2d" if features.kind == "linear" else features.kind
+    pixel = [x for x in inputs if x is not None]
+    tensors = dict(features.tensors)
+    return Node(kind, features.name, pixel, (*features.shape, 1, 1), settings, tensors, features.function, features.rounding)
+
+
 def consumers(output: Node) -> dict[Node, list[Node]]:
     """For each node those that take it, once for each time."""
     found: dict[Node, list[Node]] = {node: [] for node in in_order(output)}

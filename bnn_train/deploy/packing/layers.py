@@ -148,6 +148,14 @@ def prelu(layer: nn.PReLU, name: str, x: Node, output: Tensor) -> Node:
     return Node("elementwise", name, [x], x.shape, {"kind": "prelu"}, {"slope": slope}, function)
 
 
+def clamp(name: str, x: Node, low: float, high: float) -> Node:
+    """As torch does, which takes the upper of limits that contradict each other."""
+    most = float(np.finfo(np.float32).max)
+    limits = np.array([np.clip(limit, -most, most) for limit in (min(low, high), high)], np.float32)
+    function = Elementwise(lambda values: values.clamp(low, high), rising=True)
+    return Node("elementwise", name, [x], x.shape, {"kind": "clamp"}, {"limits": limits}, function)
+
+
 def sigmoid(layer: Any, name: str, x: Node, output: Tensor) -> Node:
     return Node("sigmoid", name, [x], x.shape)
 
@@ -220,6 +228,7 @@ LAYERS: dict[type[nn.Module], Convert] = {
     Progressive: sign,
     nn.ReLU: relu,
     nn.PReLU: prelu,
+    nn.Hardtanh: lambda layer, name, x, output: clamp(name, x, layer.min_val, layer.max_val),
     nn.Sigmoid: sigmoid,
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: avg_pool,

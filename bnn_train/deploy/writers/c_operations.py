@@ -51,6 +51,14 @@ def prelu(p: Program, i: int, op: Op, known: Value, x: Held) -> Held:
     return out
 
 
+def clamp(p: Program, i: int, op: Op, known: Value, x: Held) -> Held:
+    x = p.as_real(x)
+    p.template.use("clamp")
+    out = p.over(i, known, x)
+    p.call("clamp", x, known.size, p.constants.floats(f"m_limits{i}", op.tensors["limits"]), out)
+    return out
+
+
 def sigmoid(p: Program, i: int, op: Op, known: Value, x: Held) -> Held:
     x = p.as_numbers(x)
     p.template.use("sigmoid", {"TYPE": x.type})
@@ -164,7 +172,7 @@ def flatten(p: Program, i: int, op: Op, known: Value, x: Held) -> Held:
 
 
 OPERATIONS: dict[str, Callable[..., Held]] = {
-    "sign": sign, "normalise": normalise, "affine": affine, "relu": relu, "prelu": prelu, "sigmoid": sigmoid, "add": add,
-    "multiply": multiply, "max_pool": max_pool, "avg_pool": avg_pool, "concatenate": concatenate, "slice": cut, "pad": pad,
-    "flatten": flatten,
+    "sign": sign, "normalise": normalise, "affine": affine, "relu": relu, "prelu": prelu, "clamp": clamp, "sigmoid": sigmoid,
+    "add": add, "multiply": multiply, "max_pool": max_pool, "avg_pool": avg_pool, "concatenate": concatenate, "slice": cut,
+    "pad": pad, "flatten": flatten,
 }  # fmt: skip

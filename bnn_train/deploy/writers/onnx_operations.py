@@ -177,6 +177,11 @@ def _single(kind: str) -> Callable[[Graph, Op, int], None]:
     return add
 
 
+def _clamp(graph: Graph, op: Op, at: int) -> None:
+    limits = [graph.number(limit, "float") for limit in op.tensors["limits"]]
+    graph.node("Clip", graph.form(op.inputs[0], "float"), *limits, output=graph.name(at, "float"))
+
+
 def _moved(graph: Graph, op: Op, at: int, node: str, *inputs: str, **attributes: Any) -> None:
     """An operator that leaves numbers as they are, in the type in which they come."""
     kind = graph.first(op.inputs[0])
@@ -206,6 +211,7 @@ def _flatten(graph: Graph, op: Op, at: int) -> None:
 
 OPERATIONS: dict[str, Callable[[Graph, Op, int], None]] = {
     "linear": _linear, "conv2d": _conv2d, "normalise": _normalise, "affine": _affine, "sign": _sign, "relu": _single("Relu"),
-    "prelu": _single("PRelu"), "sigmoid": _sigmoid, "max_pool": _max_pool, "avg_pool": _avg_pool, "add": _single("Add"),
-    "multiply": _single("Mul"), "concatenate": _concatenate, "slice": _slice, "pad": _pad, "flatten": _flatten,
+    "prelu": _single("PRelu"), "clamp": _clamp, "sigmoid": _sigmoid, "max_pool": _max_pool, "avg_pool": _avg_pool,
+    "add": _single("Add"), "multiply": _single("Mul"), "concatenate": _concatenate, "slice": _slice, "pad": _pad,
+    "flatten": _flatten,
 }  # fmt: skip

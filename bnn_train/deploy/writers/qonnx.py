@@ -75,6 +75,8 @@ def _add(graph: Graph, op: Op, at: int) -> None:
         graph.node("Slice", *inputs, *(graph.sizes(n) for n in (settings["start"], settings["stop"], 1)), output=output)
     elif op.kind == "pad":
         _padded(graph, inputs[0], settings["rows"], settings["columns"], settings["pad_value"], output)
+    elif op.kind == "clamp":
+        graph.node("Clip", *inputs, *(graph.number(limit, "float") for limit in op.tensors["limits"]), output=output)
     else:
         slope = [graph.per_channel(op.tensors["slope"], at)] if op.kind == "prelu" else []
         graph.node(_SINGLE[op.kind], *inputs, *slope, output=output)

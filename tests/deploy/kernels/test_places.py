@@ -112,6 +112,46 @@ def test_blocks_with_shortcuts_have_the_references_numbers(channels, given):
 def test_code_for_a_smaller_processor_is_exact_too(small_processor, channels):
     block_with_shortcut(channels).check()
     block_with_shortcut(channels, pruned=True).check()
+    gated_block(channels).check()
+
+
+def gated_block(channels, narrow=2, scaled=True):
+    """A first layer with a ReLU, its gate through a few numbers, a residual block with every function of each number."""
+    net = Layers(3, 9, 7)
+    net.normalise()
+    net.convolution(channels, real=True)
+    first = net.add("relu")
+    signs = net.sign()
+    net.add(
+        "avg_pool", first, settings={"kernel": [9, 7], "stride": [9, 7], "padding": [0, 0], "ceil": False, "count_padding": False}
+    )
+    net.convolution(narrow, real=True, kernel=1, padding=0)
+    net.convolution(channels, net.add("relu"), real=True, kernel=1, padding=0)
+    gate = net.add("sigmoid")
+    net.convolution(channels, signs)
+    sums = net.affine() if scaled else len(net.ops)
+    net.add("add", net.add("multiply", gate, sums), first)
+    net.add("prelu", slope=net.floats(net.channels))
+    net.add("affine", scale=np.ones(net.channels, np.float32), shift=net.floats(net.channels))
+    net.add("clamp", limits=np.array([-1.25, 2], np.float32))
+    last = net.affine()
+    net.convolution(channels, net.sign())
+    net.add("relu")
+    net.add("add", len(net.ops), last)
+    return net
+
+
+@pytest.mark.parametrize("channels", [8, 16, 24, 64])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_gates_and_functions_of_each_number_have_the_references(channels, scaled):
+    gated_block(channels, channels // 8, scaled).check(23)
+
+
+@pytest.mark.parametrize("rows", [1, 40, 512])
+def test_each_image_has_its_own_gate(monkeypatch, rows):
+    monkeypatch.setattr(places, "ROWS", rows)
+    values = gated_block(8).check(23)
+    assert len(np.unique(values[9][:, 0])) == 23
 
 
 @pytest.mark.parametrize("rows", [1, 40, 512])

@@ -11,6 +11,7 @@ from bnn_train.binary.weights import Sign
 from bnn_train.deploy.packed import unpacked_bits
 from bnn_train.deploy.packing.graph import Node, consumers, in_order, kind_of, replace
 from bnn_train.deploy.packing.rewrite import range_of, set_signs, signs_of
+from bnn_train.models.around import Shift
 
 SHAPE = (1, 4, 4)
 
@@ -113,6 +114,18 @@ def test_a_function_that_turns_stays_and_its_sign_comes_behind_it(packed_of):
     packed = packed_of(nn.Sequential(nn.Flatten(), BinaryLinear(16, 4), turning, shift, BinaryLinear(4, 2)), SHAPE)
     assert kinds(packed) == ["normalise", "sign", "flatten", "linear", "prelu", "sign", "linear"]
     assert packed.ops[-2].tensors["threshold"] == pytest.approx([2.5] * 4)
+
+
+def test_what_stands_between_a_sum_and_its_sign_in_any_block_leaves_a_threshold_alone(packed_of):
+    """XNOR-Net's ReLU, pool and BatchNorm; ReCU's hardtanh; ReActNet's two shifts around a PReLU, and its sign's."""
+    blocks = {
+        "xnor": [nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(4)],
+        "recu": [nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.Hardtanh()],
+        "reactnet": [nn.MaxPool2d(2), nn.BatchNorm2d(4), Shift(4, True), nn.PReLU(4), Shift(4, True), Shift(4, True)],
+    }
+    for between in blocks.values():
+        model = nn.Sequential(BinaryConv2d(1, 4, 1), *between, BinaryConv2d(4, 2, 1), nn.Flatten())
+        assert kinds(packed_of(model, SHAPE)) == ["normalise", "sign", "conv2d", "max_pool", "sign", "conv2d", "flatten"]
 
 
 @pytest.mark.parametrize("scaling", ["none", "mean"])

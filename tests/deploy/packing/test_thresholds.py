@@ -142,6 +142,20 @@ def test_random_real_thresholds_are_torchs_signs_everywhere():
     assert np.array_equal(by_threshold(found, x), signs(chain, x))
 
 
+def hardtanh(low, high, channels):
+    return layers.clamp("tanh", image(channels), low, high).function
+
+
+def test_limits_leave_thresholds_whole():
+    """clamp(x, -2, 2) + 1 turns at -1, and + 3, and - 3, never."""
+    chain = [hardtanh(-2, 2, 3), shifted([1.0, 3.0, -3.0])]
+    found = of_whole_numbers(chain, np.full(3, -9), np.full(3, 9))
+    assert found.value.tolist() == [-1, -9, 10]
+    assert not found.flip.any()
+    assert of_whole_numbers(chain, np.full(3, -(2**20)), np.full(3, 2**20)).value.tolist() == [-1, -(2**20), 2**20 + 1]
+    assert of_real_numbers(chain, 3).value.tolist() == [-1, -np.inf, np.inf]
+
+
 def test_factors_of_0_behind_numbers_that_overflow_are_no_numbers_and_do_not_count():
     chain = [norm([5e4, -5e4, 5e4], variance=1e-12), norm([0.0, 0.0, -0.0], [1.0, -1.0, 0.5])]
     found = of_real_numbers(chain, 3)

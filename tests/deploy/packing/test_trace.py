@@ -153,6 +153,38 @@ WRITTEN = {
         next=conv(8, 3),
         head=head(3),
     ),
+    "gate of linear layers": lambda: Net(
+        lambda n, x: n.head((n.first(x) * n.gate(n.mean(n.first(x)).flatten(1))[:, :, None, None]).flatten(1)),
+        first=first(),
+        mean=nn.AdaptiveAvgPool2d(1),
+        gate=nn.Sequential(nn.Linear(8, 3), nn.BatchNorm1d(3), nn.ReLU(), BinaryLinear(3, 8, bias=True), nn.Sigmoid()),
+        head=head(8),
+    ),
+    "gates in all ways to write a pixel": lambda: Net(
+        lambda n, x: n.head(
+            n.first(x).mean((2, 3)).view(-1, 8, 1, 1).flatten(1) * 2
+            + n.gate(n.first(x).mean((2, 3))).unsqueeze(-1).unsqueeze(-1).flatten(1)
+            + n.gate(n.first(x).mean((2, 3)))[..., None, None].flatten(1)
+        ),
+        first=first(),
+        gate=nn.Linear(8, 8),
+        head=head(8, 1),
+    ),
+    "limits": lambda: Net(
+        lambda n, x: n.head(
+            n.tanh(n.first(x)).clamp(max=0.5).clip(-1.5, 2.0).flatten(1)
+            + torch.clamp(F.hardtanh(n.first(x), -0.3, 3.0), min=0.1).flatten(1)
+            + F.relu6(n.first(x)).flatten(1)
+            + n.six(n.first(x)).clamp(0.7, -0.2).flatten(1)
+        ),
+        first=first(),
+        tanh=nn.Hardtanh(),
+        six=nn.ReLU6(),
+        head=head(8),
+    ),
+    "limits before a sign": lambda: nn.Sequential(
+        first(), nn.BatchNorm2d(8), nn.Hardtanh(-2, 0.5), nn.BatchNorm2d(8), conv(8, 4), nn.Flatten(), head(4)
+    ),
     "shortcut of bits": lambda: Net(
         lambda n, x: n.head(n.next(n.sign(n.first(x)) + n.norm(n.conv(n.sign(n.first(x))))).flatten(1)),
         first=first(),
@@ -342,6 +374,8 @@ REFUSED = {
     "divisor": (lambda: nn.Sequential(nn.AvgPool2d(2, divisor_override=3)), ["0 (AvgPool2d)", "divisor"]),
     "uneven places": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(4)), ["0 (AdaptiveAvgPool2d)", "divide"]),
     "cut border": (lambda: nn.Sequential(nn.ZeroPad2d(-1)), ["0 (ZeroPad2d)"]),
+    "limits for each channel": (lambda: Net(lambda n, x: x.clamp(n.p).flatten(1), p=nn.Parameter(torch.ones(2, 1, 1))), ["clamp"]),
+    "a pixel of many": (lambda: Net(lambda n, x: n.a(x.flatten(1))[:, :, None, None].flatten(1), a=head(2)), ["getitem"]),
     "no number": (lambda: flat(nn.Linear(84, 4, bias=False).requires_grad_(False)), ["no number"]),
 }
 

@@ -69,7 +69,7 @@ def square(outputs, size=1, **others):
     return {**settings, "pad_value": 0, **others}
 
 
-COMMON = [0, 4, 5, 9]  # of N.NETWORKS
+COMMON = [0, 4, 5, 9, 16]  # of N.NETWORKS
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,13 @@ def test_an_own_network_and_its_gate_to_the_last_bits(tmp_path):
     packed = packed_of(N.filled(N.Own(nn.Sigmoid()), (3, 9, 10)), (3, 9, 10), tmp_path)
     c.write(packed, tmp_path / "m.h")
     assert "of 5 images" in c.compare(tmp_path / "m.h", load(tmp_path / "m.bnn"), N.some_images((3, 9, 10)))
+
+
+def test_gates_of_a_block_to_the_last_bits(compose, tmp_path):
+    packed_of(trained(compose, (*N.CNN, "block=real_to_binary"), (3, 9, 8)), (3, 9, 8), tmp_path)
+    network = load(tmp_path / "m.bnn")
+    c.write(network.packed, tmp_path / "m.h")
+    assert "of 5 images" in c.compare(tmp_path / "m.h", network, N.some_images((3, 9, 8)))
 
 
 def test_the_planned_memory_holds_what_is_alive_and_no_more():

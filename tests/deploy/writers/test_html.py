@@ -195,6 +195,13 @@ class TestInABrowser:
         packed, images = pack(model, (3, 9, 10), kinds.MEAN, kinds.STD, {"classes": list("abcd")}), kinds.some_images((3, 9, 10))
         np.testing.assert_allclose(computed(page, packed, images), Network(packed).logits(images), rtol=1e-5, atol=1e-5)
 
+    def test_gates_of_a_block_to_the_last_bits(self, page, kinds, compose):
+        device.make_reproducible(0)
+        model = kinds.filled(models.build(compose(*kinds.CNN, "block=real_to_binary"), (3, 9, 8), 10), (3, 9, 8))
+        packed = pack(model, (3, 9, 8), kinds.MEAN, kinds.STD, {"classes": [str(k) for k in range(10)]})
+        images = kinds.some_images((3, 9, 8))
+        np.testing.assert_allclose(computed(page, packed, images), Network(packed).logits(images), rtol=1e-5, atol=1e-5)
+
     def test_convolutions_of_every_kind_and_geometry(self, page, kinds):
         rng = np.random.default_rng(1)
         several = itertools.product(
@@ -257,6 +264,7 @@ class TestInABrowser:
             ((Op("affine", "a", (last,), {}, {"scale": numbers(), "shift": numbers()}),), 120),
             ((Op("relu", "a", (last,)),), 120),
             ((Op("prelu", "a", (last,), {}, {"slope": numbers()}),), 120),
+            ((Op("clamp", "a", (last,), {}, {"limits": np.array([-0.7, 0.9], np.float32)}),), 120),
             ((Op("slice", "a", (last,), {"start": 1, "stop": 3}),), 60),
             ((Op("concatenate", "a", (last, last)),), 240),
             ((Op("pad", "a", (last,), {"rows": [0, 2], "columns": [1, 0], "pad_value": -1}),), 196),

@@ -125,6 +125,13 @@ def test_an_own_network_with_branches_pools_and_a_gate(tmp_path):
         assert "equal class scores on 5 of 5" in said or (gate is not None and "sums in float64 round otherwise" in said)
 
 
+def test_gates_of_a_block_to_the_last_bits(compose, tmp_path):
+    packed = trained_like(compose, (*networks.CNN, "block=real_to_binary"), (3, 9, 8), tmp_path)
+    writer.write(packed, tmp_path / "m.onnx")
+    said = writer.compare(tmp_path / "m.onnx", Network(packed, threads=1), networks.some_images((3, 9, 8)))
+    assert "equal class scores on 5 of 5" in said or "sums in float64 round otherwise" in said
+
+
 class Checked:
     """In the place of the independent reader in its tests: what they check there is checked of the ONNX file."""
 

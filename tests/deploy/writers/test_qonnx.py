@@ -85,6 +85,11 @@ def test_an_own_network_with_branches_and_a_gate(tmp_path):
     assert "equal classes on 20 of 20 images" in compared(packed, tmp_path / "m.onnx")
 
 
+def test_gates_of_a_block(compose, tmp_path):
+    packed = trained_like(compose, (*networks.CNN, "block=real_to_binary"), (3, 9, 8), tmp_path)
+    assert "equal classes on 20 of 20 images" in compared(packed, tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("kind", ["whole", "real"])
 @pytest.mark.parametrize("flip", [0x00, 0xA0, 0xF0])
 def test_signs_turn_at_their_thresholds(tmp_path, kind, flip):

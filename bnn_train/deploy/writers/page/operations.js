@@ -135,6 +135,7 @@ const MAKERS = {
   affine: ({ scale, shift }, _, result) => perChannel(result, (x, c) => scale[c] * x + shift[c]),
   relu: (_, __, result) => perChannel(result, (x) => Math.max(x, 0)),
   prelu: ({ slope }, _, result) => perChannel(result, (x, c) => (x > 0 ? x : slope[c] * Math.fround(x))),
+  clamp: ({ limits: [low, high] }, _, result) => perChannel(result, (x) => Math.min(Math.max(x, low), high)),
   max_pool: maxPool,
   avg_pool: avgPool,
   add: pair((a, b) => a + b),

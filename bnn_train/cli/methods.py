@@ -1,0 +1,46 @@
+"""What the chosen method brings: the options that its file names, so that a refusal can say where a value comes from."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnn_train.cli import keys, own_files
+from bnn_train.config.root import OF_METHODS, WHOLE
+from bnn_train.errors import ConfigError
+
+_OVERRIDE = re.compile(r"^\s*-\s*override\s+/?(\w+)\s*:\s*(\w+)", re.MULTILINE)
+_PAIR = re.compile(rf"\b({'|'.join(OF_METHODS)})=(\w+)")
+
+
+def files(arguments: Sequence[str]) -> list[Path]:
+    """Those of the method and the experiment that were typed, a method's first."""
+    folders = [*own_files.folders(arguments), keys.CONFIGS]
+    options = [(group, keys.argument(group, arguments).partition("=")[2]) for group in WHOLE]
+    candidates = [[folder / group / f"{option}.yaml" for folder in folders] for group, option in options if option]
+    return [found for each in candidates if (found := next((file for file in each if file.is_file()), None)) is not None]
+
+
+def head(file: Path) -> list[str]:
+    """The comment that a file begins with, without its signs; what Hydra reads there is left out."""
+    lines = []
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").removeprefix(" "))
+    return [line for line in lines if not line.startswith("@package")]
+
+
+def brings(file: Path) -> dict[str, str]:
+    """The option of each group that a method chooses."""
+    return dict(_OVERRIDE.findall(file.read_text(encoding="utf-8-sig")))
+
+
+def behind(refusal: ConfigError, arguments: Sequence[str]) -> str:
+    """ " (method=bop brings weights=binary)" after a refusal that speaks of options which nobody typed; else ""."""
+    chosen = [file for file in files(arguments) if file.parent.name == "method"]
+    if not chosen:
+        return ""
+    brought = brings(chosen[0])
+    pairs = dict.fromkeys(_PAIR.findall(str(refusal)))
+    named = [f"{group}={name}" for group, name in pairs if brought.get(group) == name and keys.argument(group, arguments) == group]
+    return f" (method={chosen[0].stem} brings {', '.join(named)})" if named else ""

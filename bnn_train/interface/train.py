@@ -1,0 +1,153 @@
+"""A training from Python: the run that the command would do, in its directory."""
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from bnn_train import files, startup
+from bnn_train.cli import compose, hooks, hydra_errors
+from bnn_train.cli.keys import CONFIGS
+from bnn_train.config.root import Config
+from bnn_train.errors import ConfigError, Interrupted
+from bnn_train.interface.typed import Overrides, arguments
+from bnn_train.runs import directory
+
+if TYPE_CHECKING:
+    from bnn_train.interface.network import Network
+
+_ONE_AT_A_TIME = threading.Lock()  # torch's generators and flags, which a run sets, are the process's
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: `directory` is its run directory, `summary` what summary.json holds."""
+
+    directory: Path
+    summary: dict[str, Any]
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """A dict for each epoch, as in metrics.jsonl: epoch, lr, train_loss, train_accuracy, test_accuracy ..."""
+        file = self.directory / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+    def frame(self) -> Any:
+        """The history as a pandas DataFrame, one row an epoch. pandas must be installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("frame", "pandas", "is not installed: pip install pandas, or use history") from error
+        return pandas.DataFrame(self.history).set_index("epoch")
+
+    def network(self) -> "Network":
+        """The network that the run gave."""
+        from bnn_train.interface.network import load
+
+        return load(self.directory)
+
+
+def train(overrides: Overrides = ()) -> Run:
+    """Trains as `bnn-train` does with the same overrides, into a run directory, and returns when it has ended.
+
+    overrides: ["model=cnn", "trainer.epochs=3"], or {"model": "cnn", "trainer": {"epochs": 3}}; `resume` continues a run. Where the
+    directory is not given (hydra.run.dir) it is a new one below outputs/. The same numbers come out as of the command. A progress
+    bar stands on a terminal and in a notebook; the log is in train.log.
+
+    torch's generators, threads and flags are given back as they were found. Runs in one process wait for each other. Raises
+    ConfigError for a mistake, Diverged where the loss is no number, KeyboardInterrupt at Ctrl-C, after what was reached is saved.
+    """
+    given = arguments(overrides)
+    with _ONE_AT_A_TIME:
+        config, composed = _composed(given)
+        startup.prepare()
+        from bnn_train.interface import kept
+        from bnn_train.runs.run import run
+
+        folder = Path(composed.hydra.run.dir)
+        log = None if config.dry_run else folder / "train.log"
+        with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
+            try:
+                summary = run(config, folder, list(composed.hydra.overrides.task))
+            except Interrupted as stop:
+                if stop.exit_code == 128 + signal.SIGINT:
+                    raise KeyboardInterrupt(f"saved; continue with train(['resume={folder}'])") from None
+                raise
+        return Run(folder, summary)
+
+
+def _composed(given: list[str]) -> tuple[Config, DictConfig]:
+    """The typed configuration, and the composed one with Hydra's own part. Every mistake is a ConfigError."""
+    try:
+        compose.register()
+        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+            composed = hydra.compose("train", given, return_hydra_config=True)
+        config = hydra_errors.typed(composed, arguments=given)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if not hydra_errors.is_of_the_configuration(error):
+            raise
+        raise _mistake(hydra_errors.one_line(error, Config, given)) from None  # Hydra's own steps help nobody
+    assert isinstance(config, Config)
+    return config, composed
+
+
+def _mistake(line: str) -> ConfigError:
+    """What Hydra has found, `key=value: remedy` in most cases, as an exception that reads the same."""
+    place, _, remedy = line.partition(": ")
+    key, _, value = place.partition("=")
+    found = ConfigError(key, value, remedy)
+    return found if str(found) == line else _OtherMistake(line)
+
+
+class _OtherMistake(ConfigError):
+    def __init__(self, line: str) -> None:
+        super().__init__("overrides", "", line)
+
+    def __str__(self) -> str:
+        return self.remedy
+
+
+@contextmanager
+def _run_directory(config: Config, composed: DictConfig, folder: Path) -> Iterator[None]:
+    """The folder as the command has it: refused where it is not a run's own, with .hydra/ in it, gone where nothing ran."""
+    hooks.check_is_there(config.resume)
+    if config.dry_run:
+        yield
+        return
+    hooks.check_one_directory(config.resume, folder)
+    hooks.check_own(composed, folder)
+    hooks.check_free_of("lab.json", "a study of bnn-lab", folder)
+    is_new = not folder.exists()
+    try:
+        with directory.locked(folder):
+            if composed.hydra.output_subdir is not None:
+                _write_configuration(composed, folder)
+            yield
+    except BaseException:
+        if is_new:
+            directory.remove_if_nothing_ran(folder)
+        raise
+
+
+def _write_configuration(composed: DictConfig, folder: Path) -> None:
+    """What Hydra writes of a job: config.yaml, hydra.yaml, overrides.yaml."""
+    with open_dict(composed.hydra):
+        composed.hydra.runtime.output_dir, composed.hydra.runtime.cwd = str(folder.absolute()), str(Path.cwd())
+        composed.hydra.job.name = "train"
+    whole = OmegaConf.masked_copy(composed, ["hydra"])
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    target = folder / str(composed.hydra.output_subdir)
+    target.mkdir(parents=True, exist_ok=True)
+    files.write_text(OmegaConf.to_yaml(own), target / "config.yaml")
+    files.write_text(OmegaConf.to_yaml(whole), target / "hydra.yaml")
+    files.write_text(OmegaConf.to_yaml(composed.hydra.overrides.task), target / "overrides.yaml")
