@@ -69,7 +69,7 @@ class SweepConfig(Group):
     group: ClassVar[str] = "sweep"
 
     name: str | None = key(
-        None, "of its directory, sweeps/NAME; null: the experiment's or method's name, or the swept keys", unit="name"
+        None, "of its directory, sweeps/NAME; null: the experiment's, the method's, or the swept keys", unit="name"
     )
 
     def __post_init__(self) -> None:
