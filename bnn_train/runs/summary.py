@@ -53,8 +53,13 @@ def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     return [
         f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
         f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
-        f"Go on with {lines.resume_argument(for_people(run_dir))}{further}"
+        f"Go on with: bnn-train {lines.resume_argument(for_people(run_dir))}{further}"
     ]
+
+
+def illnesses(trainer: Trainer, row: Row, at_end: bool) -> dict[str, str]:
+    """{illness: a line} of the binary layers, as `row` has measured them (report/health.py)."""
+    return health.illnesses(trainer.health.row, row, trainer.config, len(trainer.data.classes), at_end)
 
 
 def is_best(trainer: Trainer, row: Row) -> bool:
@@ -85,11 +90,9 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     which: dict[str, Any] = {"kind": kind, **reached(chosen)}
     summary = {**_summary(trainer, chosen, which, layers, run_dir), "overrides": about["overrides"]}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
-    ill = health.illnesses(trainer.health.row, config, last["train_accuracy"], at_end=True)
-    summary["notes"] = [
-        *not_binary_yet(trainer, run_dir),
-        *advice(summary, list(rows.values()), trainer.number, largest_class, list(ill.values())),
-    ]
+    ill = list(illnesses(trainer, last, at_end=True).values())
+    unfinished = not_binary_yet(trainer, run_dir)
+    summary["notes"] = advice(summary, list(rows.values()), trainer.number, trainer.steps, largest_class, ill, unfinished)
     scores = class_scores(trainer.model, data.test, config).numpy()
     labels = data.test.labels.cpu().numpy()
 
@@ -117,13 +120,12 @@ def reached(row: Row) -> dict[str, int]:
 
 def _summary(trainer: Trainer, chosen: Row, which: dict[str, Any], layers: list[Any], run_dir: Path) -> Summary:
     config, data = trainer.config, trainer.data
-    within = f", after {chosen['steps']} of its {trainer.steps} steps" if "steps" in chosen else ""
     why = "best on the held-out images" if which["kind"] == "best" else "the last"
     summary = {
         "status": "finished",
         **{key: value for key, value in chosen.items() if key not in ("lr", "epoch", "steps")},
         **which,
-        "chosen": f"epoch {chosen['epoch']}{within}, {why}",
+        "chosen": f"{tables.moment(**reached(chosen))}, {why}",
         "checkpoint": f"checkpoints/{checkpoint.RESULT}",
         "epochs": config.trainer.epochs,
         "max_steps": config.trainer.max_steps,
