@@ -126,7 +126,7 @@ def _keep_in(config: Any, name: str, size: float) -> str:
     if getattr(config.weights, "prepare", "none") != "none":
         return f"weights.ste=identity, which has no window, or {_LOWER}"
     keep_in = f"weights.clip={getattr(config.ste, 'clip', 1.0):g} keeps them in" if name in _ENDED else "a smaller weights.clip"
-    first = f"{_LOWER}, for they are {size:,.0f} times as large as it; or " if size > FAR else ""
+    first = f"{_LOWER} (they are {size:,.0f} windows large), or " if size > FAR else ""
     return f"{first}{keep_in}, or weights.ste=identity has no window"
 
 

@@ -77,8 +77,11 @@ def test_a_loss_beyond_reason_comes_first(said):
 def test_saturated_weights_that_were_thrown_far(said):
     """The learning rate comes first, and that they are stuck is said at the end."""
     (line,) = said(weights_outside=0.9, weights_size=40.3, flipped=0.0).values()
-    assert "get no gradient, and in the last epoch none flipped: a lower optimizer.lr, for they are 40 times as large" in line
-    assert line.endswith("as it; or weights.clip=1 keeps them in, or weights.ste=identity has no window")
+    assert (
+        "get no gradient, and in the last epoch none flipped: a lower optimizer.lr (they are 40 windows large), or weights.clip=1"
+        in line
+    )
+    assert line.endswith("or weights.clip=1 keeps them in, or weights.ste=identity has no window")
     assert "none flipped" not in said(weights_outside=0.9, flipped=0.0, at_end=False)["saturated weights"]
     assert "get no gradient: weights.clip=1" in said(weights_outside=0.9, weights_size=9.0)["saturated weights"]
 

@@ -135,7 +135,8 @@ def test_a_run_that_ends_within_a_window_says_so_and_the_whole_one_does_not(smal
     run(small(*stompp, "trainer.max_steps=20"), tmp_path)
     assert check_one_network(tmp_path)["notes"][0] == (
         "this network is not binary yet: of 2 layers 0 are, linear1 is next, and the last window ends at 80% of trainer.epochs=4. "
-        f"Figures are those of its signs; it is not exported. Go on with: bnn-train {lines.resume_argument(tmp_path)} trainer.max_steps=null"
+        "Figures are those of its signs; it is not exported. "
+        f"Go on with: bnn-train {lines.resume_argument(tmp_path)} trainer.max_steps=null"
     )
     run(small(*stompp, "trainer.max_steps=30"), tmp_path, overrides={"trainer.max_steps"})
     assert "of 2 layers 1 are, linear2 is next" in check_one_network(tmp_path)["notes"][0]

@@ -51,7 +51,7 @@ def test_a_learning_rate_far_too_large(trainer):
     during, end = said(trainer("optimizer.lr=1e3"))
     assert next(iter(during)) == next(iter(end)) == "absurd loss"
     end = said(trainer("weights.clip=null", "optimizer.lr=10"))[1]
-    assert "and in the last epoch none flipped: a lower optimizer.lr, for they are" in end["saturated weights"]
+    assert "and in the last epoch none flipped: a lower optimizer.lr (they are" in end["saturated weights"]
 
 
 def test_activations_of_a_huge_scale(trainer):
