@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bnn_train import register
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
 from bnn_train.config.checks import check_choice
@@ -189,6 +190,11 @@ ESTIMATORS = {
     # The control: logistic noise with uniform noise's backward (as in the code of arXiv 2006.03143).
     "hard_st": Estimator(clipped, noise.logistic, lambda clip=1.0: 1.0),
 }
+register.into(
+    "ste",
+    ESTIMATORS,
+    lambda plugged: Estimator(plugged.function, noise.FAMILY[plugged.noise], lambda **params: params.get("scale", 1.0)),
+)
 
 
 class Binarization(NamedTuple):
@@ -245,6 +251,8 @@ class Ste(nn.Module):
         self.soft = self.estimator.forward is not sign and not params.get("hard", True)  # real values while it trains
         self.progress = 0.0
         self.sampling = False
+        if name in register.FOUND["ste"]:
+            _try_out(register.FOUND["ste"][name], self)
 
     @property
     def estimator(self) -> Estimator:
@@ -263,7 +271,7 @@ class Ste(nn.Module):
         """By which `estimator.noise` is multiplied."""
         return self.estimator.noise_scale(**self.bound())
 
-    def backward(self, z: Tensor | float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+    def backward(self, z: Tensor | float = 0.0) -> "functools.partial[Tensor]":
         """The surrogate gradient as a function of (g, a), given what was drawn."""
         drawn = {"z": z} if self.needs_noise else {}
         return functools.partial(self.estimator.backward, **self.bound(), **drawn)
@@ -287,6 +295,15 @@ class Ste(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])
+
+
+def _try_out(plugged: register.Plugged, estimator: Ste) -> None:
+    """Raises PluginError where a plugin's estimator gives no gradient of its input's shape."""
+    g = torch.ones(2, 3, device="cpu")
+    found = plugged.call(g, torch.linspace(-2, 2, 6, device="cpu").view(2, 3), **estimator.backward().keywords)
+    if not isinstance(found, Tensor) or found.shape != g.shape or found.dtype != g.dtype:
+        given = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise plugged.fault(f"gives {given} for a gradient of float32 (2, 3); it must be of the same shape and type")
 
 
 def build(config: SteConfig) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bnn_train import plugins
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.binary.progressive import is_state
 from bnn_train.config.checks import flat, nested, within
@@ -20,8 +21,9 @@ EXTENDS = ("trainer.epochs", "trainer.max_steps")  # keys that say how long a ru
 
 
 def config_of(state: Mapping[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint."""
+    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported."""
     config = state["config"]
+    plugins.require(config.get("plugins", ()), "the run")
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
     return typed(config)
@@ -39,13 +41,17 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
     named |= set(OF_METHODS) if "method" in named else set()
     whole = overrides is None or "experiment" in named
     new["resume"] = stored["resume"]  # not part of what is run
+    if not new["data.mean"]:  # then they are those of the images
+        new["data.mean"], new["data.std"] = stored["data.mean"], stored["data.std"]
+    if whole or "logger" in named:
+        stored = {key: value for key, value in stored.items() if not within(key, ["logger"])}  # another one has other keys
     differ = []
     for key in (key for key in new if whole or within(key, named)):
         if new[key] == stored.get(key):
             continue
         if key in EXTENDS:
             _check_end(key, new[key], state, stored["trainer.batch_size"])
-        elif not within(key, FREE):
+        elif not within(key, (*FREE, "plugins")):  # those that it needs are there, wherever they lie now
             differ.append(key)
             continue
         stored[key] = new[key]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bnn_train import device, files
+from bnn_train import device, files, models
 from bnn_train.config.notes import notes
 from bnn_train.config.root import Config
 from bnn_train.data.batches import eval_batches
@@ -203,7 +203,7 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
-    for line in notes(config, trainer.steps):
+    for line in [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]:
         log.info("%s", grid.sentence(f"note: {line}"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")
