@@ -193,7 +193,7 @@ def _place(error: BaseException, plugged: Plugged) -> str:
 
 def said(error: BaseException) -> str:
     """An error in a line: its type and the first line of what it says."""
-    text = str(error).strip().partition("\n")[0]
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
