@@ -159,14 +159,40 @@ def _gumbel_forward(a: Tensor, *, temperature: float = 1.0, scale: float = 1.0, 
     return sign(a) if hard else _gumbel_relaxed(a, temperature, scale)
 
 
+# Where a factor that is nowhere 0 has fallen to a hundredth of its largest value.
+_END_OF_TANH = math.atanh(math.sqrt(0.99))  # of 1 - tanh(a)^2
+_END_OF_LOGISTIC = 2 * _END_OF_TANH  # of the density, (1 - tanh(a / 2)^2) / 4
+_END_OF_NORMAL = math.sqrt(2 * math.log(100))
+_END_OF_SIGMOID = math.log(199)  # of sigma(-a) for a >= 0
+
+
+@functools.cache
+def _end_of_swish() -> float:
+    """The same for beta = 1, where the factor, 1 at 0, has turned negative and falls to 0 from below: by bisection."""
+    low, high = 4.0, 20.0  # 0.13 and 1e-7
+    for _ in range(60):
+        y = (low + high) / 2
+        low, high = (y, high) if (y * math.tanh(y / 2) - 2) / (1 + math.cosh(y)) > 0.01 else (low, y)
+    return high
+
+
+_ENDS = {"uniform": 1.0, "triangular": 1.0, "logistic": _END_OF_LOGISTIC, "normal": _END_OF_NORMAL}
+
+
+def _scaled_window(end: float, scale: float = 1.0) -> float:
+    return end * scale
+
+
 class Estimator(NamedTuple):
-    """A backward function, the noise that it belongs to, and, as functions of the same parameters, the noise's scale and what
-    training computes in place of the sign (of a, from which the noise is already subtracted)."""
+    """A backward function, the noise that it belongs to, and, as functions of the same parameters, the noise's scale, what
+    training computes in place of the sign (of a, from which the noise is already subtracted), and the window: |a| beyond it gets
+    no gradient, or less than a hundredth of the largest factor where that is nowhere 0 (without noise); inf where all a get it."""
 
     backward: Callable[..., Tensor]
     noise: Noise
     noise_scale: Callable[..., float] = lambda **params: 1.0
     forward: Callable[..., Tensor] = sign
+    window: Callable[..., float] = lambda **params: math.inf
 
 
 # identity and clamped_grad fit uniform noise while |a| <= 1. swish_sign and reste fit no symmetric noise exactly; they get the
@@ -174,27 +200,56 @@ class Estimator(NamedTuple):
 ESTIMATORS = {
     "identity": Estimator(identity, noise.uniform),
     "clamped_grad": Estimator(clamped_grad, noise.uniform),
-    "clipped": Estimator(clipped, noise.uniform, lambda clip=1.0: clip),
-    "tanh": Estimator(tanh, noise.logistic, lambda: 0.5),
-    "approx_sign": Estimator(approx_sign, noise.triangular),
-    "gaussian": Estimator(gaussian, noise.normal),
-    "swish_sign": Estimator(swish_sign, noise.logistic, lambda beta=5.0: 1 / beta),
-    "ede": Estimator(ede, noise.logistic, lambda progress: 1 / (2 * _ede_t(progress))),
-    "reste": Estimator(reste, noise.uniform),
+    "clipped": Estimator(clipped, noise.uniform, lambda clip=1.0: clip, window=lambda clip=1.0: clip),
+    "tanh": Estimator(tanh, noise.logistic, lambda: 0.5, window=lambda: _END_OF_TANH),
+    "approx_sign": Estimator(approx_sign, noise.triangular, window=lambda: 1.0),
+    "gaussian": Estimator(gaussian, noise.normal, window=lambda: _END_OF_NORMAL),
+    "swish_sign": Estimator(swish_sign, noise.logistic, lambda beta=5.0: 1 / beta, window=lambda beta=5.0: _end_of_swish() / beta),
+    "ede": Estimator(
+        ede, noise.logistic, lambda progress: 1 / (2 * _ede_t(progress)), window=lambda progress: _END_OF_TANH / _ede_t(progress)
+    ),
+    "reste": Estimator(reste, noise.uniform, window=lambda progress: 1.5),
     **{
-        name: Estimator(functools.partial(noise_st, distribution=distribution), distribution, lambda scale=1.0: scale)
+        name: Estimator(
+            functools.partial(noise_st, distribution=distribution),
+            distribution,
+            lambda scale=1.0: scale,
+            window=functools.partial(_scaled_window, _ENDS[name]),
+        )
         for name, distribution in noise.FAMILY.items()
     },
-    "reinmax": Estimator(reinmax, noise.logistic, lambda scale=1.0: scale),
-    "gumbel": Estimator(gumbel, noise.logistic, lambda scale=1.0, **params: scale, _gumbel_forward),
+    "reinmax": Estimator(
+        reinmax, noise.logistic, lambda scale=1.0: scale, window=functools.partial(_scaled_window, _END_OF_SIGMOID)
+    ),
+    "gumbel": Estimator(
+        gumbel,
+        noise.logistic,
+        lambda scale=1.0, **params: scale,
+        _gumbel_forward,
+        lambda temperature=1.0, scale=1.0, **params: 2 * temperature * scale * _END_OF_TANH,
+    ),
     # The control: logistic noise with uniform noise's backward (as in the code of arXiv 2006.03143).
-    "hard_st": Estimator(clipped, noise.logistic, lambda clip=1.0: 1.0),
+    "hard_st": Estimator(clipped, noise.logistic, lambda clip=1.0: 1.0, window=lambda clip=1.0: clip),
 }
-register.into(
-    "ste",
-    ESTIMATORS,
-    lambda plugged: Estimator(plugged.function, noise.FAMILY[plugged.noise], lambda **params: params.get("scale", 1.0)),
-)
+
+
+def _plugged(plugged: register.Plugged) -> Estimator:
+    """A plugin's, whose noise is as wide as its key `scale` says, and whose window is looked for."""
+    takes_z = {"z": 0.0} if "z" in inspect.signature(plugged.function).parameters else {}
+
+    def window(**params: float) -> float:
+        sizes = torch.logspace(-3, 3, 1201)
+        a = torch.cat([-sizes, sizes])
+        factors = plugged.function(torch.ones_like(a), a, **params, **takes_z).abs().view(2, -1).amax(dim=0)
+        passes = (factors > factors.max() / 100).nonzero()
+        last = int(passes[-1]) if len(passes) else 0
+        return math.inf if last == len(sizes) - 1 else sizes[last].item()
+
+    family = noise.FAMILY[plugged.noise]
+    return Estimator(plugged.function, family, lambda **params: params.get("scale", 1.0), window=window)
+
+
+register.into("ste", ESTIMATORS, _plugged)
 
 
 class Binarization(NamedTuple):
@@ -270,6 +325,10 @@ class Ste(nn.Module):
     def noise_scale(self) -> float:
         """By which `estimator.noise` is multiplied."""
         return self.estimator.noise_scale(**self.bound())
+
+    def window(self) -> float:
+        """The |a| beyond which no gradient passes, or next to none, now."""
+        return self.estimator.window(**self.bound())
 
     def backward(self, z: Tensor | float = 0.0) -> "functools.partial[Tensor]":
         """The surrogate gradient as a function of (g, a), given what was drawn."""

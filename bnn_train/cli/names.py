@@ -18,20 +18,24 @@ _LONGEST_NAME = 150  # characters; file systems end at 255
 
 
 def default_name(arguments: list[str]) -> str | None:
-    """The swept keys of a command line, as in "ste+seed"; None where it sweeps nothing, or names its sweep or an experiment."""
+    """The swept keys of a command line, as in "ste+seed".
+
+    None where it sweeps nothing, or names its sweep, an experiment or a method: its directory then has that name.
+    """
     try:
         overrides = OverridesParser.create().parse_overrides([a for a in arguments if "=" in a and not a.startswith("-")])
     except HydraException:
         return None  # Hydra will say what is wrong
     keys = [override.key_or_group for override in overrides if override.is_sweep_override()]
-    named = {override.key_or_group for override in overrides if not override.is_sweep_override()} & {"sweep.name", "experiment"}
+    alone = {override.key_or_group for override in overrides if not override.is_sweep_override() and override.value() is not None}
+    named = alone & {"sweep.name", "experiment", "method"}
     return None if named or not keys else "+".join(key.replace("/", ".") for key in keys)
 
 
 def sweep_dir(root: DictConfig) -> str:
-    """sweeps/<sweep.name>, or the experiment's name."""
-    experiment = OmegaConf.select(root, "hydra.runtime.choices.experiment")
-    return f"sweeps/{OmegaConf.select(root, 'sweep.name') or experiment or 'unnamed'}"
+    """sweeps/<sweep.name>, or the experiment's or the method's name."""
+    experiment, method = (OmegaConf.select(root, f"hydra.runtime.choices.{group}") for group in ("experiment", "method"))
+    return f"sweeps/{OmegaConf.select(root, 'sweep.name') or experiment or method or 'unnamed'}"
 
 
 def swept(overrides: list[str]) -> list[str]:

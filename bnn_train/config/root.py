@@ -70,7 +70,7 @@ class Config:
     seed: int = key(0, "of weights, order, augmentation and noise", unit="0 to 2^63 - 1")
     device: str = key("auto", "auto (a GPU where there is one), cpu, cuda, cuda:N or mps")
     resume: str | None = key(None, "a run directory (or one of its checkpoints) to continue, in place", unit="path")
-    init_from: str | None = key(None, "a run directory or checkpoint whose weights a new run starts with", unit="path")
+    init_from: str | None = key(None, "a run, a checkpoint or a plain state_dict whose weights a new run starts with", unit="path")
     dry_run: bool = key(False, "load the data, print the tables and what would be done, train nothing, leave nothing")
 
     def __post_init__(self) -> None:

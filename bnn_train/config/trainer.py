@@ -72,7 +72,9 @@ LOGGERS: dict[str, type[LoggerConfig]] = {}  # those with keys of their own
 class SweepConfig(Group):
     group: ClassVar[str] = "sweep"
 
-    name: str | None = key(None, "of its directory, sweeps/NAME; null: the experiment's name, or the swept keys", unit="name")
+    name: str | None = key(
+        None, "of its directory, sweeps/NAME; null: the experiment's, the method's, or the swept keys", unit="name"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

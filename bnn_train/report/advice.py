@@ -12,13 +12,11 @@ _LEARNED = 0.95  # of its training images: little is left to learn
 _FALLING = 0.98  # a loss below this share of the epoch's before is still falling
 
 
-def advice(
-    summary: dict[str, Any], history: Sequence[Row], steps: int, largest_class: float, flipped: int | None, lr: float
-) -> list[str]:
+def advice(summary: dict[str, Any], history: Sequence[Row], steps: int, largest_class: float, ill: Sequence[str] = ()) -> list[str]:
     """A line for each thing that a user should know of the result; none for a good one.
 
-    steps: of the whole run. largest_class: the share of the test images that are of the most frequent class. flipped: binary
-    weights whose sign the run has changed; None where that is not known, or where they were held.
+    steps: of the whole run. largest_class: the share of the test images that are of the most frequent class. ill: what is wrong
+    with its binary layers (report/health.py), which comes before more steps or another size.
     """
     found = []
     accuracy, images = summary["test_accuracy"], summary["images"]["test"]
@@ -31,11 +29,10 @@ def advice(
         )
         always = f"naming the most frequent class each time, {largest_class:.2%}"
         found.append(f"test accuracy {accuracy:.2%} is {better} {always}, on {images:,} images")
-    if flipped == 0:
-        found.append(f"no binary weight has changed its sign: optimizer.lr={lr:g} is too low to train them; try 0.01")
+    found += ill
     losses = [row["train_loss"] for row in history]
     falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
-    if steps < ENOUGH_STEPS and (useless or falling) and flipped != 0:
+    if steps < ENOUGH_STEPS and (useless or falling) and not ill:
         epochs = math.ceil(ENOUGH_STEPS * max(1, len(history)) / max(1, steps))
         state = ", with the loss still falling" if falling else ""
         found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")
@@ -44,6 +41,6 @@ def advice(
             f"it knows its training images, {summary['train_accuracy']:.2%}, and nothing of others: that takes more images, "
             "or more of data.flip, data.crop_padding and data.cutout"
         )
-    elif useless and flipped != 0:
+    elif useless and not ill:
         found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
     return found

@@ -56,7 +56,7 @@ def _is_job(folder: Path) -> bool:
 def _instead(sweep_dir: Path, folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
     if _is_job(sweep_dir):
-        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it"
+        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it, bnn-report --health its layers"
         return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
     sweeps = [folder.name for folder in folders if any(map(_is_job, folder.glob("*/")))]
     if sweeps:

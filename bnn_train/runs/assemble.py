@@ -16,7 +16,7 @@ from bnn_train.edges.rules import check as check_rules
 from bnn_train.errors import ConfigError
 from bnn_train.optim import optimizers
 from bnn_train.report.tables import size
-from bnn_train.runs import resume
+from bnn_train.runs import start
 
 
 class Assembly(NamedTuple):
@@ -35,8 +35,8 @@ def assemble(config: Config, data: Data, where: torch.device, masks: dict[str, A
     with device.memory_for("model", config.model.name, "choose a smaller one"):
         model = models.build(config, data.image_shape, len(data.classes), where)
     if config.init_from is not None and masks is None:
-        weights = resume.weights_to_start_with(Path(config.init_from), model)
-        resume.start_with(model, weights, config.weights.name)
+        weights = start.weights_to_start_with(Path(config.init_from), model)
+        start.start_with(model, weights, config.weights.name)
     edges = Edges(config.edges.rules, model, masks)
     return Assembly(model, edges, optimizers.build(config.optimizer, model, len(data.train)))
 
@@ -53,7 +53,7 @@ def check(config: Config, where: torch.device = device.CPU) -> None:
     _check_memory(config, model, where)
     check_rules(config.edges.rules, weighted_layers(model))
     if config.init_from is not None:
-        resume.weights_to_start_with(Path(config.init_from), model)
+        start.weights_to_start_with(Path(config.init_from), model)
 
 
 def _check_memory(config: Config, model: nn.Module, where: torch.device) -> None:

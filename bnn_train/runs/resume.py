@@ -1,21 +1,15 @@
-"""Continuing a run: which configuration, and which data, device and weights it may be continued with."""
+"""Continuing a run: which configuration, and which data and device it may be continued with."""
 
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from bnn_train import plugins
-from bnn_train.binary.layers import BinaryLayer
-from bnn_train.binary.progressive import is_state
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, Config, typed
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
-from bnn_train.runs import checkpoint
 
 EXTENDS = ("trainer.epochs", "trainer.max_steps")  # keys that say how long a run is; a later end continues it
 
@@ -104,35 +98,6 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
             raise ConfigError("data.root", config.data.root, remedy)
-
-
-def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
-    """{"model": tensors, "kind": weights.name} of a saved network, for a new run. Raises ConfigError where it does not fit."""
-    state = checkpoint.load(checkpoint.find(path, "init_from"), "init_from")
-    saved, own = (_network(tensors) for tensors in (network_state(state)["model"], model.state_dict()))
-    for name in [*own, *saved]:
-        if name.endswith("scaling_factor") and name not in saved:
-            continue  # a learned scale starts from the weights
-        shapes = [tuple(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, own)]
-        if shapes[0] != shapes[1]:
-            raise ConfigError("init_from", path, f"does not fit the network: {name} is {shapes[0]} there and {shapes[1]} here")
-    return {"model": saved, "kind": config_of(state).weights.name}
-
-
-def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the masks of progressive binarization, which belong to a run: a new one begins before its windows."""
-    return {name: tensor for name, tensor in tensors.items() if not is_state(name)}
-
-
-def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
-    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's.
-
-    Latent weights of the same kind may not have been centred there.
-    """
-    model.load_state_dict(weights["model"])
-    for layer in model.modules():
-        if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre):
-            layer.binarizer.start(layer.weight)
 
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,10 +19,9 @@ from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
-from bnn_train.report import grid, lines, tables
+from bnn_train.report import grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
 from bnn_train.runs.summary import Summary, is_best, not_binary_yet, write_result
-from bnn_train.training import health
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -109,17 +108,16 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
-        start = health.binary_weights(model) if state is None and not config.edges.rules else None
         if state is not None:
             trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
-        outputs = loggers.build(config.logger, run_dir, trainer.history)
+        outputs = loggers.build(config.logger, run_dir, trainer.history, trainer.health.row)
         if state is not None:
             checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
+        said: dict[str, str] = {}
         try:
             with _naming_what_the_machine_lacks(config):
-                last = _fit(trainer, outputs, save, check_interrupt, run_dir)
-            flipped = health.flipped(start, model) if start else None
+                last = _fit(trainer, outputs, save, check_interrupt, run_dir, said)
         except Interrupted as stop:
             trainer.check_finite()  # nothing broken may replace what is saved
             save(trainer, "last.pt")
@@ -128,13 +126,16 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
                 log.warning("%s", grid.sentence(f"note: {line}"))
             log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
             raise
-        summary = write_result(trainer, last, layers, about, run_dir, flipped)
+        summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    if health.illnesses(trainer.health.row, config, last["train_accuracy"], at_end=True):
+        log.info("%s\n", health.table(trainer.health.row))
     for line in summary["notes"]:
-        log.warning("%s", grid.sentence(f"note: {line}"))
+        if line not in said.values():
+            log.warning("%s", grid.sentence(f"note: {line}"))
     return summary
 
 
@@ -154,12 +155,16 @@ def _naming_what_the_machine_lacks(config: Config) -> Iterator[None]:
 
 def _fit(
     trainer: Trainer,
-    outputs: list[Callable[[Row], None]],
+    outputs: list[loggers.Logger],
     save: Callable[[Trainer, str], None],
     check_interrupt: Callable[[], None],
     run_dir: Path,
+    said: dict[str, str],
 ) -> Row:
-    """Trains to the end; saves and reports each epoch. Returns the row of the network that the trainer then holds."""
+    """Trains to the end; saves and reports each epoch. Returns the row of the network that the trainer then holds.
+
+    said: gets what was said of its layers on the way, by illness.
+    """
     row = trainer.history[-1] if trainer.history else {}
     clock = time.perf_counter()
     times: list[tuple[int, float]] = []
@@ -168,15 +173,24 @@ def _fit(
             save(trainer, "best.pt")  # before last.pt: a crash between the two repeats the epoch, and writes the same again
         save(trainer, "last.pt")
         for output in outputs:
-            output(row)
+            output(row, trainer.health.row)
         times.append(trainer.speed)
         directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock)
         clock = time.perf_counter()
         config = trainer.config.trainer
         end = None if config.max_steps is None else config.max_steps / trainer.steps
         log.info("%s", lines.epoch_line(row, times, config.epochs, trainer.steps * config.batch_size, end))
+        _warn(trainer, row, said)
         check_interrupt()
     return row
+
+
+def _warn(trainer: Trainer, row: Row, said: dict[str, str]) -> None:
+    """Says of each illness, once, that it is there, as soon as it is certain."""
+    for illness, line in health.illnesses(trainer.health.row, trainer.config, row["train_accuracy"], at_end=False).items():
+        if illness not in said:
+            said[illness] = line
+            log.warning("%s", grid.sentence(f"note: {line}"))
 
 
 def _saver(about: dict[str, Any], folder: Path) -> Callable[[Trainer, str], None]:

@@ -15,7 +15,7 @@ from bnn_train.binary import windows
 from bnn_train.config.root import Config
 from bnn_train.config.weights import StomppConfig
 from bnn_train.files import for_people
-from bnn_train.report import lines, tables
+from bnn_train.report import health, lines, tables
 from bnn_train.report.advice import advice
 from bnn_train.runs import checkpoint, directory, environment
 from bnn_train.training.evaluation import class_scores
@@ -63,13 +63,10 @@ def is_best(trainer: Trainer, row: Row) -> bool:
     return "val_accuracy" in row and row["epoch"] >= first and best_epoch([*trainer.history, row], first) == row["epoch"]
 
 
-def write_result(
-    trainer: Trainer, last: Row, layers: list[Any], about: dict[str, Any], run_dir: Path, flipped: int | None = None
-) -> Summary:
+def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str, Any], run_dir: Path) -> Summary:
     """Writes result.pt, predictions.npz and summary.json of a run that has ended with the row `last`; returns the summary.
 
-    about: what its checkpoints say besides the state of the training. flipped: binary weights that have another sign than at the
-    start, where that is known.
+    about: what its checkpoints say besides the state of the training.
 
     The network is that of the best epoch on the held-out images, where there are any, and else the last one. The trainer's model
     holds it afterwards.
@@ -88,9 +85,10 @@ def write_result(
     which: dict[str, Any] = {"kind": kind, **reached(chosen)}
     summary = {**_summary(trainer, chosen, which, layers, run_dir), "overrides": about["overrides"]}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
+    ill = health.illnesses(trainer.health.row, config, last["train_accuracy"], at_end=True)
     summary["notes"] = [
         *not_binary_yet(trainer, run_dir),
-        *advice(summary, list(rows.values()), trainer.number, largest_class, flipped, config.optimizer.lr),
+        *advice(summary, list(rows.values()), trainer.number, largest_class, list(ill.values())),
     ]
     scores = class_scores(trainer.model, data.test, config).numpy()
     labels = data.test.labels.cpu().numpy()

@@ -18,8 +18,9 @@ from bnn_train.errors import ConfigError
 from bnn_train.optim import optimizers, schedules
 from bnn_train.report import lines, terminal
 from bnn_train.training import losses
+from bnn_train.training.checks import check_finite, check_losses
 from bnn_train.training.evaluation import evaluate
-from bnn_train.training.health import check_finite, check_losses
+from bnn_train.training.health import Health
 
 LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
 
@@ -52,6 +53,7 @@ class Trainer:
         self.step = 0  # finished steps of the current epoch
         self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
+        self.health = Health(model, edges)
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._constrained, self._annealed = constrained_layers(model), annealed(model)
@@ -80,6 +82,7 @@ class Trainer:
             if self.step == self.steps:
                 row = self.measure()
                 self.history.append(row)
+                self.health.end_epoch()
                 self.step = 0
                 self.losses.zero_()
                 self.correct.zero_()
@@ -104,6 +107,8 @@ class Trainer:
                 if time.monotonic() - looked > LOOK_EVERY or ends:
                     self._look(bar)
                     looked = time.monotonic()
+                if ends:
+                    self.health.note()
                 self.speed = ((self.step - first) * config.trainer.batch_size, time.perf_counter() - start)
                 self.after_step(self)
                 if ends:
@@ -118,9 +123,7 @@ class Trainer:
         share = self._lr_share(self.number)
         for group in self.optimizer.param_groups:
             group.update({key: value * share for key, value in group["scheduled"].items()})
-        for module in self._annealed:
-            module.progress = (self.epoch + self.step / self.steps) / config.trainer.epochs  # type: ignore[assignment]
-
+        self._anneal(self.step)
         logits = self._forward(inputs)
         loss = self.loss(inputs, logits, labels)
         penalty = self.edges.penalty()
@@ -138,8 +141,16 @@ class Trainer:
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.step += 1
 
+    def _anneal(self, step: int) -> None:
+        """Tells what follows the progress of training that it is at a step (from 0) of the current epoch."""
+        for module in self._annealed:
+            module.progress = (self.epoch + step / self.steps) / self.config.trainer.epochs  # type: ignore[assignment]
+
     def measure(self) -> Row:
-        """The row of the current epoch, as far as it is done: running figures of training, and those of every other split."""
+        """The row of the current epoch, as far as it is done: running figures of training, and those of every other split.
+
+        `health.row` is then of the same epoch.
+        """
         row: Row = {
             "epoch": self.epoch + 1,
             "lr": self.learning_rate(step=0),
@@ -148,13 +159,16 @@ class Trainer:
         }
         if self.step < self.steps:
             row["steps"] = self.step
+        self._anneal(self.step - 1)  # as the last step has left it; but a run that is continued here did not do that step
         penalty = self.edges.penalty()
         if penalty is not None:
             row["penalty"] = penalty.item()
-        for name, split in (("val", self.data.val), ("test", self.data.test)):
-            if split is not None:
-                row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
+        with self.health.watching():
+            for name, split in (("val", self.data.val), ("test", self.data.test)):
+                if split is not None:
+                    row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
         self.check_finite()
+        self.health.measure(row["epoch"], row.get("steps"))
         return row
 
     def learning_rate(self, step: int) -> float:
@@ -199,6 +213,7 @@ class Trainer:
             "step": self.step,
             "losses": self.losses[: self.step].clone(),
             "correct": self.correct,
+            "health": self.health.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -210,6 +225,7 @@ class Trainer:
         self.step = state["step"]
         self.losses[: self.step] = state["losses"]
         self.correct.copy_(state["correct"])
+        self.health.load_state_dict(state.get("health"))
 
 
 def _compiled(model: nn.Module, annealed_modules: list[nn.Module]) -> Callable[[Tensor], Tensor]:

@@ -49,6 +49,32 @@ def test_the_window_of_clipped_ends_at_the_boundary_in_every_dtype(dtype, clip):
     assert torch.equal(ste.clipped(torch.full_like(a, 0.5), a, clip=clip), torch.where(inside, 0.5, 0.0).to(dtype))
 
 
+WINDOWS = {
+    **{("clipped", clip): clip for clip in (1.0, 0.5)},
+    **{("uniform", scale): scale for scale in (1.0, 0.5)},
+    ("triangular", 1.5): 1.5,
+    ("approx_sign", None): 1.0,
+    ("hard_st", None): 1.0,
+    ("reste", None): 1.5,
+    ("identity", None): math.inf,
+    ("clamped_grad", None): math.inf,
+}
+
+
+@pytest.mark.parametrize(("name", "params", "progress", "factor"), CLOSED_FORMS)
+def test_beyond_the_window_the_factor_is_below_a_hundredth_of_its_largest(name, params, progress, factor):
+    """And within it, it is not, up to the end; the zero that swish_sign's crosses on its way is no end."""
+    module = ste.Ste(name, **params)
+    module.progress = progress
+    window = module.window()
+    assert WINDOWS.get((name, next(iter(params.values()), None)), window) == window
+    if window == math.inf:
+        return
+    largest = max(abs(factor(i * window / 1000)) for i in range(1001))
+    assert all(abs(factor(window * (1 + i / 100))) < 0.01 * largest for i in range(1, 2000))
+    assert abs(factor(window * 0.9)) > 0.01 * largest
+
+
 def test_clamped_grad_clamps_the_incoming_gradient():
     a = torch.zeros(4, requires_grad=True)
     ste.Ste("clamped_grad")(a).backward(torch.tensor([-3.0, -0.5, 1.0, 7.0]))

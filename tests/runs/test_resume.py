@@ -9,13 +9,11 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from bnn_train.binary.ste import sign
 from bnn_train.data import datasets
 from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint, interrupt, resume
 from bnn_train.runs import run as run_module
-from bnn_train.runs.assemble import assemble
 from bnn_train.runs.run import run
 from bnn_train.training.trainer import Trainer
 
@@ -65,8 +63,11 @@ def split_run_differences(config, folder, monkeypatch, cut, fresh):
     monkeypatch.undo()
     fresh()
     run(config, folder / "split")
-    metrics = [(folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "split")]
-    return differences(state_of(folder / "whole"), state_of(folder / "split")) + (["metrics"] if metrics[0] != metrics[1] else [])
+    found = differences(state_of(folder / "whole"), state_of(folder / "split"))
+    for name in ("metrics.jsonl", "health.jsonl"):
+        whole, split = ((folder / part / name).read_bytes() for part in ("whole", "split"))
+        found += [] if whole == split else [name]
+    return found
 
 
 def disturb():
@@ -170,7 +171,7 @@ def test_without_the_random_state_the_equality_fails(compose, tmp_path, monkeypa
         disturb()
         monkeypatch.setattr(checkpoint, "set_random_state", lambda state: None)
 
-    assert "metrics" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
+    assert "metrics.jsonl" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "losses", "step", "correct"])
@@ -317,38 +318,6 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_offered(small, tmp_path
         run(small("trainer.epochs=3"), tmp_path)
 
 
-def test_init_from_latent_weights_starts_bop_from_their_signs(small, tmp_path):
-    run(small(), tmp_path / "latent")
-    run(small("optimizer=bop", "optimizer.threshold=1000", f"init_from={tmp_path / 'latent'}"), tmp_path / "bop")
-    latent, binary = (state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"] for name in ("latent", "bop"))
-    assert torch.equal(binary, sign(latent))  # at that threshold nothing flips
-
-
-def test_init_from_starts_a_new_run_with_saved_weights(small, tmp_path):
-    run(small(), tmp_path / "first")
-    weights = state_of(tmp_path / "first")["trainer"]["model"]
-    seen = []
-
-    class Watched(Trainer):
-        def fit(self):
-            seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
-            return super().fit()
-
-    run_module_trainer, run_module.Trainer = run_module.Trainer, Watched
-    try:
-        run(small("seed=9", f"init_from={tmp_path / 'first'}"), tmp_path / "second")
-    finally:
-        run_module.Trainer = run_module_trainer
-    assert all(torch.equal(seen[0][name], tensor) for name, tensor in weights.items())
-    assert len((tmp_path / "second" / "metrics.jsonl").read_text().splitlines()) == 2
-    with pytest.raises(
-        ConfigError, match=r"init_from=.*does not fit the network: linear1\.weight is \(16, 64\) there and \(9, 64\) here"
-    ):
-        run(small("model.hidden=[9,16]", f"init_from={tmp_path / 'first'}"), tmp_path / "third")
-    with pytest.raises(ConfigError, match=r"init_from=.*holds no checkpoints"):
-        run(small(f"init_from={tmp_path}"), tmp_path / "fourth")
-
-
 @pytest.mark.parametrize(("most", "cut"), [(7, 3), (7, 6), (10, 3), (10, 6), (10, 9), (21, 3), (21, 9)])
 def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, most, cut):
     """Also within an epoch; cut and continued it is the same, and so is a shorter one that is made longer."""
@@ -366,48 +335,6 @@ def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, mos
     assert differences(*found) == []
     with pytest.raises(ConfigError, match=r"trainer\.max_steps=3: the run has \d+ steps behind it already"):
         run(compose(*MLP, "trainer.max_steps=3"), tmp_path / "longer", overrides={"trainer.max_steps"})
-
-
-def test_init_from_another_kind_of_weights_and_without_scaling_factors(small, tmp_path):
-    run(small(), tmp_path / "latent")
-    latent = state_of(tmp_path / "latent")["trainer"]["model"]["linear1.weight"]
-    start = (f"init_from={tmp_path / 'latent'}", "trainer.max_steps=1")
-    run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", *start), tmp_path / "bayes")
-    natural = state_of(tmp_path / "bayes")["trainer"]["model"]["linear1.weight"]
-    assert torch.equal(sign(natural), sign(latent))
-    assert natural.abs().min() > 9.9
-    run(small("weights.scaling=learned", "optimizer.lr=1e-12", *start), tmp_path / "scaled")
-    scaled = state_of(tmp_path / "scaled")["trainer"]["model"]["linear1.scaling_factor"]
-    torch.testing.assert_close(scaled, latent.abs().mean(dim=1))
-    run(small("weights.centre=true", "optimizer.lr=1e-12", *start), tmp_path / "centred")
-    centred = state_of(tmp_path / "centred")["trainer"]["model"]["linear1.weight"]
-    torch.testing.assert_close(centred, latent - latent.mean(dim=1, keepdim=True))
-
-    def weight(name):
-        return state_of(tmp_path / name)["trainer"]["model"]["linear1.weight"]
-
-    run(small("optimizer=bayesbinn", "optimizer.natural_lr=0.01"), tmp_path / "moved")
-    assert (weight("moved").abs() - 10).abs().max() > 0.1
-    run(small("optimizer=bayesbinn", "optimizer.natural_lr=1e-12", f"init_from={tmp_path / 'moved'}", start[1]), tmp_path / "again")
-    torch.testing.assert_close(weight("again"), weight("moved"), rtol=1e-3, atol=0.05)  # the same kind stays as it is
-
-
-def test_init_from_progressive_weights_and_to_them_leaves_the_masks_behind(small, tmp_path):
-    """A new run begins before its windows, whatever the masks were where its weights come from."""
-    progressive = small("weights=stompp", "trainer.max_steps=15")  # of 28 steps
-    run(progressive, tmp_path / "within")
-    run(small(), tmp_path / "plain")
-    saved = {name: state_of(tmp_path / name)["trainer"]["model"] for name in ("within", "plain")}
-    masks = {name for name in saved["within"] if "mask" in name}
-    assert any(name.endswith("mask_ones") for name in masks)
-    assert saved["within"].keys() - masks == saved["plain"].keys()
-    data = datasets.load(progressive.data, torch.device("cpu"))
-    for start, config in (("within", small()), ("within", progressive), ("plain", progressive)):
-        model = assemble(replace(config, init_from=str(tmp_path / start)), data, torch.device("cpu")).model.state_dict()
-        assert all(torch.equal(tensor, saved[start][name]) for name, tensor in model.items() if "mask" not in name)
-        assert {name: tensor.item() for name, tensor in model.items() if "mask" in name} == (
-            {name: 0 for name in masks if name.endswith("share")} if config is progressive else {}
-        )
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):

@@ -18,8 +18,8 @@ from bnn_train.runs.summary import best_epoch
 from bnn_train.training.trainer import Trainer
 
 
-def rows(run_dir):
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+def rows(run_dir, name="metrics.jsonl"):
+    return [json.loads(line) for line in (run_dir / name).read_text().splitlines()]
 
 
 def test_a_run_leaves_its_files(small, tmp_path):
@@ -27,7 +27,7 @@ def test_a_run_leaves_its_files(small, tmp_path):
     summary = run(config, tmp_path)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {
-        *("metrics.jsonl", "times.jsonl", "network.json", "predictions.npz", "summary.json", ".lock"),
+        *("metrics.jsonl", "health.jsonl", "times.jsonl", "network.json", "predictions.npz", "summary.json", ".lock"),
         *("checkpoints/last.pt", "checkpoints/result.pt"),
     }
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
@@ -183,10 +183,17 @@ def test_tensorboard_gets_every_number(small, tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [e.step for e in events.Scalars("accuracy/test")] == [1, 2]
-    history = rows(tmp_path)
     found = {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    tags = {key: "/".join(reversed(key.split("_", 1))) for key in history[0] if key != "epoch"}
-    assert found == {tag: pytest.approx([row[key] for row in history]) for key, tag in tags.items()}
+    expected = {}
+    for row in rows(tmp_path):
+        for key, value in row.items():
+            if key != "epoch":
+                expected.setdefault("/".join(reversed(key.split("_", 1))), []).append(value)
+    for row in rows(tmp_path, "health.jsonl"):
+        for name, figures in row["layers"].items():
+            for figure, value in figures.items():
+                expected.setdefault(f"{figure}/{name}", []).append(value)
+    assert found == {tag: pytest.approx(values) for tag, values in expected.items()}
 
 
 def test_tensorboard_that_is_not_installed(small, tmp_path, monkeypatch):
@@ -256,6 +263,7 @@ def test_a_relative_folder_of_images_that_is_not_here_is_asked_for(small, tmp_pa
         evaluate_saved(tmp_path / "run")
 
 
-def test_a_network_without_binary_weights_has_none_that_could_flip(small, tmp_path):
+def test_a_network_without_binary_weights_has_no_health(small, tmp_path):
     summary = run(small("ste=none", "weights=real"), tmp_path)
-    assert not any("changed its sign" in note for note in summary["notes"])
+    assert not any("flips" in note for note in summary["notes"])
+    assert not (tmp_path / "health.jsonl").exists()

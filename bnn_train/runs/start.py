@@ -1,0 +1,115 @@
+"""The weights that a new run starts with: those of another run, or of any real-valued network with the same layers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bnn_train.binary.layers import BinaryLayer
+from bnn_train.binary.progressive import is_state
+from bnn_train.errors import ConfigError
+from bnn_train.runs import checkpoint
+from bnn_train.runs.resume import config_of, network_state
+
+KEY = "init_from"
+WITHIN = ("state_dict", "model", "model_state_dict", "model_state")  # keys under which others keep a state_dict
+_MOST = 4  # names of a kind that an error lists
+
+
+def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
+    """{"model": tensors, "kind": weights.name} for a new run, from a run directory, a checkpoint, or a plain state_dict.
+
+    A state_dict is a .pt or .safetensors file of tensors under torch's names; its weights are real ones. Raises ConfigError where
+    it does not fit, with the names that do not.
+    """
+    found = _plain(path)
+    if found is None:
+        state = checkpoint.load(checkpoint.find(path, KEY), KEY)
+        found, kind = network_state(state)["model"], config_of(state).weights.name
+    else:
+        kind = "real"
+    saved, own = _network(found), _network(model.state_dict())
+    for name in own:
+        if name.endswith("num_batches_tracked"):  # counts steps, and is read by nothing here
+            saved.setdefault(name, torch.tensor(0))
+    _check(path, saved, own)
+    return {"model": saved, "kind": kind}
+
+
+def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
+    """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's.
+
+    Latent weights of the same kind may not have been centred there.
+    """
+    model.load_state_dict(weights["model"])
+    for layer in model.modules():
+        if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre):
+            layer.binarizer.start(layer.weight)
+
+
+def _plain(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a plain state_dict; None for what checkpoint.load is to read, or to refuse."""
+    if path.suffix == ".safetensors" and path.is_file():
+        return _safetensors(path)
+    if path.suffix not in (".pt", ".pth", ".bin") or not path.is_file():
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # of many types; checkpoint.load says what is wrong with the file
+        return None
+    if not isinstance(found, dict) or "format" in found:
+        return None
+    for key in WITHIN:
+        if isinstance(found.get(key), dict):
+            found = found[key]
+            break
+    if not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        return None
+    return _unwrapped(found)
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ConfigError(KEY, path, "needs safetensors, which is not installed: pip install safetensors") from error
+    try:
+        return _unwrapped(load_file(path))
+    except Exception as error:  # of several types
+        raise ConfigError(KEY, path, "cannot be read as safetensors: it is cut short, damaged or foreign") from error
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the beginning that DataParallel and torch.compile put before every name."""
+    for start in ("module.", "_orig_mod."):
+        if all(name.startswith(start) for name in tensors):
+            return _unwrapped({name.removeprefix(start): tensor for name, tensor in tensors.items()})
+    return dict(tensors)
+
+
+def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the masks of progressive binarization, which belong to a run: a new one begins before its windows."""
+    return {name: tensor for name, tensor in tensors.items() if not is_state(name)}
+
+
+def _check(path: Path, saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """A learned scale may be missing: it starts from the weights."""
+    wrong = [
+        f"{name} is {tuple(saved[name].shape)} there and {tuple(own[name].shape)} here"
+        for name in own
+        if name in saved and saved[name].shape != own[name].shape
+    ]
+    missing = [name for name in own if name not in saved and not name.endswith("scaling_factor")]
+    more = [name for name in saved if name not in own]
+    said = _few(wrong, "; ")
+    said += [f"it lacks {names}" for names in _few(missing)] + [f"it has {names} too much" for names in _few(more)]
+    if said:
+        raise ConfigError(KEY, path, f"does not fit the network: {'; '.join(said)}")
+
+
+def _few(names: list[str], between: str = ", ") -> list[str]:
+    """One text of the first of many names, or none."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return [between.join(names[:_MOST]) + more] if names else []
