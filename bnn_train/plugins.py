@@ -32,7 +32,7 @@ class _Loaded(NamedTuple):
     digest: str
 
 
-_loaded: dict[str, _Loaded] = {}  # by `_key`
+_loaded: dict[str, _Loaded] = {}  # by `identity`
 
 
 def load(names: Iterable[str]) -> None:
@@ -40,22 +40,25 @@ def load(names: Iterable[str]) -> None:
 
     Raises ConfigError for one that is not there, cannot be imported, or registers nothing.
     """
-    for name in names:
+    named = list(names)
+    for number, name in enumerate(named):
         if not isinstance(name, str) or not name:
             raise ConfigError("plugins", name, "must be modules or .py files, as in [my_net.py]")
+        if identity(name) in map(identity, named[:number]):
+            raise ConfigError("plugins", named, f"names {identity(name)} twice; two files need two names")
         path = Path(name).expanduser()
         if name.endswith(".py"):
             _load_file(name, path)
-        elif _key(name) not in _loaded:
+        elif identity(name) not in _loaded:
             if "/" in name or path.is_dir():
                 raise ConfigError("plugins", [name], "is neither a module nor a .py file")
             _import(name, lambda name=name, path=path: _module(name, path))
-            _loaded[_key(name)] = _Loaded(name, "", "")
+            _loaded[identity(name)] = _Loaded(name, "", "")
 
 
 def missing(names: Iterable[str]) -> list[str]:
     """Those of them that are not imported, wherever their files lie."""
-    return [name for name in names if _key(name) not in _loaded]
+    return [name for name in names if identity(name) not in _loaded]
 
 
 def require(names: Iterable[str], whose: str) -> None:
@@ -69,7 +72,12 @@ def require(names: Iterable[str], whose: str) -> None:
 
 def digests(names: Iterable[str]) -> dict[str, str]:
     """Of the files among these, as they were imported."""
-    return {name: _loaded[_key(name)].digest for name in names if _key(name) in _loaded and _loaded[_key(name)].digest}
+    return {identity(name): each.digest for name in names if (each := _loaded.get(identity(name))) is not None and each.digest}
+
+
+def identity(name: str) -> str:
+    """What a plugin is known by wherever it lies: a file's name, a module's dotted one."""
+    return Path(name).name if name.endswith(".py") else name
 
 
 def hand_on(names: Sequence[str]) -> None:
@@ -105,27 +113,21 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _key(name: str) -> str:
-    return Path(name).name if name.endswith(".py") else name
-
-
 def _load_file(name: str, path: Path) -> None:
     if not path.is_file():
         raise ConfigError("plugins", [name], f"there is no such file ({path.absolute()})")
     found = _Loaded(name, str(path.resolve()), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
-    before = _loaded.get(_key(name))
-    if before is not None and before.path != found.path:
-        raise ConfigError("plugins", [name], f"another file of that name is imported already, {before.path}; give one another name")
-    if before is not None and before.digest == found.digest:
+    before = _loaded.get(identity(name))
+    if before is not None and before[1:] == found[1:]:
         return
     if before is not None:
         register.forget(before.source)
-        del _loaded[_key(name)]
+        del _loaded[identity(name)]
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # for what lies beside it; last, so that it hides nothing
     _import(name, lambda: _of_file(path))
-    _loaded[_key(name)] = found
+    _loaded[identity(name)] = found
 
 
 def _of_file(path: Path) -> str:

@@ -8,23 +8,20 @@ are its keys, each with a type and a default, which may be `key(3, "blocks", "[1
 docs/plugins.md has an example of each kind.
 """
 
-import dataclasses
 import functools
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints, overload
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any, TypeVar, overload
 
 from bnn_train.config.checks import Group, key
 from bnn_train.config.data import OwnDataConfig
 from bnn_train.config.loss import LossConfig
 from bnn_train.config.model import ModelConfig
 from bnn_train.config.root import CONFIGS, OPTIONS
+from bnn_train.config.signature import dataclass_of, signature
 from bnn_train.config.ste import SteConfig
 from bnn_train.config.trainer import LoggerConfig
 from bnn_train.config.weights import OwnWeightsConfig, WeightsConfig
@@ -199,15 +196,25 @@ def said(error: BaseException) -> str:
 
 def _add(group: str, function: F, noise: str = "") -> F:
     name, source = function.__name__, _importing[-1] if _importing else function.__module__
-    file = inspect.getsourcefile(function) if inspect.isclass(function) else function.__code__.co_filename
+    codes = [each.__code__ for each in (function, *vars(function).values()) if hasattr(each, "__code__")]
+    file = codes[0].co_filename if codes else ""
     there = FOUND[group].get(name)
     if there is not None and there.file != file and (there.source, there.function.__module__) != (source, function.__module__):
         raise _refusal(source, f"registers {group}={name}, and so does {there.source}; give one of the two functions another name")
     if there is None and (name in OPTIONS.get(group, {}) or (CONFIGS / group / f"{name}.yaml").is_file()):
         raise _refusal(source, f"registers {group}={name}, an option of bnn-train's own; give the function another name")
-    positional, own = _parameters(group, function, source)
-    kind = _dataclass(group, function, source, own)
-    plugged = Plugged(group, name, function, source, str(file), positional, tuple(own), kind, noise)
+    base, ways = _KINDS[group]
+    if inspect.isclass(function):  # of a weight binarizer
+        base, ways = WeightsConfig, ("",)
+    try:
+        positional, own = signature(function, ways, _HANDED.get(group, ()))
+        if base is None and own:
+            raise ValueError(f"{name}: a method takes no keys")
+        # Pickles of a sweep's jobs find it there, in a process that has not imported the plugin.
+        kind = None if base is None else dataclass_of(f"Option_{group}_{name}", base, name, own, "bnn_train.plugins")
+    except ValueError as error:
+        raise _refusal(source, str(error)) from error
+    plugged = Plugged(group, name, function, source, file, positional, tuple(own), kind, noise)
     FOUND[group][name] = plugged
     if kind is not None:
         _options(group)[name] = kind
@@ -224,59 +231,3 @@ def _options(group: str) -> dict[str, type[Group]]:
     found: Mapping[str, type[Group]] = OPTIONS.get(group, {})
     assert isinstance(found, dict)
     return found
-
-
-def _parameters(group: str, function: Callable[..., Any], source: str) -> tuple[int, dict[str, tuple[Any, Any]]]:
-    """(how many arguments stand before the keys, {key: (type, default)}); the defaults of `key` become plain ones."""
-    parameters = inspect.signature(function).parameters.values()
-    maker = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
-    hints = get_type_hints(maker)
-    plain = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    ways = _KINDS[group][1] if not inspect.isclass(function) else ("",)
-    if len(plain) not in {len(way.split(", ")) if way else 0 for way in ways} or len(plain) + len(
-        keywords := [each for each in parameters if each.kind is each.KEYWORD_ONLY]
-    ) != len(parameters):
-        keys_too = "" if group == "method" else "*, keys"
-        shown = " or ".join(f"({', '.join(part for part in (way, keys_too) if part)})" for way in ways)
-        raise _refusal(source, f"{function.__name__} must take {shown}")
-    own = {}
-    for each in keywords:
-        if each.name in _HANDED.get(group, ()):
-            continue
-        if each.name not in hints or each.default is each.empty:
-            example = f"{each.name}: int = 3"
-            raise _refusal(source, f"{function.__name__}: the key {each.name} needs a type and a default, as in {example}")
-        default = each.default
-        if isinstance(default, dataclasses.Field):  # the function is called by others too
-            made = default.default_factory
-            assert maker.__kwdefaults__ is not None
-            maker.__kwdefaults__[each.name] = made() if made is not dataclasses.MISSING else default.default
-        else:
-            default = key(default, f"of {function.__name__}")
-        own[each.name] = (hints[each.name], default)
-    return len(plain), own
-
-
-def _dataclass(group: str, function: Callable[..., Any], source: str, own: Mapping[str, tuple[Any, Any]]) -> type[Group] | None:
-    base = WeightsConfig if inspect.isclass(function) else _KINDS[group][0]
-    taken = {"name", *({"stochastic"} if group == "ste" else ())} & set(own)
-    if base is None and own:
-        raise _refusal(source, f"{function.__name__}: a method takes no keys")
-    if taken:
-        raise _refusal(source, f"{function.__name__}: {taken.pop()} is a key of every {group}; call yours otherwise")
-    if base is None:
-        return None
-    name = function.__name__
-    fields = [("name", str, dataclasses.field(default=name)), *((key, kind, default) for key, (kind, default) in own.items())]
-    # Pickles of a sweep's jobs find it there, in a process that has not imported the plugin.
-    made = dataclasses.make_dataclass(
-        f"Option_{group}_{name}", fields, bases=(base,), namespace={"__module__": "bnn_train.plugins"}
-    )
-    try:
-        OmegaConf.to_object(OmegaConf.structured(made))
-    except ConfigError as error:
-        raise _refusal(source, f"the default of {error}") from error
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        remedy = f"{name}: a key is an int, float, bool, str, or a list or dict of them, or may be None ({said(error)})"
-        raise _refusal(source, remedy) from error
-    return made

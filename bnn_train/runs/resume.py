@@ -37,6 +37,8 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
     new["resume"] = stored["resume"]  # not part of what is run
     if not new["data.mean"]:  # then they are those of the images
         new["data.mean"], new["data.std"] = stored["data.mean"], stored["data.std"]
+    kept = [name for name in stored["plugins"] if plugins.identity(name) not in map(plugins.identity, new["plugins"])]
+    new["plugins"] = [*new["plugins"], *kept]  # those that it needs are there, wherever they lie now
     if whole or "logger" in named:
         stored = {key: value for key, value in stored.items() if not within(key, ["logger"])}  # another one has other keys
     differ = []
@@ -45,7 +47,7 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
             continue
         if key in EXTENDS:
             _check_end(key, new[key], state, stored["trainer.batch_size"])
-        elif not within(key, (*FREE, "plugins")):  # those that it needs are there, wherever they lie now
+        elif not within(key, (*FREE, "plugins")):
             differ.append(key)
             continue
         stored[key] = new[key]
@@ -65,6 +67,13 @@ def _check_end(key: str, end: int | None, state: Mapping[str, Any], batch_size: 
     done, unit = (epochs, "epochs") if key == "trainer.epochs" else (steps, "steps")
     if end < done:
         raise ConfigError(key, end, f"the run has {done} {unit} behind it already")
+
+
+def changed_plugins(state: Mapping[str, Any]) -> list[str]:
+    """A line for each file of a plugin that is not what it was when the checkpoint was written."""
+    now = plugins.digests(state["config"].get("plugins", ()))
+    changed = [name for name, digest in state.get("plugins", {}).items() if now.get(name, digest) != digest]
+    return [f"{name} has changed since the run was saved: it goes on with what is there now" for name in changed]
 
 
 def data_signature(data: Data) -> dict[str, Any]:
