@@ -71,7 +71,7 @@ def test_a_loss_beyond_reason_comes_first(said):
     assert list(found) == ["absurd loss", "blocked inputs"]
     assert found["absurd loss"] == "the loss is 2e+08, where guessing has 2.3: a lower optimizer.lr"
     assert list(said(loss=231, at_end=False)) == ["absurd loss"]
-    assert said(loss=230) == {}
+    assert said(loss=230) == said("loss=squared_hinge", loss=2.3e8) == {}
 
 
 def test_saturated_weights_that_were_thrown_far(said):
