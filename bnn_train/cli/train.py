@@ -10,8 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
+from bnn_train import plugins, startup
+from bnn_train.cli import compose, help_page, hydra_errors, plug, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import Busy, ConfigError
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     terminal.settle()
+    plug.load_of(sys.argv[1:])
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
@@ -43,6 +44,7 @@ def _job(composed: DictConfig) -> float:
 
 
 def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
+    plugins.handed_on()
     config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
     startup.prepare()

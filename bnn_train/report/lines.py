@@ -10,6 +10,7 @@ from bnn_train.report.tables import duration
 Row = dict[str, Any]  # one line of metrics.jsonl
 Pieces = dict[str, str]  # of a line of figures, by what each is
 
+_USUAL = {"block": "plain", "loss": "cross_entropy"}  # options that go without saying
 _NAMED = ("ste", "weights", "optimizer", "scheduler")  # groups whose options the first line always names
 
 
@@ -20,11 +21,10 @@ def first_line(config: Any, chosen: Mapping[str, str] | None = None) -> str:
     """
     if config.resume is not None:
         return f"continuing {config.resume}"
-    kinds = {group: getattr(config, group).name for group in ("model", "block", *_NAMED)}
+    kinds = {group: getattr(config, group).name for group in ("model", *_USUAL, *_NAMED)}
     told = {**kinds, **(chosen or {})}
     whole = [f"{group}={told[group]}:" for group in ("method", "experiment") if group in told]
-    block = [f"block={told['block']},"] if told["block"] != "plain" else []
-    options = [*block, *(f"{group}={told[group]}," for group in _NAMED)]
+    options = [f"{group}={told[group]}," for group in (*_USUAL, *_NAMED) if told[group] != _USUAL.get(group)]
     return grid.fold([*whole, f"{told['model']} on {config.data.name},", *options, f"seed={config.seed}"])
 
 

@@ -166,10 +166,11 @@ def test_tab_completion(command):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(command, tmp_path, argument, code, message):
-    result = command(argument)
-    output = (result.stdout + result.stderr).strip()
-    assert output.startswith(f"error: {message}"), output
-    assert len(output.splitlines()) == 1
+    """Also where only the images tell, behind the line that says what would have been trained."""
+    result = command(argument, COLUMNS="200")
+    assert result.stderr.startswith(f"error: {message}"), result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [line for line in result.stdout.splitlines() if not line.startswith("mlp on ")] == []
     assert result.returncode == code
     assert not list(tmp_path.iterdir())
 
