@@ -27,7 +27,7 @@ def only_run(folder):
 
 
 def test_train_then_evaluate(command, tmp_path):
-    result = command("model=mlp", "ste=clipped", *SMALL)
+    result = command("model=mlp", "ste=clipped", "weights=xnor", *SMALL, COLUMNS="200")
     assert result.returncode == 0, result.stderr
     assert "result" in result.stdout
     assert "\r" not in result.stderr  # no bar where there is no terminal
@@ -35,8 +35,11 @@ def test_train_then_evaluate(command, tmp_path):
     summary = json.loads((run_dir / "summary.json").read_text())
     log = (run_dir / "train.log").read_text()
     assert all(piece in log for piece in ("epoch 1/2", "epoch 2/2", "x as much", "test accuracy"))
+    first = "mlp on digits, ste=clipped, weights=xnor, optimizer=adam, scheduler=cosine, seed=0"
+    assert (log.count(first), result.stdout.count(first)) == (1, 1)
+    assert (summary["choices"]["weights"], "method" in summary["choices"]) == ("xnor", False)
     assert (run_dir / ".hydra" / "overrides.yaml").read_text().splitlines() == [
-        f"- {o}" for o in ("model=mlp", "ste=clipped", *SMALL)
+        f"- {o}" for o in ("model=mlp", "ste=clipped", "weights=xnor", *SMALL)
     ]
 
     code = "from bnn_train.cli.evaluate import main; main()"
