@@ -158,7 +158,7 @@ def test_help_lists_a_plugin_with_what_its_author_says(plugin):
         (["model=my_net", "model.dept=1"], "model.dept=1: there is no such key; did you mean model.depth?"),
         (["model=my_net", "model.depth=x"], "model.depth=x: must be a whole number of at least 1"),
         (["model=my_nt"], "did you mean my_net?"),
-        (["model.depth=1"], "it is a key of model=my_net"),
+        (["model.depth=1"], "model.depth is a key of model=my_net"),
     ],
 )
 def test_its_keys_are_checked_as_those_of_other_options(plugin, overrides, line):

@@ -123,6 +123,29 @@ def _flags_with_value() -> Iterator[str]:
             yield from action.option_strings
 
 
+def check_typed_once(overrides: list[str]) -> None:
+    """Raises ConfigError where a group or key was given two values, of which Hydra would take the last without a word.
+
+    Several values at once, of a sweep, are its own to check (searches.py), and Hydra's own keys are Hydra's.
+    """
+    first: dict[str, str] = {}
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        if not equals or key.startswith(("~", "hydra.", "hydra/")):
+            continue
+        other = first.setdefault(key, override)
+        if other.partition("=")[2] != value and not any(_is_sweep_of(each) for each in (other, override)):
+            raise ConfigError(key, value, f"{key} is given twice, {other} and {override}; leave one out")
+
+
+def _is_sweep_of(override: str) -> bool:
+    """Whether it has several values; so has what Hydra cannot read, and then refuses itself."""
+    try:
+        return bool(OverridesParser.create().parse_override(override).is_sweep_override())
+    except HydraException:
+        return True
+
+
 def check_flags(arguments: list[str], schema: type = Config) -> None:
     """Raises FlagError for a flag that Hydra does not have, or without its value; ConfigError for a folder that is not there."""
     parser = get_args_parser()
@@ -137,6 +160,7 @@ def check_flags(arguments: list[str], schema: type = Config) -> None:
     if given.config_path is not None:
         remedy = "would replace every option of the program; a folder of your own is added with -cd"
         raise ConfigError("--config-path", given.config_path, remedy)
+    check_typed_once(given.overrides)
     for override in given.overrides:
         if override.startswith(f"{SEARCHPATH}=["):
             for item in _split(override.partition("=")[2][1:-1]):

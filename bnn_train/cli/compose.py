@@ -20,7 +20,7 @@ from bnn_train.cli import arguments, completion, endings, hydra_errors, names, s
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
-from bnn_train.errors import Interrupted, PluginError
+from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
 
 def ending(error: BaseException, schema: type = Config) -> endings.Ending:
     """(exit code, line for the user) of an error; (None, "") for a defect of the program."""
-    code, line = endings.ending(error)
+    code, line = endings.ending(hydra_errors.with_origin(error) if isinstance(error, ConfigError) else error)
     if code is None and (of_plugin := registered.behind(error)) is not None:
         return 2, of_plugin
     if code is None and hydra_errors.is_of_the_configuration(error):

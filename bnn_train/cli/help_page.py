@@ -39,13 +39,13 @@ bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
 bnn-train model=cnn data=image_folder data.root=photos data.image_size=64
                                              your own images, a folder a class
 bnn-train method=xnor model=resnet20         a published method on a network
-bnn-train experiment=mnist_mlp               a whole recipe
 bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
-bnn-train data.val_size=180                  the best epoch on held-out images
-bnn-train experiment=mnist_cnn dry_run=true  only show what would be done
+bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
 bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
+bnn-report sweeps/NAME                       the table of a sweep again
+bnn-lab --help                               estimators on their own
 """,
     "lab": """\
 bnn-lab                                      every estimator, in about a minute

@@ -47,9 +47,18 @@ def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] 
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)
     except ConfigError as error:
-        given = sys.argv[1:] if arguments is None else arguments
-        where = own_files.written_in(error.key, given) or methods.behind(error, given)
-        raise ConfigError(error.key, error.value, error.remedy + where) from error
+        raise with_origin(error, arguments) from error
+
+
+def with_origin(refusal: ConfigError, arguments: Sequence[str] | None = None) -> ConfigError:
+    """The refusal, with the file of the user's own or the method that its key comes from, where nobody typed it.
+
+    For what is refused when the configuration is typed, and also for what only the images' shape tells.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    where = own_files.written_in(refusal.key, given) or methods.behind(refusal, given)
+    said = not where or refusal.remedy.endswith(where)
+    return refusal if said else type(refusal)(refusal.key, refusal.value, refusal.remedy + where)
 
 
 def is_of_the_configuration(error: BaseException) -> bool:
@@ -119,6 +128,7 @@ def _said_by_hydra(message: str, lines: Sequence[str], file: Path | None, argume
     if found:
         return f"{found[1]}: holds for all jobs and takes one value"
     found = re.match(r"Multiple values for ([\w/.@]+)\.", message)
+    found = found or re.match(r"(?:schema/)?(\w+)(?:@\S+)? appears more than once in the final defaults list", message)
     if found:
         return _second_option(found[1], arguments)
     found = re.match(r"force-add of config groups is not supported: '\++(.*)'", message)
@@ -172,7 +182,7 @@ def _second_option(group: str, arguments: Sequence[str]) -> str:
             return f"{argument}: the group has its option already; type {argument.lstrip('+')}"
     for file in own_files.chosen(arguments):
         for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
-            found = re.match(rf"\s*-\s*(/?{re.escape(group)}\s*:.*)", text)
+            found = re.search(rf"(?:^\s*-|[\[,{{])\s*(/?{re.escape(group)}\s*:[^,\]}}#]*)", text)
             if found:
                 remedy = f"the group {group} has its option already; write  override /{found[1].strip().lstrip('/')}"
                 return own_files.at(file, remedy, line)

@@ -15,7 +15,7 @@ _PAIR = re.compile(rf"\b({'|'.join(OF_METHODS)})=(\w+)")
 def files(arguments: Sequence[str]) -> list[Path]:
     """Those of the method and the experiment that were typed, a method's first."""
     folders = [*own_files.folders(arguments), keys.CONFIGS]
-    options = [(group, keys.argument(group, arguments).partition("=")[2]) for group in WHOLE]
+    options = [(group, keys.argument(group, arguments).partition("=")[2].strip("'\"")) for group in WHOLE]  # Python types quotes
     candidates = [[folder / group / f"{option}.yaml" for folder in folders] for group, option in options if option]
     return [found for each in candidates if (found := next((file for file in each if file.is_file()), None)) is not None]
 
@@ -36,11 +36,13 @@ def brings(file: Path) -> dict[str, str]:
 
 
 def behind(refusal: ConfigError, arguments: Sequence[str]) -> str:
-    """ " (method=bop brings weights=binary)" after a refusal that speaks of options which nobody typed; else ""."""
-    chosen = [file for file in files(arguments) if file.parent.name == "method"]
-    if not chosen:
+    """ " (method=bop brings weights=binary)" after a refusal of an option, or of a key of one, that nobody typed; else ""."""
+    chosen = {file.parent.name: file for file in files(arguments)}
+    if "method" not in chosen:
         return ""
-    brought = brings(chosen[0])
-    pairs = dict.fromkeys(_PAIR.findall(str(refusal)))
+    over = brings(chosen["experiment"]) if "experiment" in chosen else {}
+    brought = {group: name for group, name in brings(chosen["method"]).items() if group not in over}
+    of_key = refusal.key.partition(".")[0] if keys.argument(refusal.key, arguments) == refusal.key else ""
+    pairs = dict.fromkeys([(of_key, brought.get(of_key, "")), *_PAIR.findall(str(refusal))])
     named = [f"{group}={name}" for group, name in pairs if brought.get(group) == name and keys.argument(group, arguments) == group]
-    return f" (method={chosen[0].stem} brings {', '.join(named)})" if named else ""
+    return f" (method={chosen['method'].stem} brings {', '.join(named)})" if named else ""

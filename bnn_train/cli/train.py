@@ -1,5 +1,6 @@
 """`bnn-train`: trains one network, or with -m one for each combination of the swept values."""
 
+import logging
 import math
 import sys
 from pathlib import Path
@@ -12,9 +13,12 @@ from omegaconf import DictConfig
 from bnn_train import plugins, startup
 from bnn_train.cli import compose, help_page, hydra_errors, plug, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
-from bnn_train.config.root import Config
+from bnn_train.config.root import Config, choices
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.report import lines, terminal
+from bnn_train.runs import directory
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -44,15 +48,16 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
     config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
     startup.prepare()
-    if not in_sweep and sys.stdout.isatty():  # for whoever waits
-        terminal.write(f"{lines.first_line(config)}\n")
+    chosen = choices(settings.runtime.choices)
+    if not (in_sweep and directory.is_busy(Path(settings.runtime.output_dir))):  # then the log is another process's
+        log.info("%s", lines.first_line(config, chosen))  # before torch loads, for whoever waits
     from bnn_train.runs.run import run  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
     try:
         with side_by_side.at_work():
-            summary = run(config, _run_dir(settings, config), list(settings.overrides.task))
+            summary = run(config, _run_dir(settings, config), list(settings.overrides.task), chosen)
     except Busy as error:
         if not in_sweep:
             terminal.say(f"error: {error}", "stderr")  # not into the log, which is the other process's

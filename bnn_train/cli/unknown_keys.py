@@ -49,7 +49,7 @@ def no_such_key(key: str, kind: type, node: Any, schema: type, file: Path | None
     if meant and not whose:
         return f"there is no such key; {meant}"
     listed = ", ".join(f"{group}.{name}" for name in takes) or "no keys"
-    hint = f"; it is a key of {group}={', '.join(dict.fromkeys(whose))}" if whose else ""
+    hint = f"; {key} is a key of {group}={', '.join(dict.fromkeys(whose))}" if whose else ""
     where = ""
     if file is not None or whose:
         where = f"; {file.parent.name}={file.stem} sets it, and goes with another {group}" if file is not None else ""

@@ -124,6 +124,15 @@ class Config:
             raise ConfigError("scheduler.warmup", self.scheduler.warmup, f"is longer than trainer.epochs={self.trainer.epochs}")
 
 
+def choices(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Option by group, of the groups that a person chooses from, out of all that Hydra has chosen (hydra.runtime.choices).
+
+    An option's name need not be that of its keys: weights=irnet is of the kind sign, and so may be one of the user's own.
+    """
+    groups = (*WHOLE, *(each.name for each in fields(Config)))
+    return {group: str(chosen[group]) for group in groups if chosen.get(group) is not None}
+
+
 def typed(tree: Mapping[str, Any]) -> Config:
     """The typed configuration of a plain tree, such as a checkpoint's. Keys that are newer than the tree get their defaults.
 

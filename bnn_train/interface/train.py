@@ -1,6 +1,7 @@
 """A training from Python: the run that the command would do, in its directory."""
 
 import json
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,13 +17,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from bnn_train import files, plugins, startup
 from bnn_train.cli import compose, hooks, hydra_errors, plug
 from bnn_train.cli.keys import CONFIGS
-from bnn_train.config.root import Config
+from bnn_train.config.root import Config, choices
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.interface.typed import Overrides, arguments
+from bnn_train.report import lines
 from bnn_train.runs import directory
 
 if TYPE_CHECKING:
     from bnn_train.interface.network import Network
+
+logger = logging.getLogger(__name__)
 
 _ONE_AT_A_TIME = threading.Lock()  # torch's generators and flags, which a run sets, are the process's
 
@@ -80,8 +84,12 @@ def train(overrides: Overrides = ()) -> Run:
         folder = Path(composed.hydra.run.dir)
         log = None if config.dry_run else folder / "train.log"
         with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
+            chosen = choices(composed.hydra.runtime.choices)
+            logger.info("%s", lines.first_line(config, chosen))
             try:
-                summary = run(config, folder, list(composed.hydra.overrides.task))
+                summary = run(config, folder, list(composed.hydra.overrides.task), chosen)
+            except ConfigError as refusal:
+                raise hydra_errors.with_origin(refusal, given) from refusal
             except Interrupted as stop:
                 if stop.exit_code == 128 + signal.SIGINT:
                     raise KeyboardInterrupt(f"saved; continue with train(['resume={folder}'])") from None

@@ -1,7 +1,7 @@
 """The lines that a run prints, from plain data, no longer than the width there is."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bnn_train.report import grid, terminal
@@ -10,13 +10,22 @@ from bnn_train.report.tables import duration
 Row = dict[str, Any]  # one line of metrics.jsonl
 Pieces = dict[str, str]  # of a line of figures, by what each is
 
+_USUAL = {"block": "plain", "loss": "cross_entropy"}  # options that go without saying
+_NAMED = ("ste", "weights", "optimizer", "scheduler")  # groups whose options the first line always names
 
-def first_line(config: Any) -> str:
-    """What a command is about to do, said before anything that takes time."""
+
+def first_line(config: Any, chosen: Mapping[str, str] | None = None) -> str:
+    """What a command is about to do, said before anything that takes time.
+
+    chosen: option by group (config/root.py's `choices`), as in weights=irnet; without it the kinds are named, as in weights=sign.
+    """
     if config.resume is not None:
         return f"continuing {config.resume}"
-    options = (f"{group}={getattr(config, group).name}," for group in ("ste", "weights", "optimizer", "scheduler"))
-    return grid.fold([f"{config.model.name} on {config.data.name},", *options, f"seed={config.seed}"])
+    kinds = {group: getattr(config, group).name for group in ("model", *_USUAL, *_NAMED)}
+    told = {**kinds, **(chosen or {})}
+    whole = [f"{group}={told[group]}:" for group in ("method", "experiment") if group in told]
+    options = [f"{group}={told[group]}," for group in (*_USUAL, *_NAMED) if told[group] != _USUAL.get(group)]
+    return grid.fold([*whole, f"{told['model']} on {config.data.name},", *options, f"seed={config.seed}"])
 
 
 def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ...], classes: int) -> str:

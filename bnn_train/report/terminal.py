@@ -102,18 +102,19 @@ def settle() -> None:
 class ConsoleHandler(logging.Handler):
     """Writes each record to stdout through `write`; logging's own handler would drop what the stream cannot take.
 
-    Where the reader of stdout has left, what must be read goes to stderr.
+    Errors go to stderr, as every command's do; so does what must be read, where the reader of stdout has left.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         text, before = self.format(record), set(_left)
+        name = "stderr" if record.levelno >= logging.ERROR else "stdout"
         if "\n" in text or text.startswith(COPIED):
-            write(f"{text}\n")
+            write(f"{text}\n", name)
         else:
-            say(text)
-        if _left - before:
+            say(text, name)
+        if "stdout" in _left - before:
             write("nobody reads stdout any more: train.log has the rest\n", "stderr")
-        if "stdout" in _left and record.levelno >= logging.WARNING:
+        if "stdout" in _left and name == "stdout" and record.levelno >= logging.WARNING:
             say(text, "stderr")
 
 

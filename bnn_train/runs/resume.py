@@ -7,11 +7,12 @@ from typing import Any
 
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.root import FREE, OF_METHODS, Config, typed
+from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 
 EXTENDS = ("trainer.epochs", "trainer.max_steps")  # keys that say how long a run is; a later end continues it
+_FEW = 3  # keys that a refusal lists
 
 
 def config_of(state: Mapping[str, Any]) -> Config:
@@ -31,7 +32,7 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
     apart; a later end (EXTENDS) continues the run; and any other that differs raises ConfigError.
     """
     stored, new = flat(asdict(config_of(state))), flat(asdict(asked))  # typed: keys that are newer than the file get their defaults
-    named = {override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides or ()}
+    named = {_name(override) for override in overrides or ()}
     named |= set(OF_METHODS) if "method" in named else set()
     whole = overrides is None or "experiment" in named
     new["resume"] = stored["resume"]  # not part of what is run
@@ -52,10 +53,49 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
             continue
         stored[key] = new[key]
     if differ:
-        details = ", ".join(f"{key}={as_typed(stored.get(key))}" for key in differ)
-        remedy = f"the run was started with {details}; leave it out to continue, or start a run of its own"
-        raise ConfigError(differ[0], new[differ[0]], remedy)
+        raise _other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
     return typed(nested(stored))
+
+
+def _other_than(
+    stored: Mapping[str, Any], differ: Mapping[str, Any], overrides: Collection[str] | None, first: Collection[str]
+) -> ConfigError:
+    """The refusal of keys that differ from the run's, in terms of what was typed now and `first`.
+
+    A method changes a dozen keys at once, most of which nobody has heard of: the line lists a few, of those that the run has.
+    """
+    now, before = ({_name(each): _value(each) for each in typed or ()} for typed in (overrides, first))
+    blamed: dict[str, None] = {}
+    there: dict[str, None] = {}
+    for key, value in differ.items():
+        cause = _cause(key, now, before)
+        blamed[f"{cause}={now[cause]}" if cause else f"{key.removesuffix('.name')}={as_typed(value)}"] = None
+        if cause in before and before[cause] != now[cause]:
+            there[f"{cause}={before[cause]}"] = None
+        elif key in stored:
+            there[f"{key.removesuffix('.name')}={as_typed(stored[key])}"] = None
+    key, _, value = next(iter(blamed)).partition("=")
+    started = ", ".join(list(there)[:_FEW]) + (f" and {len(there) - _FEW} more" if len(there) > _FEW else "")
+    out = " and ".join(blamed) if len(blamed) <= _FEW else "what differs"
+    remedy = f"the run was started with {started or 'other options'}; leave {out} out to continue, or start a run of its own"
+    return ConfigError(key, value, remedy)
+
+
+def _cause(key: str, now: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """What was typed that sets a key: it or its group, else a method or an experiment, the one that has changed; "" if unknown."""
+    named = [name for name in now if name not in WHOLE and within(key, [name])]
+    whole = [name for name in WHOLE if name in now and (name != "method" or within(key, OF_METHODS))]
+    causes = [name for name in named or whole if now[name]]
+    return next((name for name in causes if now[name] != before.get(name)), causes[0] if causes else "")
+
+
+def _name(override: str) -> str:
+    """The key or group that an override speaks of."""
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _value(override: str) -> str:
+    return override.partition("=")[2].strip("'\"")
 
 
 def _check_end(key: str, end: int | None, state: Mapping[str, Any], batch_size: int) -> None:

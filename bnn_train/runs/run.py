@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +29,13 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]  # of a checkpoint
 
 
-def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -> Summary:
+def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, choices: Mapping[str, str] | None = None) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
     Where `run_dir` holds a checkpoint, continues that run from its own configuration; `overrides` are what was typed, and say in
-    which keys `config` was meant to differ from it (resume.settle). With dry_run nothing is trained or written, and the summary
-    is empty. Raises ConfigError before any training, Diverged and Interrupted during it; checkpoints already written stay.
+    which keys `config` was meant to differ from it (resume.settle). `choices`, option by group, go into the summary. With dry_run
+    nothing is trained or written, and the summary is empty. Raises ConfigError before any training, Diverged and Interrupted during
+    it; checkpoints already written stay.
     """
     if config.dry_run:
         return _dry_run(config, run_dir, overrides)
@@ -51,8 +52,12 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -
             for line in resume.changed_plugins(state):
                 log.warning("%s", grid.sentence(f"note: {line}"))
             directory.mark_continued(run_dir)
-            overrides = state.get("overrides", overrides)
-        return _train(config, run_dir, data, where, state, list(overrides or ()))
+            overrides, choices = state.get("overrides", overrides), state.get("choices")
+        about = {"config": asdict(config), "overrides": list(overrides or ())}
+        about |= {"data": resume.data_signature(data), "device": where.type}
+        about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
+        about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
+        return _train(config, run_dir, data, where, state, about)
 
 
 def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> tuple[Config, State | None, Summary | None]:
@@ -92,11 +97,9 @@ def _state(config: Config, run_dir: Path) -> State | None:
     return state
 
 
-def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None, overrides: list[str]) -> Summary:
-    """The run itself, from its start or from `state` to its end."""
+def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None, about: State) -> Summary:
+    """The run itself, from its start or from `state` to its end. about: what its checkpoints say besides where it is."""
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
-    about = {"config": asdict(config), "overrides": overrides, "data": resume.data_signature(data), "device": where.type}
-    about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
     save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:

@@ -88,7 +88,8 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
         trainer.model.load_state_dict(best["model"])
         trainer.edges.load_state_dict(best["edges"])
     which: dict[str, Any] = {"kind": kind, **reached(chosen)}
-    summary = {**_summary(trainer, chosen, which, layers, run_dir), "overrides": about["overrides"]}
+    summary = _summary(trainer, chosen, which, layers, run_dir)
+    summary |= {key: about[key] for key in ("choices", "overrides") if key in about}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
     ill = list(illnesses(trainer, last, at_end=True).values())
     unfinished = not_binary_yet(trainer, run_dir)

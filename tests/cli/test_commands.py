@@ -27,7 +27,7 @@ def only_run(folder):
 
 
 def test_train_then_evaluate(command, tmp_path):
-    result = command("model=mlp", "ste=clipped", *SMALL)
+    result = command("model=mlp", "ste=clipped", "weights=xnor", *SMALL, COLUMNS="200")
     assert result.returncode == 0, result.stderr
     assert "result" in result.stdout
     assert "\r" not in result.stderr  # no bar where there is no terminal
@@ -35,8 +35,11 @@ def test_train_then_evaluate(command, tmp_path):
     summary = json.loads((run_dir / "summary.json").read_text())
     log = (run_dir / "train.log").read_text()
     assert all(piece in log for piece in ("epoch 1/2", "epoch 2/2", "x as much", "test accuracy"))
+    first = "mlp on digits, ste=clipped, weights=xnor, optimizer=adam, scheduler=cosine, seed=0"
+    assert (log.count(first), result.stdout.count(first)) == (1, 1)
+    assert (summary["choices"]["weights"], "method" in summary["choices"]) == ("xnor", False)
     assert (run_dir / ".hydra" / "overrides.yaml").read_text().splitlines() == [
-        f"- {o}" for o in ("model=mlp", "ste=clipped", *SMALL)
+        f"- {o}" for o in ("model=mlp", "ste=clipped", "weights=xnor", *SMALL)
     ]
 
     code = "from bnn_train.cli.evaluate import main; main()"
@@ -84,6 +87,7 @@ def test_help_lists_groups_options_and_commands(command):
     assert "protocol" not in text
     assert "schema" not in text
     assert 'eval "$(bnn-train -sc install=bash)"' in text
+    assert all(f"\n{name} " in text for name in ("bnn-eval", "bnn-export", "bnn-predict", "bnn-report", "bnn-lab"))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert len(text.splitlines()) <= 50
 
@@ -165,10 +169,11 @@ def test_tab_completion(command):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(command, tmp_path, argument, code, message):
-    result = command(argument)
-    output = (result.stdout + result.stderr).strip()
-    assert output.startswith(f"error: {message}"), output
-    assert len(output.splitlines()) == 1
+    """Also where only the images tell, behind the line that says what would have been trained."""
+    result = command(argument, COLUMNS="200")
+    assert result.stderr.startswith(f"error: {message}"), result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert [line for line in result.stdout.splitlines() if not line.startswith("mlp on ")] == []
     assert result.returncode == code
     assert not list(tmp_path.iterdir())
 
@@ -204,7 +209,8 @@ def test_a_directory_that_cannot_be_written_to(command):
 def test_divergence_ends_with_one_line(command):
     result = command("optimizer=sgd", "optimizer.lr=1e30", *SMALL)
     assert result.returncode == 1
-    assert "error: the loss became nan in epoch 1, step" in result.stdout
+    assert result.stderr.startswith("error: the loss became nan in epoch 1, step")  # as every error, whatever reads stdout
+    assert "error" not in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
 
 

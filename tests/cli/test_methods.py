@@ -9,7 +9,8 @@ import yaml
 
 from bnn_train import models
 from bnn_train.binary.layers import BinaryLayer
-from bnn_train.cli import help_page, methods
+from bnn_train.cli import compose as compose_module
+from bnn_train.cli import help_page, hydra_errors, methods
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config.model import MODELS
 from bnn_train.config.root import OF_METHODS, typed
@@ -135,6 +136,7 @@ def test_every_method_has_a_real_valued_twin_or_says_why_not(name, compose):
             "block=plain: model=resnet20 has shortcuts: use block=bireal, resnet or another with shortcuts "
             "(method=bireal brings model=resnet20)",
         ),
+        ("method=xnor method=bop", "method=bop: method is given twice, method=xnor and method=bop; leave one out"),
         ("method=bop ste=none", ""),
         ("method=null", ""),
     ],
@@ -143,6 +145,51 @@ def test_the_line_for_what_was_typed(line, typed, expected):
     said = line(*typed.split())
     assert said.startswith(expected)
     assert bool(said) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "typed", "expected"),
+    [
+        ("block.shortcut", "per_conv", "method=reactnet model=lenet", " (method=reactnet brings block=reactnet)"),
+        ("block.shortcut", "per_conv", "method='reactnet' model='lenet'", " (method=reactnet brings block=reactnet)"),  # Python's
+        ("block.shortcut", "per_conv", "method=xnor block.shortcut=per_conv", ""),
+        ("block.shortcut", "per_conv", "method=xnor block=bireal", ""),
+        ("ste.clip", "3", "method=bireal experiment=mnist_mlp", ""),  # whose estimator is the experiment's
+        ("data.root", "x", "method=reactnet", ""),
+        ("block.shortcut", "per_conv", "block=reactnet", ""),
+    ],
+)
+def test_a_refusal_of_a_key_that_nobody_typed_names_the_method_that_brings_it(key, value, typed, expected):
+    refused = hydra_errors.with_origin(ConfigError(key, value, "is wrong"), typed.split())
+    assert str(refused) == f"{key}={value}: is wrong{expected}"
+    assert hydra_errors.with_origin(refused, typed.split()) is refused
+
+
+def test_the_command_names_the_method_behind_what_only_the_images_shape_tells(line):
+    refused = ConfigError("block.shortcut", "per_conv", "needs a layer")
+    assert line("method=reactnet", "model=lenet") == ""  # and sets sys.argv
+    assert compose_module.ending(refused) == (2, "block.shortcut=per_conv: needs a layer (method=reactnet brings block=reactnet)")
+
+
+@pytest.mark.parametrize("group", ["block", "model", "optimizer", "scheduler", "ste", "weights"])
+def test_a_method_of_ones_own_that_does_not_say_override(line, tmp_path, group):
+    (tmp_path / "my" / "method").mkdir(parents=True)
+    file, option = tmp_path / "my" / "method" / "mine.yaml", {"block": "plain", "model": "mlp", "ste": "ede"}.get(group)
+    option = option or {"optimizer": "sgd", "scheduler": "linear", "weights": "sign"}[group]
+    said = f"the group {group} has its option already; write  override /{group}: {option}"
+    file.write_text(f"# @package _global_\ndefaults:\n  - /{group}: {option}\n")
+    assert line("-cd", "my", "method=mine") == f"method=mine: my/method/mine.yaml, line 3: {said}"
+    file.write_text(f"# @package _global_\ndefaults: [/{group}: {option}]\n")
+    assert line("-cd", "my", "method=mine") == f"method=mine: my/method/mine.yaml, line 2: {said}"
+
+
+def test_a_key_of_another_option_than_the_methods_is_said_to_be_so(line, tmp_path):
+    (tmp_path / "my" / "method").mkdir(parents=True)
+    (tmp_path / "my" / "method" / "two.yaml").write_text("# @package _global_\nweights:\n  scaling: mean\n")
+    assert line("-cd", "my", "method=two", "weights=real") == (
+        "weights.scaling: weights=real takes weights.clip; weights.scaling is a key of weights=sign, binary, stochastic, "
+        "bayesbinn; method=two sets it, and goes with another weights (my/method/two.yaml, line 3)"
+    )
 
 
 def test_a_method_of_ones_own(line, tmp_path):

@@ -77,7 +77,7 @@ def test_a_file_that_takes_the_keys_of_no_option(with_file, content):
         ("hidden: ${nope}", "model.hidden: there is no key nope from which ${nope} could be taken"),
         (
             "stages: [[8]]",
-            "model.stages: model=mlp takes model.hidden, model.dropout, model.binarize_input, model.binarize_output; it is ",
+            "model.stages: model=mlp takes model.hidden, model.dropout, model.binarize_input, model.binarize_output; model.stages",
         ),
     ],
 )

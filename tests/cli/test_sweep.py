@@ -59,7 +59,7 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
     jobs = ("optimizer=sgd", "optimizer.lr=1e+30,0.1")
     result = command("-m", *jobs, *SMALL, "sweep.name=s")
     assert result.returncode == 1
-    assert "error: the loss became nan" in result.stdout
+    assert "error: the loss became nan" in result.stderr
     assert "1 failed" in result.stdout
     folder = tmp_path / "sweeps" / "s"
     assert [(row["optimizer.lr"], row["status"]) for row in rows(folder)] == [("0.1", "finished"), ("1e+30", "failed")]

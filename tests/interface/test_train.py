@@ -21,7 +21,9 @@ def test_it_is_the_run_of_the_command(run, command, tmp_path):
         assert {file.name for file in directory.iterdir()} == {file.name for file in shell.iterdir()}
     weights = [torch.load(folder / "checkpoints" / "result.pt", weights_only=True)["model"] for folder in (run.directory, shell)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
-    assert run.summary["test_accuracy"] == json.loads((shell / "summary.json").read_text())["test_accuracy"]
+    told = json.loads((shell / "summary.json").read_text())
+    assert all(run.summary[key] == told[key] for key in ("test_accuracy", "choices"))
+    assert "mlp on digits, ste=clipped, weights=sign," in (run.directory / "train.log").read_text()
     assert [row["epoch"] for row in run.history] == [1, 2]
     assert repr(run) == f"<Run in {run.directory}, test accuracy {run.summary['test_accuracy']:.2%}>"
     assert command("resume=again", "trainer.epochs=3").returncode == 0
@@ -90,6 +92,17 @@ def test_a_mistake_is_an_exception_with_the_commands_line(overrides, message, tm
         bnn_train.train(overrides)
     assert str(caught.value).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "brings"),
+    [({"method": "bop", "optimizer": "adam"}, "weights=binary"), ({"method": "reactnet", "model": "lenet"}, "block=reactnet")],
+    ids=["when typed", "when built"],
+)
+def test_a_mistake_names_the_method_that_brings_it(overrides, brings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(bnn_train.ConfigError, match=rf"\(method={overrides['method']} brings {brings}\)$"):
+        bnn_train.train(overrides)
 
 
 def test_importing_the_package_loads_no_torch(command):

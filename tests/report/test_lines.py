@@ -67,6 +67,15 @@ def test_first_line_breaks_between_options(columns, compose):
     assert max(map(len, text.splitlines())) <= 60
 
 
+def test_first_line_names_what_was_chosen_and_not_its_kind(columns, compose):
+    columns(200)
+    chosen = {"method": "irnet", "model": "resnet20", "block": "resnet", "weights": "irnet", "optimizer": "irnet", "ste": "ede"}
+    assert lines.first_line(compose("method=irnet"), chosen) == (
+        "method=irnet: resnet20 on digits, block=resnet, ste=ede, weights=irnet, optimizer=irnet, scheduler=cosine, seed=0"
+    )
+    assert lines.first_line(compose("model=resnet20")).startswith("resnet20 on digits, block=bireal, ste=clipped,")
+
+
 ROW = {"epoch": 3, "train_loss": 0.5, "train_accuracy": 0.9, "test_accuracy": 0.8, "lr": 0.01}
 
 

@@ -261,15 +261,21 @@ def test_settle_takes_the_stored_configuration(small):
     ("overrides", "named", "message"),
     [
         (["seed=1"], {"seed"}, r"seed=1: the run was started with seed=0"),
-        (["ste=tanh"], {"ste"}, r"ste\.name=tanh: the run was started with ste\.name=clipped"),
+        (["ste=tanh"], {"ste"}, r"ste=tanh: the run was started with ste=clipped"),
+        (["ste=tanh"], {"ste=tanh"}, r"^ste=tanh: the run was started with ste=clipped; leave ste=tanh out"),
         (["optimizer.lr=0.5"], {"optimizer.lr"}, r"optimizer\.lr=0\.5: the run was started with optimizer\.lr=0\.01"),
         (
             ["method=bop", "model=mlp"],
-            {"method"},
-            r"weights\.name=binary: the run was started with weights\.name=sign, .*optimizer\.name=adam",
+            {"method=bop"},
+            r"^method=bop: the run was started with weights=sign, weights\.clip=1\.0, optimizer=adam; leave method=bop out",
         ),
-        (["experiment=mnist_mlp"], {"experiment"}, r"data\.name=mnist: the run was started with data\.name=digits"),
-        (["seed=1", "model.hidden=[5]"], None, r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0"),
+        (["experiment=mnist_mlp"], {"experiment=mnist_mlp"}, r"^experiment=mnist_mlp: the run was started with data=digits,"),
+        (["experiment=mnist_mlp"], {"experiment"}, r"data=mnist: the run was started with data=digits"),
+        (
+            ["seed=1", "model.hidden=[5]"],
+            None,
+            r"model\.hidden=\[5\].*model\.hidden=\[16,16\], seed=0; leave model\.hidden=\[5\] and seed=1 out",
+        ),
     ],
 )
 def test_settle_refuses_by_name_what_disagrees(small, compose, overrides, named, message):
@@ -284,8 +290,48 @@ def test_settle_takes_a_method_for_the_groups_that_methods_speak_of(compose):
     assert resume.settle(stored, compose("method=bayesbinn"), {"method"}) == compose(
         "method=bayesbinn", "trainer.epochs=3", "seed=4"
     )
-    with pytest.raises(ConfigError, match=r"ste\.name=clipped: the run was started with ste\.name=none"):
-        resume.settle(stored, compose("method=bnn", "model=mlp"), {"method", "model"})
+    with pytest.raises(ConfigError, match=r"^method=bnn: the run was started with ste=none"):
+        resume.settle(stored, compose("method=bnn", "model=mlp"), {"method=bnn", "model=mlp"})
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "expected"),
+    [
+        (
+            ["method=irnet"],
+            ["method=xnor"],
+            "method=xnor: the run was started with method=irnet; leave method=xnor out to continue, or start a run of its own",
+        ),
+        (
+            ["method=irnet", "seed=1"],
+            ["method=xnor", "seed='2'"],
+            "method=xnor: the run was started with method=irnet, seed=1; leave method=xnor and seed=2 out to continue, "
+            "or start a run of its own",
+        ),
+        (  # of the same method, the run had other weights: those are what differs
+            ["method=irnet", "weights=sign"],
+            ["method=irnet"],
+            "method=irnet: the run was started with weights.clip=1.0, weights.ste=null, weights.prepare=none and 1 more; "
+            "leave method=irnet out to continue, or start a run of its own",
+        ),
+        (
+            ["method=irnet"],
+            ["weights=sign"],
+            "weights=sign: the run was started with weights.clip=null, weights.ste=ede, weights.prepare=standardise and 1 more; "
+            "leave weights=sign out to continue, or start a run of its own",
+        ),
+        (  # the method is the same, the experiment is not
+            ["method=recu", "experiment=edges_l1"],
+            ["method=recu", "experiment=mnist_mlp", "model=mlp"],
+            "experiment=mnist_mlp: the run was started with experiment=edges_l1",
+        ),
+    ],
+)
+def test_a_refusal_names_what_was_typed_and_few_keys_that_the_run_has(compose, first, now, expected):
+    stored = {"config": asdict(compose(*first)), "overrides": first, "trainer": {"history": [], "step": 0}, "data": {"train": 1000}}
+    with pytest.raises(ConfigError) as refused:
+        resume.settle(stored, compose(*now), now)
+    assert str(refused.value).startswith(expected)
 
 
 def test_other_data_or_another_kind_of_device_is_refused(small, tmp_path):
