@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from bnn_train.config.checks import Group, check_choice, key
-from bnn_train.config.data import DataConfig
+from bnn_train.config.data import WITHOUT_VAL, DataConfig
 from bnn_train.config.edges import EdgesConfig
 from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
 from bnn_train.config.optimizer import OPTIMIZERS, OptimizerConfig
@@ -36,6 +36,8 @@ KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
 OF_METHODS = ("model", "block", "ste", "weights", "optimizer", "scheduler")  # the groups that a method speaks of
+
+NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
 
 
 @dataclass
@@ -97,6 +99,8 @@ class Config:
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)
+        if self.trainer.patience is not None and not self.data.val_size and self.data.name in WITHOUT_VAL:
+            raise ConfigError("trainer.patience", self.trainer.patience, NO_IMAGES_FOR_PATIENCE)
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)
             remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained; "
