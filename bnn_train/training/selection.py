@@ -21,7 +21,7 @@ def networks(row: Row, result: str = "auto") -> list[str]:
     averaged = [AVERAGED] if f"{AVERAGED}val_accuracy" in row else []
     if result == "auto":
         return ["", *averaged]
-    return averaged if averaged and result != "last" else [""]
+    return averaged if result == "averaged" else [""]
 
 
 def best_network(row: Row, result: str = "auto") -> str:
