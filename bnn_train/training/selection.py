@@ -48,8 +48,11 @@ def first_candidate(config: Config, steps: int) -> int:
 
 def is_out_of_patience(history: Sequence[Row], config: Config, steps: int) -> bool:
     """Whether the best of these finished epochs lies trainer.patience epochs back, or more."""
-    patience, first = config.trainer.patience, first_candidate(config, steps)
-    if patience is None or len(history) < first + patience:
+    patience = config.trainer.patience
+    if patience is None:
+        return False
+    first = first_candidate(config, steps)
+    if len(history) < first + patience:
         return False
     return len(history) - best_epoch(history, first, config.trainer.result) >= patience
 
