@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 HERE=$PWD
 LOWER=("ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2" "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" "ONEDNN_MAX_CPU_ISA=SSE41")
 # What bnn-train imports before torch, and pytest; PyYAML's wheel works without its compiled part.
-PURE="hydra-core<1.4 omegaconf<2.4 antlr4-python3-runtime==4.9.3 PyYAML filelock packaging rich markdown-it-py mdurl pygments tqdm pytest iniconfig pluggy"
+PURE="hydra-core<1.4 omegaconf<2.4 antlr4-python3-runtime==4.9.3 PyYAML filelock packaging rich markdown-it-py mdurl pygments tqdm pytest pytest-xdist execnet iniconfig pluggy"
 COMPUTING="tests/binary tests/deploy tests/edges tests/models tests/training tests/lab"
 results=()
 
