@@ -99,7 +99,8 @@ class Config:
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)
-        if self.trainer.patience is not None and not self.data.val_size and self.data.name in WITHOUT_VAL:
+        is_new = self.resume is None  # else the run that is continued may have held images out
+        if self.trainer.patience is not None and is_new and not self.data.val_size and self.data.name in WITHOUT_VAL:
             raise ConfigError("trainer.patience", self.trainer.patience, NO_IMAGES_FOR_PATIENCE)
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)

@@ -32,7 +32,8 @@ def advice(summary: dict[str, Any], history: Sequence[Row], steps: int, largest_
     found += ill
     losses = [row["train_loss"] for row in history]
     falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
-    if steps < ENOUGH_STEPS and (useless or falling) and not ill:
+    by_patience = "ended" in summary  # then more epochs would change nothing
+    if steps < ENOUGH_STEPS and (useless or falling) and not ill and not by_patience:
         epochs = math.ceil(ENOUGH_STEPS * max(1, len(history)) / max(1, steps))
         state = ", with the loss still falling" if falling else ""
         found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")

@@ -174,6 +174,11 @@ def test_a_bad_value_is_named_with_the_remedy(compose, override, message):
     assert str(caught.value).startswith(message)
 
 
+def test_patience_may_be_typed_where_a_run_is_continued(compose):
+    """Its own configuration says which images it has held out."""
+    assert compose("resume=run", "trainer.patience=5").trainer.patience == 5
+
+
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
