@@ -17,6 +17,7 @@ from bnn_train.binary import preparation, probe, products
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
+from bnn_train.errors import ConfigError
 
 CLIPPED = "clipped"  # the estimator of a layer that is given none
 
@@ -33,6 +34,8 @@ class BinaryLayer(nn.Module):
     fast: bool  # gradients of products may be rounded where they are then faster
 
     def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None, fast: bool) -> None:
+        if binarizer is not None and not isinstance(binarizer, Binarizer):
+            raise ConfigError("binarizer", binarizer, "must say how the weight is binarized, as Sign() and Real() do, or be None")
         self.binarizer = Sign() if binarizer is None else binarizer
         self.estimator = Ste(estimator) if isinstance(estimator, str) else estimator
         self.fast = fast

@@ -34,6 +34,10 @@ class Run:
     directory: Path
     summary: dict[str, Any]
 
+    def __repr__(self) -> str:
+        accuracy = self.summary.get("test_accuracy")
+        return f"<Run in {self.directory}{'' if accuracy is None else f', test accuracy {accuracy:.2%}'}>"
+
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """A dict for each epoch, as in metrics.jsonl: epoch, lr, train_loss, train_accuracy, test_accuracy ..."""

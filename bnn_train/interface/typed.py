@@ -11,12 +11,19 @@ from bnn_train.errors import ConfigError, as_typed
 
 Overrides = Sequence[str] | Mapping[str, Any]
 
+_INSTEAD = {  # of a flag, in Python
+    **dict.fromkeys(("-m", "--multirun"), "; a sweep is a loop over train(), or a command: bnn-train -m"),
+    **dict.fromkeys(("-cd", "--config-dir"), '; a folder of your own options is "hydra.searchpath=[{}]"'),
+}
+
 
 def arguments(overrides: Overrides) -> list[str]:
     """["model=cnn", "trainer.epochs=3"] of that list itself, or of {"model": "cnn", "trainer.epochs": 3}, nested or not.
 
     Raises ConfigError for what is no override, such as a flag.
     """
+    if not isinstance(overrides, Mapping | Sequence):
+        raise ConfigError("overrides", overrides, 'must be a list, as in ["trainer.epochs=3"], or a dict')
     if isinstance(overrides, str):
         raise ConfigError("overrides", overrides, f'must be a list of them, as in ["{overrides}"], or a dict')
     given = list(_of_mapping(overrides)) if isinstance(overrides, Mapping) else list(overrides)
@@ -24,8 +31,8 @@ def arguments(overrides: Overrides) -> list[str]:
         if not isinstance(each, str):
             raise ConfigError("overrides", each, 'must be text, as in "trainer.epochs=3"; a dict takes values of other types')
         if each.startswith("-"):
-            remedy = "is a flag of the command line; a sweep is a loop over train(), or a command: bnn-train -m"
-            raise ConfigError("overrides", each, remedy)
+            flag, _, value = each.partition("=")
+            raise ConfigError("overrides", each, f"is a flag of the command line{_INSTEAD.get(flag, '').format(value or 'FOLDER')}")
         if "=" not in each and not each.startswith("~"):
             raise ConfigError("overrides", each, 'needs a value, as in "trainer.epochs=3"')
     return for_hydra(given)

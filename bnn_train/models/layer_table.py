@@ -78,6 +78,7 @@ def _row(name: str, layer: nn.Module, counted: set[int], x: Any, output: Any) ->
     input_bits = 32 if x is None else _bits(x if layer.estimator is None else layer.estimator(x))
     weights = sum(p.numel() for p in own if p is layer.weight) if layer.binarizer.bits == 1 else 0
     binary = layer.binarizer.bits == input_bits == 1
+    factors = 0 if layer.scaling_factor is not None or layer.output_scale() is None else len(layer.weight)  # made of the weights
     return replace(
         real,
         binary_weights=weights,
@@ -85,7 +86,7 @@ def _row(name: str, layer: nn.Module, counted: set[int], x: Any, output: Any) ->
         input_bits=input_bits,
         binary_macs=macs if binary else 0,
         real_macs=0 if binary else macs,
-        bytes=-(-weights // 8) + 4 * (parameters - weights),
+        bytes=-(-weights // 8) + 4 * (parameters - weights + factors),
     )
 
 

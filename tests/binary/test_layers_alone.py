@@ -10,6 +10,7 @@ from bnn_train.binary import layers, ste
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, binary_layers
 from bnn_train.binary.ste import Ste
 from bnn_train.binary.weights import BayesBinn, Real, Sign, Stochastic
+from bnn_train.errors import ConfigError
 
 
 def linear(*sizes, **options):
@@ -67,6 +68,11 @@ def test_defaults_are_a_binary_layer():
     assert not linear(3, 2).binary_input
     assert layer.output_scale() is None
     assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
+def test_a_name_is_no_binarizer():
+    with pytest.raises(ConfigError, match=r"binarizer=sign: must say how the weight is binarized, as Sign\(\) and Real\(\) do"):
+        BinaryLinear(3, 3, "sign")
 
 
 def test_what_export_and_tables_read_is_what_is_multiplied():

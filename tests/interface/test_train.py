@@ -23,6 +23,7 @@ def test_it_is_the_run_of_the_command(run, command, tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
     assert run.summary["test_accuracy"] == json.loads((shell / "summary.json").read_text())["test_accuracy"]
     assert [row["epoch"] for row in run.history] == [1, 2]
+    assert repr(run) == f"<Run in {run.directory}, test accuracy {run.summary['test_accuracy']:.2%}>"
     assert command("resume=again", "trainer.epochs=3").returncode == 0
     assert len(again.directory.joinpath("metrics.jsonl").read_text().splitlines()) == 3
 

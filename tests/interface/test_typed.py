@@ -25,7 +25,10 @@ def test_a_path_is_text_whatever_stands_in_it(root):
     ("given", "message"),
     [
         ("model=cnn", r'overrides=model=cnn: must be a list of them, as in \["model=cnn"\], or a dict'),
-        (["-m"], "overrides=-m: is a flag of the command line"),
+        (["-m"], "overrides=-m: is a flag of the command line; a sweep is a loop"),
+        (["--config-dir=my"], r'is a flag of the command line; a folder of your own options is "hydra.searchpath=\[my\]"'),
+        (["--help"], "overrides=--help: is a flag of the command line$"),
+        (3, "overrides=3: must be a list"),
         (["model"], 'overrides=model: needs a value, as in "trainer.epochs=3"'),
         ([3], "overrides=3: must be text"),
     ],

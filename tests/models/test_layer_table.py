@@ -26,6 +26,15 @@ def test_every_number_of_a_small_cnn(compose):
     assert model.training
 
 
+def test_a_factor_for_each_output_takes_four_bytes_computed_or_learned(compose):
+    sizes = {}
+    for scaling in ("none", "mean", "power_of_two", "learned"):
+        rows = layer_rows(models.build(compose(f"weights.scaling={scaling}"), (1, 8, 8), 10), torch.rand(1, 1, 8, 8))
+        sizes[scaling] = {row.name: row.bytes for row in rows}["linear2"]
+    plain = 512 * 512 // 8
+    assert sizes == {"none": plain, "mean": plain + 4 * 512, "power_of_two": plain + 4 * 512, "learned": plain + 4 * 512}
+
+
 def test_the_twin_counts_no_binary_macs(compose):
     model = models.build(compose("ste=none", "weights=real"), (1, 8, 8), 10)
     rows = layer_rows(model, torch.rand(1, 1, 8, 8))
