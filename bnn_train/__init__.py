@@ -5,14 +5,16 @@
     net = bnn_train.load(run.directory)                       # or a checkpoint, or an exported .bnn file
     net.predict(["photo.jpg"]), net.binary_weights(), net.evaluate()
 
-The layers and estimators work in anybody's own network and loop: BinaryLinear, BinaryConv2d, Ste, constrain. Nothing is imported
-until it is asked for. docs/python.md has an example of each.
+The layers and estimators work in anybody's own network and loop: BinaryLinear, BinaryConv2d, Ste, constrain. `register` makes
+options of functions of one's own (docs/plugins.md). Nothing is imported until it is asked for. docs/python.md has an example of
+each.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bnn_train import register
     from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, constrain
     from bnn_train.binary.ste import Ste
     from bnn_train.binary.weights import Real, Sign
@@ -32,6 +34,7 @@ _WHERE = {
     "Ste": "binary.ste",
     "constrain": "binary.layers",
     "load": "interface.network",
+    "register": "register",
     "train": "interface.train",
 }
 
@@ -47,6 +50,7 @@ __all__ = [
     "Ste",
     "constrain",
     "load",
+    "register",
     "train",
 ]
 
@@ -54,7 +58,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"bnn_train.{_WHERE[name]}"), name)
+    module = importlib.import_module(f"bnn_train.{_WHERE[name]}")
+    return module if name == _WHERE[name] else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -16,6 +16,10 @@ class ConfigError(ValueError):
         return f"{self.key}={as_typed(self.value)}: {self.remedy}"
 
 
+class PluginError(ConfigError):
+    """A plugin's function raised, or gave what it must not."""
+
+
 class Busy(ConfigError):
     """Another process is at work where this one was to start."""
 

@@ -89,9 +89,9 @@ def compare(whole: Path, killed: Path) -> list[str]:
     found = []
     for name in ("checkpoints/last.pt", "checkpoints/best.pt", "checkpoints/result.pt"):
         found += [f"{name}{d}" for d in differences(checkpoint.load(whole / name), checkpoint.load(killed / name))]
-    if (whole / "metrics.jsonl").read_bytes() != (killed / "metrics.jsonl").read_bytes():
-        found.append("metrics.jsonl")
-    return found
+    return found + [
+        name for name in ("metrics.jsonl", "health.jsonl") if (whole / name).read_bytes() != (killed / name).read_bytes()
+    ]
 
 
 def table(sweep: Path) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # One thread: the networks of the tests are tiny, and more would only wait for each other. Set before torch loads.
@@ -19,6 +19,7 @@ for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.
 
 import pytest
 
+from bnn_train import plugins, register
 from bnn_train.cli.compose import typed
 from bnn_train.config.root import Config
 
@@ -49,3 +50,23 @@ def command(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
 
     return function
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
+    """plugin(text) writes mine.py into tmp_path, now the current directory, and gives the argument that names it.
+
+    What is imported of plugins is gone afterwards.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+
+    def write(text: str, name: str = "mine.py") -> str:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return f"plugins=[{name}]"
+
+    yield write
+    for source in {each.source for found in register.FOUND.values() for each in found.values()}:
+        register.forget(source)
+    plugins._loaded.clear()
+    os.environ.pop(plugins.VARIABLE, None)

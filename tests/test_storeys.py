@@ -11,6 +11,8 @@ STOREYS = (
     {"errors", "startup"},
     {"files", "device"},
     {"config", "report"},
+    {"register"},
+    {"plugins"},
     {"binary", "data"},
     {"models", "edges", "optim"},
     {"training"},
@@ -22,7 +24,7 @@ STOREYS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 # What loads before torch is known to be needed: rooms, and single files of others.
-NO_TORCH = ("errors", "startup", "files", "config", "cli", "report")
+NO_TORCH = ("errors", "startup", "files", "config", "register", "plugins", "cli", "report")
 NO_TORCH_FILES = {"runs/directory.py", "runs/interrupt.py"}
 
 

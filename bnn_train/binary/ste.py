@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bnn_train import register
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
 from bnn_train.config.checks import check_choice
@@ -232,6 +233,25 @@ ESTIMATORS = {
 }
 
 
+def _plugged(plugged: register.Plugged) -> Estimator:
+    """A plugin's, whose noise is as wide as its key `scale` says, and whose window is looked for."""
+    takes_z = {"z": 0.0} if "z" in inspect.signature(plugged.function).parameters else {}
+
+    def window(**params: float) -> float:
+        sizes = torch.logspace(-3, 3, 1201)
+        a = torch.cat([-sizes, sizes])
+        factors = plugged.function(torch.ones_like(a), a, **params, **takes_z).abs().view(2, -1).amax(dim=0)
+        passes = (factors > factors.max() / 100).nonzero()
+        last = int(passes[-1]) if len(passes) else 0
+        return math.inf if last == len(sizes) - 1 else sizes[last].item()
+
+    family = noise.FAMILY[plugged.noise]
+    return Estimator(plugged.function, family, lambda **params: params.get("scale", 1.0), window=window)
+
+
+register.into("ste", ESTIMATORS, _plugged)
+
+
 class Binarization(NamedTuple):
     """How one tensor a is binarized: forward(a - z), or forward(a) where nothing is drawn, and the gradient backward(g, a)."""
 
@@ -286,6 +306,8 @@ class Ste(nn.Module):
         self.soft = self.estimator.forward is not sign and not params.get("hard", True)  # real values while it trains
         self.progress = 0.0
         self.sampling = False
+        if name in register.FOUND["ste"]:
+            _try_out(register.FOUND["ste"][name], self)
 
     @property
     def estimator(self) -> Estimator:
@@ -308,7 +330,7 @@ class Ste(nn.Module):
         """The |a| beyond which no gradient passes, or next to none, now."""
         return self.estimator.window(**self.bound())
 
-    def backward(self, z: Tensor | float = 0.0) -> Callable[[Tensor, Tensor], Tensor]:
+    def backward(self, z: Tensor | float = 0.0) -> "functools.partial[Tensor]":
         """The surrogate gradient as a function of (g, a), given what was drawn."""
         drawn = {"z": z} if self.needs_noise else {}
         return functools.partial(self.estimator.backward, **self.bound(), **drawn)
@@ -332,6 +354,15 @@ class Ste(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join([self.name, *(f"{k}={v:g}" for k, v in self.params.items()), *(["stochastic"] if self.stochastic else [])])
+
+
+def _try_out(plugged: register.Plugged, estimator: Ste) -> None:
+    """Raises PluginError where a plugin's estimator gives no gradient of its input's shape."""
+    g = torch.ones(2, 3, device="cpu")
+    found = plugged.call(g, torch.linspace(-2, 2, 6, device="cpu").view(2, 3), **estimator.backward().keywords)
+    if not isinstance(found, Tensor) or found.shape != g.shape or found.dtype != g.dtype:
+        given = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise plugged.fault(f"gives {given} for a gradient of float32 (2, 3); it must be of the same shape and type")
 
 
 def build(config: SteConfig) -> nn.Module:

@@ -8,10 +8,12 @@ multiplied. The first and the last are functions of binary/preparation.py, chose
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bnn_train import register
 from bnn_train.binary import noise as distributions
 from bnn_train.binary import preparation
 from bnn_train.binary import ste as estimators
@@ -143,6 +145,21 @@ class Sign(Binarizer):
         return self._bounded == (id(latent), latent._version)
 
 
+class Own(Sign):
+    """The sign of what a plugin's function prepares."""
+
+    def __init__(self, name: str, keys: dict[str, Any], estimator: Ste, clip: float | None, scaling: str) -> None:
+        super().__init__(estimator, clip, scaling=scaling)
+        self.prepare, self.keys = name, keys
+
+    def prepared(self, latent: Tensor, mask: Mask = None) -> Tensor:
+        plugged = register.FOUND["weights"][self.prepare]
+        found: Tensor = plugged.function(latent, mask, **self.keys)
+        if found.shape != latent.shape:
+            raise plugged.fault(f"gives a weight of shape {tuple(found.shape)} for a latent one of {tuple(latent.shape)}")
+        return found
+
+
 class Real(Binarizer):
     """The latent weight itself."""
 
@@ -221,15 +238,18 @@ class BayesBinn(Stochastic):
 
 def sign(activations: SteConfig, *, ste: str | None, **options: float | str | None) -> Sign:
     """With the estimator `ste`, by default the activations' one without noise, and the identity where these are real."""
+    return Sign(_estimator(activations, ste), **options)  # type: ignore[arg-type]
+
+
+def _estimator(activations: SteConfig, ste: str | None) -> Ste:
     if ste is not None:
         check_choice("weights.ste", ste, estimators.ESTIMATORS)
         estimator = Ste(ste)
         estimator.key = "weights.ste"
-    elif activations.name == "none":
-        estimator = Ste("identity")
-    else:
-        estimator = Ste(activations.name, False, **{key: value for key, value in activations.params.items() if key != "hard"})
-    return Sign(estimator, **options)  # type: ignore[arg-type]
+        return estimator
+    if activations.name == "none":
+        return Ste("identity")
+    return Ste(activations.name, False, **{key: value for key, value in activations.params.items() if key != "hard"})
 
 
 def stompp(activations: SteConfig, *, ste: str | None, refresh: float, end: float, clip: float | None) -> Stompp:
@@ -251,6 +271,29 @@ BINARIZERS: dict[str, Callable[..., Binarizer]] = {
     "binary": functools.partial(_alone, Binary),
     "real": functools.partial(_alone, Real),
 }
+
+
+def _plugged(
+    plugged: register.Plugged,
+    activations: SteConfig,
+    *,
+    clip: float | None,
+    ste: str | None = None,
+    scaling: str = "none",
+    **keys: Any,
+) -> Binarizer:
+    """The binarizer of a plugin: its own class, or the sign of what its function prepares."""
+    own = {name: value for name, value in {"clip": clip, "ste": ste, "scaling": scaling, **keys}.items() if name in plugged.keys}
+    if not isinstance(plugged.function, type):
+        return Own(plugged.name, own, _estimator(activations, ste), clip, scaling)
+    made = plugged.call(**own)
+    if not isinstance(made, Binarizer):
+        raise plugged.fault("is no subclass of bnn_train.binary.weights.Binarizer")
+    made.clip = clip
+    return made
+
+
+register.into("weights", BINARIZERS, lambda plugged: functools.partial(_plugged, plugged))
 
 
 def build(config: WeightsConfig, activations: SteConfig) -> Binarizer:

@@ -24,6 +24,7 @@ from bnn_train.errors import ConfigError
 # Hydra's own keys that hold a path. They cannot be swept; what follows a ~ is expanded here, since Hydra does not.
 HYDRAS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 SEARCHPATH = "hydra.searchpath"
+PLUGINS = "plugins"
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _FUNCTION = re.compile(r"(choice|glob|shuffle|sort)\s*\(.*\)")  # Hydra's, of a sweep
 
@@ -53,7 +54,7 @@ def quoted(arguments: list[str]) -> list[str]:
         name = key.lstrip("+")
         if not equals or argument.startswith("-"):
             result.append(argument)
-        elif name == SEARCHPATH:
+        elif name in (SEARCHPATH, PLUGINS):
             items = value[1:-1] if value.startswith("[") and value.endswith("]") else value
             result.append(f"{key}=[{','.join(_as_text(os.path.expanduser(item.strip())) for item in _split(items))}]")
         elif name in HYDRAS:

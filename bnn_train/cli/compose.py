@@ -14,11 +14,13 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train import plugins
+from bnn_train import register as registered
 from bnn_train.cli import arguments, completion, endings, hydra_errors, names, side_by_side
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config import schema
 from bnn_train.config.root import Config
-from bnn_train.errors import Interrupted
+from bnn_train.errors import Interrupted, PluginError
 from bnn_train.report import terminal
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,9 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         code, line = ending(error, schema)
         if code is None:
             log.exception("a defect in bnn-train, please report it")
+        elif isinstance(error, PluginError) or registered.behind(error) == line:
+            log.error("error: %s (hydra.verbose=true shows the traceback)", line)
+            log.debug("", exc_info=True)
         else:
             log.error("error: %s", line)
         if not in_sweep:
@@ -67,6 +72,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
 def ending(error: BaseException, schema: type = Config) -> endings.Ending:
     """(exit code, line for the user) of an error; (None, "") for a defect of the program."""
     code, line = endings.ending(error)
+    if code is None and (of_plugin := registered.behind(error)) is not None:
+        return 2, of_plugin
     if code is None and hydra_errors.is_of_the_configuration(error):
         return 1, hydra_errors.one_line(error, schema)
     return code, line
@@ -85,6 +92,7 @@ def compose_and_call(name: str, task: Callable[[DictConfig], Any], schema: type 
 def register() -> None:
     """Makes the schemas and the resolvers that configs/train.yaml and lab.yaml name known to Hydra."""
     schema.register()
+    plugins.store()
     OmegaConf.register_new_resolver("lab_dir", lambda *, _root_: names.lab_dir(_root_), replace=True)
     OmegaConf.register_new_resolver("run_dir", names.run_dir, replace=True)
     OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)

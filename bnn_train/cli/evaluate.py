@@ -5,13 +5,13 @@ import json
 import sys
 from pathlib import Path
 
-from bnn_train import startup
-from bnn_train.cli import compose
+from bnn_train import plugins, startup
+from bnn_train.cli import compose, plug
 from bnn_train.cli.flags import Flags
 from bnn_train.errors import ConfigError
 from bnn_train.report import terminal
 
-OWN = {"data.root": "--data-root", "device": "--device", "eval.samples": "--samples"}
+OWN = {"plugins": "--plugin", "data.root": "--data-root", "device": "--device", "eval.samples": "--samples"}
 _NOT_EXPORTED = {
     "samples": "an exported network draws none; give the run that it was made of, or leave the flag out",
     "device": "an exported network runs on the CPU; leave the flag out",
@@ -33,12 +33,16 @@ def main() -> None:
     parser.add_argument(
         "--samples", metavar="N", type=int, help="also evaluate an ensemble of N networks drawn from a stochastic one"
     )
+    whose = "a module or .py file that the run was trained with; again for more of them"
+    parser.add_argument("--plugin", metavar="NAME", action="append", help=whose)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     arguments = parser.parse_args()
     compose.command(lambda: _evaluate(parser, arguments))
 
 
 def _evaluate(parser: Flags, arguments: argparse.Namespace) -> None:
+    with parser.own_terms():
+        plugins.load(plug.flag(arguments.plugin))
     startup.prepare()
     from bnn_train.deploy.evaluate import evaluate_exported
     from bnn_train.deploy.file import is_exported

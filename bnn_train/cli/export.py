@@ -5,14 +5,14 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
-from bnn_train import startup
-from bnn_train.cli import compose
+from bnn_train import plugins, startup
+from bnn_train.cli import compose, plug
 from bnn_train.cli.flags import Flags
 from bnn_train.errors import Interrupted
 from bnn_train.report import terminal
 from bnn_train.runs import interrupt
 
-OWN = {"data.root": "--data-root"}
+OWN = {"plugins": "--plugin", "data.root": "--data-root"}
 EPILOG = """\
 Example:
   bnn-export outputs/2026-01-31/12-00-00-000000 --output digits.bnn
@@ -34,6 +34,8 @@ def main() -> None:
         "--format", metavar="NAME", help="bnn, onnx, qonnx (FINN, hls4ml), c, html (default: as the file's name ends)"
     )
     parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
+    whose = "a module or .py file that the run was trained with; again for more of them"
+    parser.add_argument("--plugin", metavar="NAME", action="append", help=whose)
     parser.add_argument(
         "--random-only", action="store_true", help="compare on random images alone, where the run's images are not here"
     )
@@ -56,6 +58,8 @@ def _interrupted(number: int, frame: object) -> NoReturn:
 def _export(parser: Flags, arguments: argparse.Namespace) -> None:
     if terminal.shows_bar():
         terminal.say(f"reading {arguments.path}", "stderr")
+    with parser.own_terms():
+        plugins.load(plug.flag(arguments.plugin))
     startup.prepare()
     from bnn_train.deploy.describe import table
     from bnn_train.deploy.export import export_run

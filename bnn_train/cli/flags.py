@@ -32,7 +32,7 @@ class Flags(argparse.ArgumentParser):
         try:
             yield
         except ConfigError as error:
-            remedy = error.remedy
+            remedy = re.sub(r"\bplugins=\[(.*?)\]", r"plugins=\1", error.remedy)
             for key, flag in self.own.items():
                 remedy = re.sub(rf"(?<![\w.-]){re.escape(key)}=", f"{flag}=", remedy)
             raise ConfigError(self.own.get(error.key, error.key), error.value, remedy) from error

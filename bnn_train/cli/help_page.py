@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train import register
 from bnn_train.cli import compose, methods, own_files
 from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
@@ -74,7 +75,11 @@ def page(name: str, arguments: list[str]) -> str:
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         keys = _keys(compose.compose([*overrides, *search], name))
-        return "\n".join([*(line for file in methods.files(arguments) for line in _said(file)), *keys])
+        heads = [line for file in methods.files(arguments) for line in _said(file)]
+        for name in register.FOUND["method"]:
+            if f"method={name}" in arguments:
+                heads += ["", f"== method={name} ==", "", *_about("method", name)]
+        return "\n".join([*heads, *keys])
     return "\n".join(
         [
             USAGE[name],
@@ -94,6 +99,8 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
     for folder in folders:
         for file in folder.glob("*/*.yaml"):
             found.setdefault(file.parent.name, set()).add(file.stem)
+    for group, options in register.FOUND.items():
+        found[group] |= set(options)
     shown = {group for group in found if (group == "protocol") == (name == "lab") and group != "hydra"}
     indent = " " * 14
     return [
@@ -109,6 +116,12 @@ def _said(file: Path) -> list[str]:
     return ["", heading, "", *(line for wrapped in lines for line in wrapped)]
 
 
+def _about(group: str, option: str | None) -> list[str]:
+    """What a plugin says of an option of its own."""
+    plugged = register.FOUND.get(group, {}).get(option or "")
+    return textwrap.wrap(plugged.about, WIDTH, initial_indent="  ", subsequent_indent="  ") if plugged else []
+
+
 def _keys(composed: DictConfig) -> list[str]:
     """Two lines for each key: key=value with type, range and unit; meaning."""
     lines = []
@@ -117,6 +130,7 @@ def _keys(composed: DictConfig) -> list[str]:
         if isinstance(kind, type) and issubclass(kind, Group):
             option = node.get("name") or node.get("mode")
             lines.append(f"\n== {key}{f' ({option})' if option else ''} ==\n")
+            lines += _about(key, option)
             lines += _of(kind, node, f"{key}.")
     lines.append("\n== of the whole run ==\n")
     root = OmegaConf.get_type(composed)

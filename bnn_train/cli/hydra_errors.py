@@ -20,6 +20,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from bnn_train import plugins
 from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
@@ -39,6 +40,9 @@ def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] 
     own = copy.deepcopy(composed)
     with read_write(own), open_dict(own):
         own.pop("hydra", None)
+    if absent := plugins.missing(map(str, own.get("plugins") or ())):
+        remedy = f"a file never causes an import; name it on the command line, plugins=[{','.join(absent)}]"
+        raise ConfigError("plugins", absent, remedy)
     try:
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)

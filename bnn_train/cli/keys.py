@@ -6,12 +6,11 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from bnn_train import register
 from bnn_train.config.checks import Group
+from bnn_train.config.root import CONFIGS as CONFIGS
 from bnn_train.config.root import OPTIONS, WHOLE, Config
 from bnn_train.config.words import must_be
-
-_PACKAGE = Path(__file__).parent.parent
-CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
 
 # What the most used tools call the same thing (torch, Lightning, Keras, timm, Hugging Face's Trainer). Nothing that is only akin:
 # a guess that misleads is worse than none.
@@ -56,8 +55,9 @@ def known(schema: type) -> list[str]:
 
 
 def options(group: str, folders: Iterable[Path]) -> list[str]:
-    """The options of a group: the files of its folder in each of the folders."""
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+    """The options of a group: the files of its folder in each of the folders, and those of plugins."""
+    files = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+    return sorted(files | set(register.FOUND.get(group, ())))
 
 
 def argument(key: str, arguments: Sequence[str]) -> str:

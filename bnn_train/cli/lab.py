@@ -7,8 +7,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors
+from bnn_train import plugins, startup
+from bnn_train.cli import compose, help_page, hydra_errors, plug
 from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
 from bnn_train.files import for_people
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     terminal.settle()
+    plug.load_of(sys.argv[1:])
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if {"--help", "-h"} & set(arguments):
         compose.command(lambda: terminal.write(help_page.page("lab", arguments)), LabConfig)
@@ -33,6 +34,7 @@ def _job(composed: DictConfig) -> None:
 
 def _study(composed: DictConfig, folder: Path) -> None:
     """One study: from the composed configuration to its table and plots."""
+    plugins.handed_on()
     config = hydra_errors.typed(composed, LabConfig)
     assert isinstance(config, LabConfig)
     startup.prepare()

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bnn_train.cli import keys
-from bnn_train.config.root import OPTIONS, WHOLE
+from bnn_train.config.root import NEED_SCHEMA, WHOLE
 from bnn_train.files import for_people
 
 
@@ -69,7 +69,7 @@ def fault(file: Path) -> str | None:
     except yaml.YAMLError as error:
         return of_yaml(file, error)
     if node is None:
-        return at(file, "is empty; " + (begin if group in OPTIONS else "give it keys, as in KEY: VALUE"))
+        return at(file, "is empty; " + (begin if group in NEED_SCHEMA else "give it keys, as in KEY: VALUE"))
     if not isinstance(node, yaml.MappingNode):
         what = "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
         return at(file, f"is {what}, where keys and values are needed, as in KEY: VALUE", node.start_mark.line + 1)
@@ -83,7 +83,7 @@ def fault(file: Path) -> str | None:
     if group in WHOLE and not re.match(r"\s*#\s*@package\s+_global_", text):
         return at(file, "its first line must be  # @package _global_  so that its keys are those of the whole run")
     if defaults is None:
-        return at(file, f"names no option whose keys it takes; {begin}") if group in OPTIONS else None
+        return at(file, f"names no option whose keys it takes; {begin}") if group in NEED_SCHEMA else None
     return _fault_of_defaults(file, defaults)
 
 

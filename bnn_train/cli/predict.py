@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from bnn_train.deploy.pictures import Found, Wanted
     from bnn_train.deploy.predict import Prediction, Remarks
 
-OWN = {"threads": "--threads", "engine": "--engine"}
+OWN = {"threads": "--threads", "engine": "--engine"}  # of exported networks
+TRAINED = {"plugins": "--plugin"}
 EPILOG = """\
 Examples:
   bnn-predict m.bnn photos/ --top 3
@@ -48,7 +49,7 @@ class _Network(NamedTuple):
 def main() -> None:
     terminal.settle()
     what = "Name the class of image files. They are prepared as the images were in training, and fitted to the network's size."
-    parser = Flags(OWN, prog="bnn-predict", description=what, epilog=EPILOG)
+    parser = Flags({**OWN, **TRAINED}, prog="bnn-predict", description=what, epilog=EPILOG)
     parser.add_argument("path", type=Path, help="an exported network (.bnn), a run directory or a checkpoint")
     whence = "image files, folders (every image below them), - for one image from stdin"
     parser.add_argument("images", metavar="IMAGE", nargs="+", help=whence)
@@ -59,6 +60,8 @@ def main() -> None:
     parser.add_argument("--threads", metavar="N", type=int, help=threads)
     engine = "of an exported network: llvm, numkong or numpy (default: the fastest of those installed)"
     parser.add_argument("--engine", metavar="NAME", help=engine)
+    whose = "of a run: a module or .py file that it was trained with; again for more of them"
+    parser.add_argument("--plugin", metavar="NAME", action="append", help=whose)
     arguments = parser.parse_args()
     endings.command(lambda: _predict(parser, arguments), _ending)
 
@@ -127,11 +130,13 @@ def _network(arguments: argparse.Namespace) -> _Network:
     from bnn_train.deploy.file import is_exported
 
     if is_exported(arguments.path):
+        if arguments.plugin:
+            raise ConfigError("plugins", arguments.plugin, "an exported network needs none; leave it out")
         return _exported(arguments.path, arguments.threads, arguments.engine)
     for name in OWN:
         if (value := getattr(arguments, name)) is not None:
             raise ConfigError(name, value, "is for exported networks; leave it out, or export this one: bnn-export")
-    return _trained(arguments.path)
+    return _trained(arguments.path, arguments.plugin)
 
 
 def _exported(path: Path, threads: int | None, engine: str | None) -> _Network:
@@ -148,7 +153,11 @@ def _exported(path: Path, threads: int | None, engine: str | None) -> _Network:
     )
 
 
-def _trained(path: Path) -> _Network:
+def _trained(path: Path, names: Sequence[str] | None) -> _Network:
+    from bnn_train import plugins
+    from bnn_train.cli import plug
+
+    plugins.load(plug.flag(names))
     startup.prepare()
     from bnn_train.deploy.pictures import Wanted
     from bnn_train.runs import saved

@@ -13,6 +13,7 @@ _ONE_FOR_ALL = {  # keys that have no meaning for one job alone, and the remedy
     "resume": "a sweep's own jobs continue by themselves with the same command; continue other runs one by one, without -m",
     "sweep.name": "names the one directory of all jobs",
     "dry_run": "holds for all jobs",
+    "plugins": "hold for all jobs; name all of them in one list",
 }
 
 

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bnn_train import startup
-from bnn_train.cli import compose, help_page, hydra_errors, searches, side_by_side
+from bnn_train import plugins, startup
+from bnn_train.cli import compose, help_page, hydra_errors, plug, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config
 from bnn_train.errors import Busy, ConfigError
@@ -19,6 +19,7 @@ from bnn_train.report import lines, terminal
 
 def main() -> None:
     terminal.settle()
+    plug.load_of(sys.argv[1:])
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
         compose.print_version()
@@ -39,6 +40,7 @@ def _job(composed: DictConfig) -> float:
 
 
 def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
+    plugins.handed_on()
     config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
     startup.prepare()

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bnn_train.cli import keys, own_files
 from bnn_train.config.checks import Group
-from bnn_train.config.root import KEY_OF_NAME, OPTIONS, Config
+from bnn_train.config.root import KEY_OF_NAME, NEED_SCHEMA, OPTIONS, Config
 from bnn_train.errors import ConfigError
 
 
@@ -26,7 +26,9 @@ def unknown(error: Any, message: str, file: Path | None, arguments: Sequence[str
 
 
 def _has_no_schema(kind: type, file: Path) -> bool:
-    return file.parent.name in OPTIONS and is_dataclass(kind) and kind is keys.groups_of(Config).get(file.parent.name, [None])[0]
+    return (
+        file.parent.name in NEED_SCHEMA and is_dataclass(kind) and kind is keys.groups_of(Config).get(file.parent.name, [None])[0]
+    )
 
 
 def no_such_key(key: str, kind: type, node: Any, schema: type, file: Path | None = None) -> str:

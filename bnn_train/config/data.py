@@ -27,19 +27,29 @@ class DataConfig(Group):
         None, "image_folder crops to a square and resizes; null: the images' own size", "[1, inf)", "pixels"
     )
     grayscale: bool = key(False, "image_folder: one channel instead of three")
-    mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std")
+    mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std; []: of the training images")
     std: list[float] = key([0.5], "as many as data.mean", "(0, inf)")
     crop_padding: int | None = key(
         0, "on each side before a random crop of the old size; 0: off, null: an eighth of the shorter side", "[0, inf)", "pixels"
     )
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
-
     mixup: float = key(
         0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, inf)"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.mean) != len(self.std) or not self.mean:
+        if len(self.mean) != len(self.std):
             raise ConfigError("data.mean", self.mean, f"needs as many values as data.std={as_typed(self.std)}")
+
+
+@dataclass
+class OwnDataConfig(DataConfig):
+    """Of a plugin's data set. The base's keys that its function takes are handed to it."""
+
+    mean: list[float] = key([], "per channel, or one for all: inputs are (x / 255 - mean) / std; []: of the training images")
+    std: list[float] = key([], "as many as data.mean", "(0, inf)")
+
+
+DATA: dict[str, type[DataConfig]] = {}  # those with keys of their own

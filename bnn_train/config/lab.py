@@ -77,6 +77,7 @@ def estimator(name: str, given: Any, scale: float) -> SteConfig:
 @dataclass
 class LabConfig:
     protocol: ProtocolConfig = MISSING
+    plugins: list[str] = key([], "modules or .py files, imported first, that add estimators")
     seed: int = key(0, "of everything random")
 
     def __post_init__(self) -> None:

@@ -4,38 +4,51 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 
 from bnn_train.config.checks import Group, check_choice, key
-from bnn_train.config.data import WITHOUT_VAL, DataConfig
+from bnn_train.config.data import DATA, WITHOUT_VAL, DataConfig
 from bnn_train.config.edges import EdgesConfig
+from bnn_train.config.loss import LOSSES, LossConfig
 from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
 from bnn_train.config.optimizer import OPTIMIZERS, OptimizerConfig
 from bnn_train.config.scheduler import SCHEDULERS, SchedulerConfig
 from bnn_train.config.ste import STES, SteConfig
-from bnn_train.config.trainer import EVALS, EvalConfig, LoggerConfig, SweepConfig, TrainerConfig
+from bnn_train.config.trainer import EVALS, LOGGERS, EvalConfig, LoggerConfig, SweepConfig, TrainerConfig
 from bnn_train.config.weights import WEIGHTS, WeightsConfig
 from bnn_train.errors import ConfigError
+
+_PACKAGE = Path(__file__).parent.parent
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
 
 # Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
 FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every", "trainer.keep", "dry_run")
 
-# The options that have a dataclass of their own, by group and name; `ste` has more names, of SteConfig's keys.
+# The options that have a dataclass of their own, by group and name.
 OPTIONS: dict[str, Mapping[str, type[Group]]] = {
+    "data": DATA,
     "model": MODELS,
     "ste": STES,
     "weights": WEIGHTS,
+    "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "scheduler": SCHEDULERS,
+    "logger": LOGGERS,
     "eval": EVALS,
 }
+# Groups whose other options take the keys of one dataclass.
+ALIKE: dict[str, type[Group]] = {"data": DataConfig, "ste": SteConfig, "loss": LossConfig, "logger": LoggerConfig}
+NEED_SCHEMA = [
+    group for group in OPTIONS if group not in ALIKE or group == "ste"
+]  # whose options' files begin with their keys' schema
 KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
-OF_METHODS = ("model", "block", "ste", "weights", "optimizer", "scheduler")  # the groups that a method speaks of
+OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler")  # the groups that a method speaks of
 
 NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
 
@@ -47,6 +60,7 @@ class Config:
     block: BlockConfig = field(default_factory=BlockConfig)
     ste: SteConfig = MISSING
     weights: WeightsConfig = MISSING
+    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = MISSING
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
@@ -54,6 +68,7 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     edges: EdgesConfig = field(default_factory=EdgesConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
+    plugins: list[str] = key([], "modules or .py files, imported first, that add options")
     seed: int = key(0, "of weights, order, augmentation and noise", unit="0 to 2^63 - 1")
     device: str = key("auto", "auto (a GPU where there is one), cpu, cuda, cuda:N or mps")
     resume: str | None = key(None, "a run directory (or one of its checkpoints) to continue, in place", unit="path")
@@ -96,6 +111,9 @@ class Config:
         if self.ste.name == "stompp" and self.weights.name != "stompp":
             remedy = f"follows the schedule of weights=stompp, which brings it along; weights={self.weights.name} has none"
             raise ConfigError("ste", "stompp", remedy)
+        if self.trainer.label_smoothing and self.loss.name != "cross_entropy":
+            remedy = f"is for loss=cross_entropy, and loss={self.loss.name} does not use it; leave it at 0"
+            raise ConfigError("trainer.label_smoothing", self.trainer.label_smoothing, remedy)
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)
@@ -117,6 +135,7 @@ def typed(tree: Mapping[str, Any]) -> Config:
     A null under a key that the option does not take says nothing and is left out. Raises ConfigError for any other such key.
     """
     node = OmegaConf.structured(Config)
+    whose = f"bnn-train or of {', '.join(tree['plugins'])}" if tree.get("plugins") else "bnn-train"
     known: dict[str, Any] = {}
     for group, values in tree.items():
         if group == "block" and isinstance(values.get("shortcut"), bool):  # what it was before there were two kinds
@@ -129,7 +148,7 @@ def typed(tree: Mapping[str, Any]) -> Config:
             takes = {each.name for each in fields(kind)}
             for name in values:
                 if name not in takes and values[name] is not None:
-                    raise ConfigError(f"{group}.{name}", values[name], "is a key of another version of bnn-train")
+                    raise ConfigError(f"{group}.{name}", values[name], f"is a key of another version of {whose}")
             values = {name: value for name, value in values.items() if name in takes}
         known[group] = values
     config = OmegaConf.to_object(OmegaConf.merge(node, known))
@@ -139,7 +158,7 @@ def typed(tree: Mapping[str, Any]) -> Config:
 
 def _kind(group: str, name: Any) -> type[Group]:
     """The dataclass of an option."""
-    if group == "ste":
-        return STES.get(name, SteConfig)
+    if group in ALIKE:
+        return OPTIONS[group].get(name, ALIKE[group])
     check_choice(f"{group}.{KEY_OF_NAME.get(group, 'name')}", name, OPTIONS[group])
     return OPTIONS[group][name]

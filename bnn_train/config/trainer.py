@@ -77,7 +77,11 @@ EVALS: dict[str, type[EvalConfig]] = {"deterministic": EvalConfig, "ensemble": E
 class LoggerConfig(Group):
     group: ClassVar[str] = "logger"
 
+    name: str = key("files", "", ("files", "tensorboard"))
     tensorboard: bool = key(False, "also write tensorboard/ into the run directory")
+
+
+LOGGERS: dict[str, type[LoggerConfig]] = {}  # those with keys of their own
 
 
 @dataclass

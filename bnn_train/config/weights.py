@@ -54,6 +54,14 @@ class SignConfig(WeightsConfig):
 
 
 @dataclass
+class OwnWeightsConfig(WeightsConfig):
+    """Of a plugin's preparation, whose result gets a sign as in weights=sign."""
+
+    ste: str | None = key(None, "the sign's estimator; null: that of the activations, and the identity where ste=none")
+    scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)
+
+
+@dataclass
 class StomppConfig(WeightsConfig):
     name: str = "stompp"
     clip: float | None = key(1.0, "latent weights are clipped to [-clip, clip] after each step; null: never", "(0, inf)")

@@ -1,13 +1,15 @@
 """From data.name to images on the device. REGISTRY names the readers: a reader is a function from the configuration to Arrays."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
+from bnn_train import register
 from bnn_train.config.checks import check_choice
 from bnn_train.config.data import DataConfig
-from bnn_train.data import checks, memory, twins
+from bnn_train.data import checks, given, memory, twins
 from bnn_train.data.digits import digits
 from bnn_train.data.image_folder import image_folder, peek_folder
 from bnn_train.data.splits import Arrays, Data, hold_out, limited
@@ -33,6 +35,7 @@ REGISTRY: dict[str, Reader] = {
     "cifar100": Reader(cifar100, lambda config: ((3, 32, 32), 100)),
     "image_folder": Reader(image_folder, peek_folder),
 }
+register.into("data", REGISTRY, lambda plugged: Reader(functools.partial(given.read, plugged)))
 
 
 def peek(config: DataConfig) -> Peeked | None:
@@ -44,10 +47,16 @@ def peek(config: DataConfig) -> Peeked | None:
     return peeked
 
 
+def needs_root(config: DataConfig) -> bool:
+    """Whether the images lie in files below data.root."""
+    plugged = register.FOUND["data"].get(config.name)
+    return config.name != "digits" if plugged is None else "root" in plugged.keys
+
+
 def load(config: DataConfig, device: torch.device) -> Data:
     """Reads, checks, splits, limits and moves to the device what `config` names, and says what is odd about it.
 
-    Raises ConfigError with what is at fault.
+    Where data.mean and data.std are empty, the configuration gets those of the images. Raises ConfigError with what is at fault.
     """
     check_choice("data.name", config.name, REGISTRY)
     with memory.named(config, device):
@@ -62,6 +71,8 @@ def load(config: DataConfig, device: torch.device) -> Data:
             train, val = hold_out("data.val_size", config.val_size, train, config.val_size, arrays.classes)
         train, test = limited(train, config.train_limit), limited(arrays.test, config.test_limit)
         data = Data(train, val, test, arrays.classes)
+        if not config.mean:  # from here on they are the run's
+            config.mean, config.std = given.mean_and_std(train)
         checks.say(config, data)
         twins.say(config, data)
         return Data(train.to(device), val.to(device) if val else None, test.to(device), arrays.classes)
@@ -69,7 +80,7 @@ def load(config: DataConfig, device: torch.device) -> Data:
 
 def _check_shape(config: DataConfig, shape: tuple[int, int, int]) -> None:
     channels, height, width = shape
-    if len(config.mean) not in (1, channels):
+    if len(config.mean) not in (0, 1, channels):
         raise ConfigError("data.mean", config.mean, f"needs one value, or one for each of the {channels} channels")
     if config.cutout > min(height, width):
         raise ConfigError("data.cutout", config.cutout, f"is larger than the images, {height}x{width}")

@@ -1,6 +1,6 @@
 """What a file says of its network besides the operations: taken only as far as it is of the kind it should be."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,18 @@ def data(about: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of its data, of the keys in DATA; nothing where the file does not tell."""
     given = about.get("data")
     return {name: given[name] for name in DATA if name in given} if isinstance(given, dict) else {}
+
+
+def keys(about: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Those of these keys of a plugin's data set that the file tells."""
+    given = about.get("data")
+    return {name: given[name] for name in names if name in given} if isinstance(given, dict) else {}
+
+
+def plugins(about: Mapping[str, Any]) -> list[str]:
+    """Those that its data set comes from, as they were named."""
+    given = about.get("plugins")
+    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
 
 
 def image_size(about: Mapping[str, Any], image_shape: tuple[int, int, int]) -> int | None:

@@ -9,8 +9,9 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bnn_train import deploy
+from bnn_train import deploy, plugins, register
 from bnn_train.config.data import DataConfig
+from bnn_train.data import datasets
 from bnn_train.data.splits import Split
 from bnn_train.deploy import about
 from bnn_train.deploy.file import DamagedFile
@@ -33,7 +34,7 @@ def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any
     """
     network = deploy.load(path)
     config, signature, batch_size = _told(path, network.about)
-    if data_root is None and config.name != "digits" and not Path(config.root).expanduser().is_dir():
+    if data_root is None and datasets.needs_root(config) and not Path(config.root).expanduser().is_dir():
         remedy = f"is not here ({Path(config.root).expanduser().absolute()}), where the network was trained; use data.root=FOLDER"
         raise ConfigError("data.root", config.root, remedy)
     data, same_images = load_data(config, signature, data_root)
@@ -49,9 +50,14 @@ def _told(path: Path, told: Mapping[str, Any]) -> tuple[DataConfig, Mapping[str,
     """Of a file: which images it was measured on, what they were, how many at a time. ConfigError where it does not tell."""
     if "data" not in told:
         raise ConfigError("path", path, "does not say on which images it was measured; predict with it: bnn-predict, or Python")
+    plugins.require(about.plugins(told), "its data set")
     signature, batch_size = told.get("images"), told.get("eval_batch_size")
     try:
-        config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), about.data(told)))
+        given = about.data(told)
+        plugged = register.FOUND["data"].get(str(given.get("name")))
+        kind = DataConfig if plugged is None else plugged.kind
+        given |= {} if plugged is None else about.keys(told, plugged.keys)
+        config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), given))
     except (OmegaConfBaseException, ConfigError, TypeError, ValueError):
         config = None
     whole = (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn_train import files
+from bnn_train import files, register
 from bnn_train.binary import windows
 from bnn_train.data.augment import normalise
 from bnn_train.deploy import file, formats
@@ -53,11 +53,14 @@ def export_run(
     if not random_only:
         data, same_images = saved.load_data(found.config.data, found.data, data_root)
         images = data.test.images.numpy()
+    plugged = register.FOUND["data"].get(found.config.data.name)
+    of_data, source = ((), "") if plugged is None else (plugged.keys, Path(plugged.source).name)
     which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
     about = {
         "classes": found.data["classes"],
         "image_shape": [channels, height, width],
-        "data": {name: getattr(found.config.data, name) for name in DATA},
+        "data": {name: getattr(found.config.data, name) for name in (*DATA, *of_data)},
+        **({"plugins": [name for name in found.config.plugins if Path(name).name == source]} if source else {}),
         "images": dict(found.data),
         "run": str(found.file.parent.parent if found.file.parent.name == "checkpoints" else found.file.parent),
         **which,

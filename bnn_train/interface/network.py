@@ -101,12 +101,17 @@ class Network:
         return checked(images, self.image_shape, layout)
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:
     """The network of a run directory (its result, or what it has reached), of a checkpoint, or of an exported file (.bnn).
 
-    Raises ConfigError where `path` is none of them. torch is loaded for the first two alone, and left as it was found.
+    plugins: modules or .py files that the run was trained with, to be imported; an exported file needs none. Raises ConfigError
+    where `path` is none of them. torch is loaded for the first two alone, and left as it was found.
     """
     file = Path(path).expanduser()
+    if plugins:
+        from bnn_train.plugins import load as load_plugins
+
+        load_plugins(plugins)
     if is_exported(file):
         network = deploy.load(file)
         told, shape = network.about, network.image_shape

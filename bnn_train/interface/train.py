@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bnn_train import files, startup
-from bnn_train.cli import compose, hooks, hydra_errors
+from bnn_train import files, plugins, startup
+from bnn_train.cli import compose, hooks, hydra_errors, plug
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Interrupted
@@ -69,8 +69,9 @@ def train(overrides: Overrides = ()) -> Run:
     torch's generators, threads and flags are given back as they were found. Runs in one process wait for each other. Raises
     ConfigError for a mistake, Diverged where the loss is no number, KeyboardInterrupt at Ctrl-C, after what was reached is saved.
     """
-    given = arguments(overrides)
     with _ONE_AT_A_TIME:
+        plugins.load(plug.named(arguments(overrides)))
+        given = arguments(overrides)  # once more: a plugin's keys may hold paths
         config, composed = _composed(given)
         startup.prepare()
         from bnn_train.interface import kept

@@ -93,7 +93,7 @@ def _check_same(config: LabConfig, folder: Path) -> None:
         return
     stored, new = flat(json.loads((folder / "config.json").read_text(encoding="utf-8"))), flat(asdict(config))
     for key in [*new, *stored]:
-        if stored.get(key) != new.get(key) and not key.startswith("protocol.plotted"):
+        if stored.get(key) != new.get(key) and not key.startswith(("protocol.plotted", "plugins")):
             remedy = f"{folder} holds a study with {stored.get(key)}; delete it, or set hydra.run.dir to another"
             raise ConfigError(key, new.get(key), remedy)
 

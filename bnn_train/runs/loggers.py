@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bnn_train import files
+from bnn_train import files, register
 from bnn_train.config.trainer import LoggerConfig
 from bnn_train.errors import ConfigError
 from bnn_train.report.health import rows_of
@@ -21,7 +21,20 @@ def build(config: LoggerConfig, run_dir: Path, history: list[Row], health: Row) 
     loggers = [_metrics_file(run_dir / "metrics.jsonl", history), _health_file(run_dir / "health.jsonl", len(history), health)]
     if config.tensorboard:
         loggers.append(_tensorboard(run_dir / "tensorboard", len(history)))
+    if config.name in register.FOUND["logger"]:
+        loggers.append(_plugged(register.FOUND["logger"][config.name], config, run_dir))
     return loggers
+
+
+def _plugged(plugged: register.Plugged, config: LoggerConfig, run_dir: Path) -> Logger:
+    """A plugin's. It gets a copy of the row, which is the run's."""
+    keys = plugged.given(config)
+    if plugged.positional == 2:
+        return lambda row, health: plugged.call(dict(row), run_dir, **keys)
+    take = plugged.call(run_dir, **keys)
+    if not callable(take):
+        raise plugged.fault(f"gives {type(take).__name__}; a function of the run directory gives one that takes each row")
+    return lambda row, health: take(dict(row))
 
 
 # No times in either: the same command with the same seed writes the same files.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, Config, typed
 from bnn_train.data.splits import Data
@@ -15,8 +16,9 @@ EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys th
 
 
 def config_of(state: Mapping[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint."""
+    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported."""
     config = state["config"]
+    plugins.require(config.get("plugins", ()), "the run")
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
     return typed(config)
@@ -34,13 +36,19 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
     named |= set(OF_METHODS) if "method" in named else set()
     whole = overrides is None or "experiment" in named
     new["resume"] = stored["resume"]  # not part of what is run
+    if not new["data.mean"]:  # then they are those of the images
+        new["data.mean"], new["data.std"] = stored["data.mean"], stored["data.std"]
+    kept = [name for name in stored["plugins"] if plugins.identity(name) not in map(plugins.identity, new["plugins"])]
+    new["plugins"] = [*new["plugins"], *kept]  # those that it needs are there, wherever they lie now
+    if whole or "logger" in named:
+        stored = {key: value for key, value in stored.items() if not within(key, ["logger"])}  # another one has other keys
     differ = []
     for key in (key for key in new if whole or within(key, named)):
         if new[key] == stored.get(key):
             continue
         if key in EXTENDS:
             _check_end(key, new[key], state, stored)
-        elif not within(key, FREE):
+        elif not within(key, (*FREE, "plugins")):
             differ.append(key)
             continue
         stored[key] = new[key]
@@ -66,6 +74,13 @@ def _check_end(key: str, end: int | None, state: Mapping[str, Any], stored: Mapp
     done, unit = (epochs, "epochs") if key == "trainer.epochs" else (steps, "steps")
     if end < done:
         raise ConfigError(key, end, f"the run has {done} {unit} behind it already")
+
+
+def changed_plugins(state: Mapping[str, Any]) -> list[str]:
+    """A line for each file of a plugin that is not what it was when the checkpoint was written."""
+    now = plugins.digests(state["config"].get("plugins", ()))
+    changed = [name for name, digest in state.get("plugins", {}).items() if now.get(name, digest) != digest]
+    return [f"{name} has changed since the run was saved: it goes on with what is there now" for name in changed]
 
 
 def data_signature(data: Data) -> dict[str, Any]:

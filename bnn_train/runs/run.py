@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bnn_train import device, files
+from bnn_train import device, files, models, plugins
 from bnn_train.config.notes import notes
 from bnn_train.config.root import Config
 from bnn_train.data.batches import eval_batches
@@ -48,6 +48,8 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None) -
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
+            for line in resume.changed_plugins(state):
+                log.warning("%s", grid.sentence(f"note: {line}"))
             directory.mark_continued(run_dir)
             overrides = state.get("overrides", overrides)
         return _train(config, run_dir, data, where, state, list(overrides or ()))
@@ -94,6 +96,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
     """The run itself, from its start or from `state` to its end."""
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
     about = {"config": asdict(config), "overrides": overrides, "data": resume.data_signature(data), "device": where.type}
+    about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
     save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
@@ -217,7 +220,7 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
-    for line in notes(config, trainer.steps):
+    for line in [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]:
         log.info("%s", grid.sentence(f"note: {line}"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")

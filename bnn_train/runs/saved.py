@@ -101,7 +101,7 @@ def load_data(
     root = Path(config.root).expanduser()
     if data_root is not None:
         config = replace(config, root=data_root)
-    elif not root.is_absolute() and not root.exists() and config.name != "digits":
+    elif not root.is_absolute() and not root.exists() and datasets.needs_root(config):
         remedy = f"is not here ({root.absolute()}); the path was relative to where the training was started; use data.root=FOLDER"
         raise ConfigError("data.root", config.root, remedy)
     data = datasets.load(config, where)

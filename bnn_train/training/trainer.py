@@ -48,7 +48,7 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.edges, self.optimizer, self.data = config, model, edges, optimizer, data
         self.after_step = after_step
-        self.loss = losses.build(config.trainer)
+        self.loss = losses.build(config)
         self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
         device = data.train.labels.device
         self.history: list[Row] = []  # one row per finished epoch
