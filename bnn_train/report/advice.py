@@ -9,16 +9,26 @@ Row = dict[str, Any]  # one line of metrics.jsonl
 ENOUGH_STEPS = 1000  # below it a network that has learned little may just not have been trained
 _BY_HEART = 0.3  # of accuracy: so much better on its training images, a network knows these and not what they show
 _LEARNED = 0.95  # of its training images: little is left to learn
+_LITTLE = 0.5  # of its training images
 _FALLING = 0.98  # a loss below this share of the epoch's before is still falling
 
 
-def advice(summary: dict[str, Any], history: Sequence[Row], steps: int, largest_class: float, ill: Sequence[str] = ()) -> list[str]:
+def advice(
+    summary: dict[str, Any],
+    history: Sequence[Row],
+    steps: int,
+    per_epoch: int,
+    largest_class: float,
+    ill: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+) -> list[str]:
     """A line for each thing that a user should know of the result; none for a good one.
 
-    steps: of the whole run. largest_class: the share of the test images that are of the most frequent class. ill: what is wrong
-    with its binary layers (report/health.py), which comes before more steps or another size.
+    steps, per_epoch: of the whole run, and of an epoch. largest_class: the share of the test images that are of the most frequent
+    class. ill: what is wrong with its binary layers (report/health.py), which comes before more steps or another size.
+    unfinished: that it is not binary yet, and how to get there, which comes first and leaves its figures open.
     """
-    found = []
+    found = [*unfinished]
     accuracy, images = summary["test_accuracy"], summary["images"]["test"]
     deviation = math.sqrt(largest_class * (1 - largest_class) / images)
     # Of few images the deviation is large: half of what is to be won is no chance.
@@ -30,13 +40,15 @@ def advice(summary: dict[str, Any], history: Sequence[Row], steps: int, largest_
         always = f"naming the most frequent class each time, {largest_class:.2%}"
         found.append(f"test accuracy {accuracy:.2%} is {better} {always}, on {images:,} images")
     found += ill
+    if unfinished:
+        return found
     losses = [row["train_loss"] for row in history]
     falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
-    by_patience = "ended" in summary  # then more epochs would change nothing
-    if steps < ENOUGH_STEPS and (useless or falling) and not ill and not by_patience:
-        epochs = math.ceil(ENOUGH_STEPS * max(1, len(history)) / max(1, steps))
+    is_short = steps < ENOUGH_STEPS and "ended" not in summary  # where trainer.patience has ended it, more would change nothing
+    if is_short and (useless or falling or summary["train_accuracy"] < _LITTLE) and not ill:
         state = ", with the loss still falling" if falling else ""
-        found.append(f"the run was short, {steps:,} steps{state}: trainer.epochs={epochs} would be {ENOUGH_STEPS:,} steps or more")
+        longer = _longer(summary["epochs"], summary["max_steps"], per_epoch)
+        found.append(f"the run was short, {steps:,} steps{state}: {longer} would be {ENOUGH_STEPS:,} steps or more")
     elif useless and summary["train_accuracy"] > accuracy + _BY_HEART:
         found.append(
             f"it knows its training images, {summary['train_accuracy']:.2%}, and nothing of others: that takes more images, "
@@ -45,3 +57,12 @@ def advice(summary: dict[str, Any], history: Sequence[Row], steps: int, largest_
     elif useless and not ill:
         found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
     return found
+
+
+def _longer(epochs: int, max_steps: int | None, per_epoch: int) -> str:
+    """The overrides with which a run does ENOUGH_STEPS, of which one of its two ends has kept it."""
+    enough = math.ceil(ENOUGH_STEPS / per_epoch)
+    if epochs >= enough:
+        return f"trainer.max_steps={ENOUGH_STEPS} or null"
+    without = "" if max_steps is None or max_steps >= ENOUGH_STEPS else "trainer.max_steps=null "
+    return f"{without}trainer.epochs={enough}"

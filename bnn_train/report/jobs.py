@@ -40,7 +40,7 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
         folders = sorted(Path(entry.path) for entry in os.scandir(sweep_dir) if entry.is_dir())
     except OSError as error:
         raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
-    jobs = [_read_job(folder) for folder in folders if _is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
+    jobs = [_read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
     if not jobs:
         raise ConfigError("sweep", sweep_dir, _instead(sweep_dir, folders))
     if any(job.status == "finished" for job in jobs):
@@ -49,16 +49,17 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
     return [replace(job, status="finished", overrides={"job": job.name}) if job.summary else job for job in jobs]
 
 
-def _is_job(folder: Path) -> bool:
+def is_job(folder: Path) -> bool:
+    """Whether a folder is the directory of a run."""
     return any(os.path.lexists(folder / mark) for mark in MARKS) and not (folder / "lab.json").exists()
 
 
 def _instead(sweep_dir: Path, folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
-    if _is_job(sweep_dir):
+    if is_job(sweep_dir):
         remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it, bnn-report --health its layers"
         return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
-    sweeps = [folder.name for folder in folders if any(map(_is_job, folder.glob("*/")))]
+    sweeps = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"
     return "holds no job directories; give the directory of a sweep (sweeps/NAME)"

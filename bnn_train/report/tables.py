@@ -132,5 +132,10 @@ def which_network(result: Mapping[str, Any]) -> str:
     """checkpoint, kind, epoch, step in words; the checkpoint alone where no more is known."""
     if "kind" not in result:
         return grid.fold([str(result["checkpoint"])])
-    within = f" and {result['step']} steps" if result["step"] else ""
-    return grid.fold([f"{result['checkpoint']},", f"{KINDS[result['kind']]},", f"after epoch {result['epoch']}{within}"])
+    return grid.fold([f"{result['checkpoint']},", f"{KINDS[result['kind']]},", f"after {moment(result['epoch'], result['step'])}"])
+
+
+def moment(epoch: int, step: int) -> str:
+    """Finished epochs, and steps of the next one."""
+    steps = f"{step:,} step{'s' * (step != 1)}"
+    return f"epoch {epoch}" if not step else f"epoch {epoch} and {steps}" if epoch else steps

@@ -21,7 +21,7 @@ from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
-from bnn_train.runs.summary import Summary, ended_by_patience, is_best, not_binary_yet, write_result
+from bnn_train.runs.summary import Summary, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
-    if health.illnesses(trainer.health.row, config, last["train_accuracy"], at_end=True):
+    if illnesses(trainer, last, at_end=True):
         log.info("%s\n", health.table(trainer.health.row))
     for line in summary["notes"]:
         if line not in said.values():
@@ -190,7 +190,7 @@ def _fit(
 
 def _warn(trainer: Trainer, row: Row, said: dict[str, str]) -> None:
     """Says of each illness, once, that it is there, as soon as it is certain."""
-    for illness, line in health.illnesses(trainer.health.row, trainer.config, row["train_accuracy"], at_end=False).items():
+    for illness, line in illnesses(trainer, row, at_end=False).items():
         if illness not in said:
             said[illness] = line
             log.warning("%s", grid.sentence(f"note: {line}"))

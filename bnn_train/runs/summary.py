@@ -17,7 +17,7 @@ from bnn_train.files import for_people
 from bnn_train.report import health, lines, tables
 from bnn_train.report.advice import advice
 from bnn_train.runs import checkpoint, directory, environment
-from bnn_train.runs.choice import Candidate, choose
+from bnn_train.runs.choice import Candidate, choose, reached
 from bnn_train.training.evaluation import class_scores
 from bnn_train.training.selection import best_epoch, first_candidate, is_out_of_patience
 from bnn_train.training.trainer import Row, Trainer
@@ -39,8 +39,13 @@ def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     return [
         f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
         f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
-        f"Go on with {lines.resume_argument(for_people(run_dir))}{further}"
+        f"Go on with: bnn-train {lines.resume_argument(for_people(run_dir))}{further}"
     ]
+
+
+def illnesses(trainer: Trainer, row: Row, at_end: bool) -> dict[str, str]:
+    """{illness: a line} of the binary layers, as `row` has measured them (report/health.py)."""
+    return health.illnesses(trainer.health.row, row, trainer.config, len(trainer.data.classes), at_end)
 
 
 def is_best(trainer: Trainer, row: Row) -> bool:
@@ -71,11 +76,9 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     which = chosen.which()
     summary = {**_summary(trainer, chosen, candidates, layers, run_dir), "overrides": about["overrides"]}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
-    ill = health.illnesses(trainer.health.row, config, last["train_accuracy"], at_end=True)
-    summary["notes"] = [
-        *not_binary_yet(trainer, run_dir),
-        *advice(summary, list(rows.values()), trainer.number, largest_class, list(ill.values())),
-    ]
+    ill = list(illnesses(trainer, last, at_end=True).values())
+    unfinished = not_binary_yet(trainer, run_dir)
+    summary["notes"] = advice(summary, list(rows.values()), trainer.number, trainer.steps, largest_class, ill, unfinished)
     scores = class_scores(trainer.model, data.test, config).numpy()
     labels = data.test.labels.cpu().numpy()
 
@@ -98,13 +101,12 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
 
 def _summary(trainer: Trainer, chosen: Candidate, candidates: list[Candidate], layers: list[Any], run_dir: Path) -> Summary:
     config, data, row = trainer.config, trainer.data, chosen.row
-    within = f", after {row['steps']} of its {trainer.steps} steps" if "steps" in row else ""
     summary: Summary = {
         "status": "finished",
         **{key: row[key] for key in ("train_loss", "train_accuracy", "penalty") if key in row},
         **chosen.figures,
         **chosen.which(),
-        "chosen": f"epoch {row['epoch']}{within}, {', '.join(_why(chosen, candidates))}",
+        "chosen": f"{tables.moment(**reached(row))}, {', '.join(_why(chosen, candidates))}",
         "checkpoint": f"checkpoints/{checkpoint.RESULT}",
         "epochs": config.trainer.epochs,
         "max_steps": config.trainer.max_steps,

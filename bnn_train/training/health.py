@@ -91,6 +91,8 @@ class Health:
                 seen = prepared[name] if mask is None else prepared[name][_array(mask)]
                 figures["weights_outside"] = 0.0 if _is_bounded(layer, window) else _outside(seen, window)
             size = torch.linalg.vector_norm(layer.weight if mask is None else layer.weight[mask]).item()
+            if "weights_outside" in figures:
+                figures["weights_size"] = size / math.sqrt(layer.weight.numel() if mask is None else int(mask.sum())) / window
             gradient = self._gradients.get(name, math.inf)
             if math.isfinite(gradient) and size > 0:
                 figures["gradient"] = gradient / size

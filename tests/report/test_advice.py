@@ -3,15 +3,13 @@ import pytest
 from bnn_train.report.advice import advice
 
 
-def notes(accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, ill=(), **more):
-    summary = {
-        "test_accuracy": accuracy,
-        "train_accuracy": train_accuracy,
-        "images": {"test": images},
-        "epoch": 1,
-        **more,
-    }  # the best
-    return advice(summary, [{"train_loss": loss} for loss in losses], steps, largest_class, ill)
+def notes(
+    accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, ill=(), unfinished=(),
+    epochs=2, max_steps=None, per_epoch=40, **more,
+):  # fmt: skip
+    summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": 1}  # the best
+    summary |= {"epochs": epochs, "max_steps": max_steps, **more}
+    return advice(summary, [{"train_loss": loss} for loss in losses], steps, per_epoch, largest_class, ill, unfinished)
 
 
 def test_a_good_result_is_left_alone():
@@ -42,6 +40,32 @@ def test_a_short_run():
     assert notes(accuracy=0.5, steps=80)[1] == "the run was short, 80 steps: trainer.epochs=25 would be 1,000 steps or more"
 
 
+def test_a_short_run_that_has_learned_little_of_its_training_images():
+    (line,) = notes(accuracy=0.8, train_accuracy=0.38, steps=80)
+    assert line == "the run was short, 80 steps: trainer.epochs=25 would be 1,000 steps or more"
+    assert notes(accuracy=0.8, train_accuracy=0.38) == []
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "longer"),
+    [
+        (20, 20, "trainer.max_steps=null trainer.epochs=72"),
+        (20, 1200, "trainer.epochs=72"),
+        (80, 20, "trainer.max_steps=1000 or null"),
+    ],
+)
+def test_a_run_that_its_steps_have_ended(epochs, max_steps, longer):
+    """Epochs of 14 steps, of which the second is cut short: 72 are 1,008."""
+    (line,) = notes(losses=(1.0, 0.9), steps=20, epochs=epochs, max_steps=max_steps, per_epoch=14)
+    assert line == f"the run was short, 20 steps, with the loss still falling: {longer} would be 1,000 steps or more"
+
+
+def test_a_network_that_is_not_binary_yet_is_not_judged_by_its_length():
+    found = notes(accuracy=0.5, train_accuracy=0.96, steps=80, ill=["ill"], unfinished=["not yet"])
+    assert (found[0], found[2:]) == ("not yet", ["ill"])
+    assert notes(losses=(1.0, 0.9), steps=80, unfinished=["not yet"]) == ["not yet"]
+
+
 def test_what_to_try_where_the_run_was_long_enough():
     assert "ste=none weights=real" in notes(accuracy=0.5)[1]
 
@@ -53,8 +77,8 @@ def test_what_ails_the_layers_comes_before_more_steps_and_another_size():
 
 
 def test_a_run_that_ended_within_its_first_epoch():
-    summary = {"test_accuracy": 0.1, "train_accuracy": 0.1, "images": {"test": 10}, "epoch": 0}
-    assert "trainer.epochs=200 would be" in advice(summary, [{"train_loss": 1.0}], 5, 0.1)[1]
+    lines = notes(accuracy=0.1, train_accuracy=0.1, images=10, largest_class=0.1, losses=(1.0,), steps=5, max_steps=5)
+    assert "trainer.max_steps=null trainer.epochs=25 would be" in lines[1]
 
 
 def test_learned_by_heart():

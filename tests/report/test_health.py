@@ -21,12 +21,14 @@ WELL = {
 
 @pytest.fixture
 def said(compose):
-    def function(*overrides, epoch=5, at_end=True, accuracy=0.5, layers=("linear2",), well=("linear3",), steps=None, **figures):
+    def function(
+        *overrides, epoch=5, at_end=True, accuracy=0.5, loss=1.0, layers=("linear2",), well=("linear3",), steps=None, **figures
+    ):
         ill = {name: {**WELL, **figures} for name in layers}
         row = {"epoch": epoch, "layers": {**ill, **dict.fromkeys(well, WELL)}}
         if steps is not None:
             row["steps"] = steps
-        return health.illnesses(row, compose(*overrides), accuracy, at_end)
+        return health.illnesses(row, {"train_loss": loss, "train_accuracy": accuracy}, compose(*overrides), 10, at_end)
 
     return function
 
@@ -51,6 +53,39 @@ def test_nothing_flips(said):
         assert f"optimizer.{key}" in said(f"optimizer={optimizer}", **still)["nothing flips"]
 
 
+def test_next_to_nothing_flips(said):
+    """Single weights near 0 flip at any learning rate."""
+    still = {"never_moved": 0.9992, "well": ()}
+    few = "next to nothing flips, in each layer fewer than 0.1% of the binary weights have ever changed their sign"
+    line = f"{few}: optimizer.lr=1e-09 is too small; try 0.01"
+    assert (
+        said("optimizer.lr=1e-9", **still) == said("optimizer.lr=1e-9", at_end=False, epoch=2, **still) == {"nothing flips": line}
+    )
+    assert said(accuracy=0.96, **still) == {}  # a network that was trained before
+    assert said(never_moved=0.998, well=()) == said(never_moved=0.9992) == {}
+
+
+def test_a_loss_beyond_reason_comes_first(said):
+    """Guessing one of ten classes costs log 10 = 2.3."""
+    found = said(loss=2.3e8, inputs_outside=0.97)
+    assert list(found) == ["absurd loss", "blocked inputs"]
+    assert found["absurd loss"] == "the loss is 2e+08, where guessing has 2.3: a lower optimizer.lr"
+    assert list(said(loss=231, at_end=False)) == ["absurd loss"]
+    assert said(loss=230) == said("loss=squared_hinge", loss=2.3e8) == {}
+
+
+def test_saturated_weights_that_were_thrown_far(said):
+    """The learning rate comes first, and that they are stuck is said at the end."""
+    (line,) = said(weights_outside=0.9, weights_size=40.3, flipped=0.0).values()
+    assert (
+        "get no gradient, and in the last epoch none flipped: a lower optimizer.lr (they are 40 windows large), or weights.clip=1"
+        in line
+    )
+    assert line.endswith("or weights.clip=1 keeps them in, or weights.ste=identity has no window")
+    assert "none flipped" not in said(weights_outside=0.9, flipped=0.0, at_end=False)["saturated weights"]
+    assert "get no gradient: weights.clip=1" in said(weights_outside=0.9, weights_size=9.0)["saturated weights"]
+
+
 def test_saturated_weights(said):
     (line,) = said(weights_outside=0.612, layers=("conv3",)).values()
     remedy = "weights.clip=1 keeps them in, or weights.ste=identity has no window"
@@ -70,7 +105,7 @@ def test_several_layers_with_the_same_illness_share_a_line(said, compose):
     (line,) = said(weights_outside=0.9, layers=("a", "b", "c", "d", "e")).values()
     assert line.startswith("a, b and 3 more: 90% of")
     row = {"epoch": 3, "layers": {"a": {**WELL, "inputs_outside": 0.96}, "b": {**WELL, "inputs_outside": 0.99}}}
-    (line,) = health.illnesses(row, compose(), 0.5, False).values()
+    (line,) = health.illnesses(row, {"train_loss": 1.0, "train_accuracy": 0.5}, compose(), 10, True).values()
     assert line.startswith("a and b: 96% to 99% of the inputs")
 
 
@@ -90,9 +125,18 @@ def test_blocked_inputs(said):
     assert said("ste=ede", inputs_outside=0.97) == said("block=recu", inputs_outside=0.97) == {}
 
 
+def test_blocked_inputs_are_said_early_only_of_a_network_that_does_not_learn(said):
+    assert said(inputs_outside=0.97, at_end=False, accuracy=0.2) == {}
+    assert list(said(inputs_outside=0.97, at_end=False, accuracy=0.18)) == ["blocked inputs"]
+    assert list(said(inputs_outside=0.97, at_end=False, gradient=0.0)) == ["blocked inputs", "vanished gradients"]
+    layer_done = {"inputs_outside": 0.97, "gradient": 0.0}
+    assert said("weights=stompp", "ste=clipped", at_end=False, **layer_done) == {}
+
+
 def test_vanished_gradients(said):
     (line,) = said(gradient=3e-10).values()
     assert line.startswith("linear2: the norm of the gradient is 3e-10 of that of the weights, it vanishes on its way back: ")
+    assert line.endswith("ste.clip=1, a shortcut around each layer (block=bireal), or a lower optimizer.lr")
     assert "gradient is 0, it" in said(gradient=0.0)["vanished gradients"]
     assert said(gradient=3e-10, accuracy=0.99) == {}  # nothing is left to learn
     assert said("optimizer=bayesbinn", gradient=3e-12) == {}  # natural parameters may be as large as they like
@@ -129,3 +173,20 @@ def test_a_directory_without_health(tmp_path):
             write(tmp_path, *lines)
         with pytest.raises(ConfigError, match=r"holds no health\.jsonl; --health takes the directory of a run with binary weights"):
             health.show(tmp_path)
+
+
+def test_what_is_no_directory_of_a_run(tmp_path):
+    run = tmp_path / "sweep" / "3"
+    run.mkdir(parents=True)
+    write(run, "")
+    (run / "metrics.jsonl").write_text("")
+    takes = "--health takes the directory of a run"
+    for path, remedy in (
+        (tmp_path / "none", f"does not exist; {takes}"),
+        (run / "metrics.jsonl", f"is a file; {takes}, as in {run}"),
+        (run.parent, f"is the directory of a sweep; {takes}, as in {run}"),
+        (run, f"holds no health.jsonl; {takes} with binary weights, after its first epoch"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            health.show(path)
+        assert str(error.value) == f"run={path}: {remedy}"

@@ -61,6 +61,7 @@ def test_result_and_evaluation_tables():
     )
     assert [line.split() for line in text.splitlines()][-1] == ["test", "1,000", "50.00%", "1.2500"]
     assert text.startswith("a.pt, what the run had reached, after epoch 3 and 2 steps\n")
+    assert [tables.moment(0, 1), tables.moment(2, 0), tables.moment(1, 1234)] == ["1 step", "epoch 2", "epoch 1 and 1,234 steps"]
 
 
 def test_an_evaluation_on_other_images_says_so():

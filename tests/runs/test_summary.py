@@ -141,7 +141,7 @@ def test_stopped_within_an_epoch_then_ended_before_it(small, tmp_path, monkeypat
     run(small("trainer.epochs=1"), tmp_path, overrides={"trainer.epochs"})
     summary = check_one_network(tmp_path)
     assert (summary["epoch"], summary["step"]) == (1, 5)
-    assert summary["chosen"] == "epoch 2, after 5 of its 14 steps, the last"
+    assert summary["chosen"] == "epoch 1 and 5 steps, the last"
     assert found["test_accuracy"] == summary["test_accuracy"]
 
 
@@ -191,7 +191,8 @@ def test_a_run_that_ends_within_a_window_says_so_and_the_whole_one_does_not(smal
     run(small(*stompp, "trainer.max_steps=20"), tmp_path)
     assert check_one_network(tmp_path)["notes"][0] == (
         "this network is not binary yet: of 2 layers 0 are, linear1 is next, and the last window ends at 80% of trainer.epochs=4. "
-        f"Figures are those of its signs; it is not exported. Go on with {lines.resume_argument(tmp_path)} trainer.max_steps=null"
+        "Figures are those of its signs; it is not exported. "
+        f"Go on with: bnn-train {lines.resume_argument(tmp_path)} trainer.max_steps=null"
     )
     run(small(*stompp, "trainer.max_steps=30"), tmp_path, overrides={"trainer.max_steps"})
     assert "of 2 layers 1 are, linear2 is next" in check_one_network(tmp_path)["notes"][0]

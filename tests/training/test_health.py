@@ -93,6 +93,13 @@ def test_weights_outside_the_window_of_their_estimator():
         assert "weights_outside" not in epochs(made(five(binarizer=without)), START)[0]
 
 
+def test_the_size_of_weights_is_told_in_windows():
+    """sqrt((4 + 4 + 0 + 1 + 1) / 5) = sqrt(2), in a window of 0.25."""
+    health = made(five(binarizer=Sign(Ste("clipped", clip=0.25), clip=None)))
+    assert epochs(health, [2, -2, 0, 1, -1])[0]["weights_size"] == pytest.approx(math.sqrt(2) / 0.25, rel=1e-3)
+    assert "weights_size" not in epochs(made(five(binarizer=Sign(Ste("identity"), clip=None))), START)[0]
+
+
 def test_what_is_outside_and_what_flips_is_the_prepared_weight():
     """Centred, 10 11 12 13 14 are -2 to 2: two are +1 and one is 0, two are outside [-1, 1]; a bound of the latent says nothing."""
     health = made(five(binarizer=Sign(Ste("clipped"), clip=0.5, prepare="centre")))
@@ -160,7 +167,9 @@ def test_held_edges_do_not_count():
     health.note()
     (found,) = epochs(health, [9.0, 3.0, 0.0, -4.0, -9.0])
     expected = {"flipped": 1 / 3, "back_and_forth": 0, "never_moved": 2 / 3, "weights_positive": 2 / 3}
-    assert found == pytest.approx({**expected, "weights_outside": 2 / 3, "gradient": 0.02}, rel=1e-3)
+    assert found == pytest.approx(
+        {**expected, "weights_outside": 2 / 3, "weights_size": 5 / math.sqrt(3), "gradient": 0.02}, rel=1e-3
+    )
 
 
 def test_a_layer_that_is_held_whole_has_no_figures_of_its_weights():
@@ -213,7 +222,7 @@ def test_a_trainer_has_a_row_for_every_binary_layer_and_epoch(trainer):
         seen.append(t.health.row["layers"])
     assert [list(layers) for layers in seen] == [["linear1", "linear2"]] * 2
     assert seen[0]["linear1"].keys() == {
-        "flipped", "back_and_forth", "never_moved", "weights_positive", "weights_outside", "gradient"
+        "flipped", "back_and_forth", "never_moved", "weights_positive", "weights_outside", "weights_size", "gradient"
     }  # fmt: skip
     assert seen[0]["linear2"].keys() == seen[0]["linear1"].keys() | {"inputs_positive", "inputs_outside"}
     assert seen[1]["linear2"]["never_moved"] <= seen[0]["linear2"]["never_moved"]

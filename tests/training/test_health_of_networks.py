@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bnn_train.data import datasets
-from bnn_train.report.health import illnesses
 from bnn_train.runs.assemble import assemble
+from bnn_train.runs.summary import illnesses
 from bnn_train.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -15,8 +15,8 @@ def said(t):
     """{illness: line} during the run of a trainer, and at its end."""
     during, row = {}, {}
     for row in t.fit():
-        during |= illnesses(t.health.row, t.config, row["train_accuracy"], at_end=False)
-    return during, illnesses(t.health.row, t.config, row["train_accuracy"], at_end=True)
+        during |= illnesses(t, row, at_end=False)
+    return during, illnesses(t, row, at_end=True)
 
 
 def test_a_learning_rate_of_nothing_flips_nothing(trainer):
@@ -25,18 +25,41 @@ def test_a_learning_rate_of_nothing_flips_nothing(trainer):
     assert end["nothing flips"].endswith("optimizer.lr=1e-09 is too small; try 0.01")
 
 
+def test_single_flips_do_not_hide_that_nothing_moves(trainer):
+    """Of more than 260,000 weights some lie within a billionth of 0."""
+
+    def flip(t):
+        if t.step == t.steps:
+            t.model.linear2.weight.data[0, t.epoch] *= -1
+
+    t = trainer("optimizer.lr=1e-9", "model.hidden=[64,64]", after_step=flip)
+    during, end = said(t)
+    assert t.health.row["layers"]["linear2"]["never_moved"] < 1
+    assert end["nothing flips"].startswith("next to nothing flips")
+    assert during == end
+
+
 def test_weights_that_ran_away(trainer):
     during, end = said(trainer("weights.clip=null", "optimizer.lr=0.5", "ste.clip=0.3"))
     assert "saturated weights" in during
     assert end["saturated weights"].startswith("linear1 and linear2: ")
-    assert "of the latent weights left the window of clipped and get no gradient: weights.clip=0.3" in end["saturated weights"]
+    assert "of the latent weights left the window of clipped and get no gradient" in end["saturated weights"]
+    assert "weights.clip=0.3 keeps them in" in end["saturated weights"]
+
+
+def test_a_learning_rate_far_too_large(trainer):
+    during, end = said(trainer("optimizer.lr=1e3"))
+    assert next(iter(during)) == next(iter(end)) == "absurd loss"
+    end = said(trainer("weights.clip=null", "optimizer.lr=10"))[1]
+    assert "and in the last epoch none flipped: a lower optimizer.lr (they are" in end["saturated weights"]
 
 
 def test_activations_of_a_huge_scale(trainer):
     t = trainer()
     t.model.norm_linear1.weight.data.fill_(100)
     during, end = said(t)
-    assert list(during) == list(end) == ["blocked inputs"]
+    assert during == {}  # it learns all the same
+    assert list(end) == ["blocked inputs"]
     assert end["blocked inputs"].startswith("linear2: ")
 
 
