@@ -33,6 +33,7 @@ class Binarizer(nn.Module):
     sized = True  # whether the size of a latent weight says how far it is from flipping: it can be ranked, and start a scale
     no_penalty = ""  # why the sizes of the latent weights cannot be penalised, if so
     kl = 0.0  # weight of the divergence from fair coins
+    whole = False  # whether the latent weight is -1 or +1 itself
     centre = False  # whether each step moves the latent weights of an output by their means
     annealed = False  # whether it follows the progress of training
 
@@ -183,6 +184,7 @@ class Binary(Binarizer):
     """A parameter that is -1 or +1 itself, for an optimizer that flips it (Bop): there is no latent weight."""
 
     sized = False
+    whole = True
     no_penalty = "its weights are -1 or +1 themselves, without a latent size to shrink,"
 
     @torch.no_grad()

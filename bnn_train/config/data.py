@@ -8,6 +8,9 @@ from omegaconf import MISSING
 from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError, as_typed
 
+# The readers which come with the package whose data have no held-out images of their own.
+WITHOUT_VAL = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
+
 
 @dataclass
 class DataConfig(Group):
@@ -31,6 +34,9 @@ class DataConfig(Group):
     )
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
+    mixup: float = key(
+        0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, inf)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

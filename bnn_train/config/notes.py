@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from bnn_train.config.data import DataConfig
+from bnn_train.config.data import WITHOUT_VAL, DataConfig
 from bnn_train.config.model import MlpConfig
 from bnn_train.config.optimizer import BayesBinnOptimizerConfig, BopConfig
 from bnn_train.config.root import Config
@@ -26,7 +26,7 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
     steps: in an epoch, where they are known. Without them nothing is said of what is counted in steps.
     """
     found = [*_of_the_schedule(config, steps), *_of_the_optimizer(config), *_of_the_data(config), *_of_the_end(config, steps)]
-    found += _of_the_windows(config, steps)
+    found += [*_of_the_windows(config, steps), *_of_the_result(config)]
     if isinstance(config.eval, EnsembleConfig) and not (config.ste.stochastic or config.weights.drawn):
         why = f"nothing is drawn with ste.stochastic=false and weights={config.weights.name}, so every network of it is the same"
         found.append(_line("eval", config.eval.mode, why))
@@ -112,6 +112,18 @@ def _of_the_windows(config: Config, steps: int | None) -> Iterator[str]:
     if (epoch + step / steps) / trainer.epochs < weights.end:
         why = f"the windows end at {weights.end:.0%} of {total} steps, and the run before: its network will not be binary"
         yield _line("weights.end", weights.end, why)
+
+
+def _of_the_result(config: Config) -> Iterator[str]:
+    trainer = config.trainer
+    if trainer.patience is not None and trainer.patience >= trainer.epochs:
+        yield _line("trainer.patience", trainer.patience, f"the run ends before, after trainer.epochs={trainer.epochs}")
+    if trainer.result != "auto" or config.data.val_size or config.data.name not in WITHOUT_VAL:
+        return
+    for name, value, result in (("ema", trainer.ema, "averaged"), ("recalibrate", trainer.recalibrate or None, "recalibrated")):
+        if value is not None:
+            why = f"is measured alone; to get that network take trainer.result={result}, or data.val_size=N images that choose it"
+            yield _line(f"trainer.{name}", value, why)
 
 
 def _epochs(config: Config, steps: int | None) -> float:

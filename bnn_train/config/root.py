@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import MISSING, OmegaConf
 
 from bnn_train.config.checks import Group, check_choice, key
-from bnn_train.config.data import DATA, DataConfig
+from bnn_train.config.data import DATA, WITHOUT_VAL, DataConfig
 from bnn_train.config.edges import EdgesConfig
 from bnn_train.config.loss import LOSSES, LossConfig
 from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
@@ -49,6 +49,8 @@ KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
 OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler")  # the groups that a method speaks of
+
+NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
 
 
 @dataclass
@@ -115,6 +117,9 @@ class Config:
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)
+        is_new = self.resume is None  # else the run that is continued may have held images out
+        if self.trainer.patience is not None and is_new and not self.data.val_size and self.data.name in WITHOUT_VAL:
+            raise ConfigError("trainer.patience", self.trainer.patience, NO_IMAGES_FOR_PATIENCE)
         if self.edges.complete_after >= self.trainer.epochs:
             ramp = next(rule.ramp for rule in self.edges.rules if rule.end_of_ramp >= self.trainer.epochs)
             remedy = f"must end before the last of the {self.trainer.epochs} epochs, so that what is left is trained; "

@@ -22,6 +22,18 @@ class TrainerConfig(Group):
     eval_batch_size: int = key(1000, "images per evaluation step", "[1, inf)", "images")
     label_smoothing: float = key(0.0, "share of each label that is spread over all classes", "[0, 1)")
     clip_grad_norm: float | None = key(None, "largest 2-norm of all gradients together; null: not clipped", "(0, inf)")
+    ema: float | None = key(
+        None, "also average the weights over the steps; the average keeps this share of itself at each; null: no average", "(0, 1)"
+    )
+    recalibrate: bool = key(False, "at the end, also measure with BatchNorm's statistics recomputed on the training images")
+    result: str = key(
+        "auto",
+        "which network the run gives; auto: the held-out images choose, and where there are none it is the last",
+        ("auto", "last", "averaged", "recalibrated"),
+    )
+    patience: int | None = key(
+        None, "the run ends when the accuracy on the held-out images has not risen for so many; null: never", "[1, inf)", "epochs"
+    )
     precision: str = key("float32", "fast: gradients are rounded where products are then faster", ("float32", "fast"))
     compile: bool = key(False, "torch.compile the training step; takes a C++ compiler, and its time at the start")
     checkpoint_every: str | None = key(None, "also save within an epoch: 200 is every 200 steps, 60s every 60 seconds")
@@ -39,6 +51,10 @@ class TrainerConfig(Group):
         if self.batch_size < 2:
             remedy = "must be a whole number of at least 2: BatchNorm needs two images"
             raise ConfigError("trainer.batch_size", self.batch_size, remedy)
+        if self.result == "averaged" and self.ema is None:
+            raise ConfigError("trainer.result", self.result, "needs an average: trainer.ema=0.999, or another share of its own")
+        if self.result == "recalibrated" and not self.recalibrate:
+            raise ConfigError("trainer.result", self.result, "needs trainer.recalibrate=true")
 
 
 @dataclass

@@ -4,16 +4,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from bnn_train.report import tables
+
 # The keys of config/data.py that say which images the network was tested on. No others are kept: how they were augmented does not
 # matter any more, and where the decoded ones are cached is no business of a file.
 DATA = ("name", "root", "val_size", "test_fraction", "train_limit", "test_limit", "image_size", "grayscale", "mean", "std")
-KINDS = ("last", "best", "reached")
 
 
 def which(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """{"checkpoint": the file, and kind, epoch, step of its network}, these where the file tells."""
     kind, epoch, step = (about.get(name) for name in ("kind", "epoch", "step"))
-    told = kind in KINDS and type(epoch) is int and type(step) is int
+    told = kind in tables.KINDS and type(epoch) is int and type(step) is int
     return {"checkpoint": str(path), **({"kind": kind, "epoch": epoch, "step": step} if told else {})}
 
 

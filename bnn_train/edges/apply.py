@@ -82,6 +82,11 @@ class Edges:
         for name, held in self._held.items():
             held.restore(self._layers[name].weight)
 
+    def disconnect(self) -> None:
+        """Where other weights were written into the model: its pruned edges add 0 again."""
+        for name, masks in self.masks.items():
+            _disconnect(self._layers[name], masks.pruned)
+
     def are_within_bounds(self) -> bool:
         """Whether the constraint that follows a step leaves every held edge where it is: no prior, and no bound below its size.
 

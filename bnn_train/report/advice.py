@@ -44,7 +44,8 @@ def advice(
         return found
     losses = [row["train_loss"] for row in history]
     falling = len(losses) > 1 and losses[-1] < _FALLING * losses[-2] and summary["train_accuracy"] < _LEARNED
-    if steps < ENOUGH_STEPS and (useless or falling or summary["train_accuracy"] < _LITTLE) and not ill:
+    is_short = steps < ENOUGH_STEPS and "ended" not in summary  # where trainer.patience has ended it, more would change nothing
+    if is_short and (useless or falling or summary["train_accuracy"] < _LITTLE) and not ill:
         state = ", with the loss still falling" if falling else ""
         longer = _longer(summary["epochs"], summary["max_steps"], per_epoch)
         found.append(f"the run was short, {steps:,} steps{state}: {longer} would be {ENOUGH_STEPS:,} steps or more")

@@ -46,13 +46,14 @@ def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images
     images, seconds = (sum(column) for column in zip(*times, strict=True))
     left = max(0, (epochs if end is None else min(end, epochs)) - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
     pieces = {"epoch": _epoch(row["epoch"], epochs), "loss": f"loss {_loss(row['train_loss'])}"}
-    for name in ("train", "val", "val_ensemble", "test", "test_ensemble"):
+    for name in ("train", "val", "val_ensemble", "test", "test_ensemble", "ema_val", "ema_test"):
         if f"{name}_accuracy" in row:
             pieces[name] = f"{name.replace('_', ' ')} {_accuracy(row[f'{name}_accuracy'])}"
     pieces["lr"] = f"lr {row['lr']:<7.2g}"
     pieces["speed"] = f"{_speed(*times[-1])} img/s"
     pieces["left"] = f"left {_left(left):7}"
-    for shorter in (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without_total):
+    shortenings = (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without("ema_val"))
+    for shorter in (*shortenings, _without_total):
         if _length(pieces) > terminal.width():
             pieces = shorter(pieces)
     if _length(pieces) > terminal.width():
@@ -123,9 +124,17 @@ def _without_total(pieces: Pieces) -> Pieces:
     return {**pieces, "epoch": pieces["epoch"].partition("/")[0]}
 
 
-def finished_line(run_dir: object) -> str:
-    """For a run of which nothing is left to do."""
+def finished_line(run_dir: object, ended: str = "") -> str:
+    """For a run of which nothing is left to do. ended: what ended it before its last epoch."""
+    if ended:
+        return grid.fold([f"{run_dir} is finished, it ended {ended};", "a larger one, or null, would extend it"])
     return grid.fold([f"{run_dir} is finished;", "trainer.epochs=N with a larger N would extend it"])
+
+
+def patience_line(epoch: int, patience: int) -> str:
+    """Why a run has ended after this epoch."""
+    epochs = f"{patience} epochs" if patience > 1 else "1 epoch"
+    return f"after epoch {epoch}: no higher accuracy on the held-out images for {epochs}, trainer.patience={patience}"
 
 
 def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> str:

@@ -166,7 +166,7 @@ def write_csv(jobs: list[Job], path: Path) -> None:
     overrides = list(dict.fromkeys(key for job in jobs for key in job.overrides or {}))
     splits = ("test", "test_ensemble", "val", "val_ensemble", "train")
     numbers = [f"{split}_{kind}" for split in splits for kind in ("accuracy", "loss")]
-    numbers += ["epoch", "epochs", "seconds", "images_per_second"]
+    numbers += ["kind", "epoch", "epochs", "seconds", "images_per_second"]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["job", "status", *overrides, *numbers])

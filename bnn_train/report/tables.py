@@ -82,6 +82,9 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
         if summary.get(f"{split}_accuracy") is not None:
             rows.append((f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}"))
     rows.append(("network", f"{summary['chosen']} ({summary['checkpoint']})"))
+    rows += [_not_chosen(each) for each in summary.get("candidates", []) if each["kind"] != summary["kind"]]
+    if "ended" in summary:
+        rows.append(("ended", summary["ended"]))
     limits = [f"{count:,} {split} images" for split, count in summary.get("limits", {}).items() if count is not None]
     if limits:
         rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))
@@ -90,6 +93,20 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
     return f"{grid.pairs(rows, 'result')}\n\nsaved in {run_dir}"
 
 
+def _not_chosen(candidate: Mapping[str, Any]) -> tuple[str, str]:
+    name = {"last": "trained", "best": "trained"}.get(candidate["kind"], candidate["kind"])
+    splits = ("test", "test_ensemble", "val", "val_ensemble")
+    shown = [f"{split.replace('_', ' ')} {candidate[key]:.2%}" for split in splits if (key := f"{split}_accuracy") in candidate]
+    return name, f"not chosen: {', '.join(shown)}"
+
+
+KINDS = {
+    "reached": "what the run had reached",
+    "best": "best on the held-out images",
+    "last": "the last",
+    "averaged": "the average of its steps",
+    "recalibrated": "with recomputed BatchNorm statistics",
+}
 OTHER_IMAGES = (
     "note: these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
     "pixels (other files, or decoded by another version of Pillow)"
@@ -115,8 +132,7 @@ def which_network(result: Mapping[str, Any]) -> str:
     """checkpoint, kind, epoch, step in words; the checkpoint alone where no more is known."""
     if "kind" not in result:
         return grid.fold([str(result["checkpoint"])])
-    kinds = {"reached": "what the run had reached", "best": "best on the held-out images", "last": "the last"}
-    return grid.fold([f"{result['checkpoint']},", f"{kinds[result['kind']]},", f"after {moment(result['epoch'], result['step'])}"])
+    return grid.fold([f"{result['checkpoint']},", f"{KINDS[result['kind']]},", f"after {moment(result['epoch'], result['step'])}"])
 
 
 def moment(epoch: int, step: int) -> str:

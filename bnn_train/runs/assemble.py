@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bnn_train import device, models
-from bnn_train.config.root import Config
+from bnn_train.config.root import NO_IMAGES_FOR_PATIENCE, Config
 from bnn_train.data import datasets
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges, weighted_layers
@@ -72,4 +72,6 @@ def load_data(config: Config, where: torch.device) -> Data:
     if config.trainer.batch_size > len(data.train):
         remedy = f"is larger than the training set, {len(data.train)} images; use {max(2, len(data.train) // 4)}, for example"
         raise ConfigError("trainer.batch_size", config.trainer.batch_size, remedy)
+    if config.trainer.patience is not None and data.val is None:
+        raise ConfigError("trainer.patience", config.trainer.patience, NO_IMAGES_FOR_PATIENCE)
     return data

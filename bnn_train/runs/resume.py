@@ -10,8 +10,9 @@ from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
+from bnn_train.training.selection import end_of_patience
 
-EXTENDS = ("trainer.epochs", "trainer.max_steps")  # keys that say how long a run is; a later end continues it
+EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 _FEW = 3  # keys that a refusal lists
 
 
@@ -47,7 +48,7 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
         if new[key] == stored.get(key):
             continue
         if key in EXTENDS:
-            _check_end(key, new[key], state, stored["trainer.batch_size"])
+            _check_end(key, new[key], state, stored)
         elif not within(key, (*FREE, "plugins")):
             differ.append(key)
             continue
@@ -98,12 +99,18 @@ def _value(override: str) -> str:
     return override.partition("=")[2].strip("'\"")
 
 
-def _check_end(key: str, end: int | None, state: Mapping[str, Any], batch_size: int) -> None:
+def _check_end(key: str, end: int | None, state: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
     """Refuses an end that the run has left behind it."""
     if "trainer" not in state or end is None:
         return
-    epochs, step = len(state["trainer"]["history"]), state["trainer"]["step"]
-    steps = epochs * (state["data"]["train"] // batch_size) + step
+    history, step = state["trainer"]["history"], state["trainer"]["step"]
+    epochs, steps_of_one = len(history), state["data"]["train"] // stored["trainer.batch_size"]
+    if key == "trainer.patience":
+        last = end_of_patience(history, typed(nested({**stored, key: end})), steps_of_one)
+        if last is not None and (last < epochs or step):
+            raise ConfigError(key, end, f"would have ended the run after epoch {last}, which it has behind it already")
+        return
+    steps = epochs * steps_of_one + step
     done, unit = (epochs, "epochs") if key == "trainer.epochs" else (steps, "steps")
     if end < done:
         raise ConfigError(key, end, f"the run has {done} {unit} behind it already")

@@ -21,7 +21,7 @@ from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
-from bnn_train.runs.summary import Summary, illnesses, is_best, not_binary_yet, write_result
+from bnn_train.runs.summary import Summary, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
     with directory.locked(run_dir):
         config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
-            log.info("%s", lines.finished_line(for_people(run_dir)))
+            log.info("%s", lines.finished_line(for_people(run_dir), summary.get("ended", "")))
             return summary
         where = device.choose(config.device)
         assemble.check(config, where)
@@ -70,8 +70,8 @@ def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> t
     config = resume.settle(saved, config, overrides)
     summary = directory.read_summary(run_dir)
     if summary is not None and summary.get("status", "finished") == "finished":
-        asked = (config.trainer.epochs, config.trainer.max_steps)
-        if (summary["epochs"], summary.get("max_steps")) == asked:
+        asked = (config.trainer.epochs, config.trainer.max_steps, config.trainer.patience)
+        if (summary["epochs"], summary.get("max_steps"), summary.get("patience")) == asked:
             if config.data.root != resume.config_of(saved).data.root:  # a result is one's own only with the same images
                 resume.check_data(saved, config, assemble.load_data(config, device.CPU))
             return config, state, summary
@@ -247,5 +247,6 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
     _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
     if state is not None:
         trainer.load_state_dict(state["trainer"])
-    log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, config.trainer.max_steps))
+    last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
+    log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

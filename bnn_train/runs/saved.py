@@ -30,7 +30,7 @@ class Saved(NamedTuple):
     model: nn.Module
     data: dict[str, Any]  # what data_signature says of the images it was trained with
     file: Path
-    kind: str  # last, best: of a result; reached: of a checkpoint to go on from
+    kind: str  # last, best, averaged, recalibrated: of a result; reached: of a checkpoint to go on from
     epoch: int  # finished ones
     step: int  # of the next epoch
 

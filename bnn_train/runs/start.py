@@ -41,11 +41,11 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
 def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
     """Loads the weights into a new run's model; what another kind of weights holds (latent, natural) is made this kind's.
 
-    Latent weights of the same kind may not have been centred there.
+    Latent weights of the same kind may not have been centred there, or be means of -1 and +1, of an averaged network.
     """
     model.load_state_dict(weights["model"])
     for layer in model.modules():
-        if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre):
+        if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre or layer.binarizer.whole):
             layer.binarizer.start(layer.weight)
 
 

@@ -12,31 +12,17 @@ import numpy as np
 
 from bnn_train import device, files
 from bnn_train.binary import windows
-from bnn_train.config.root import Config
 from bnn_train.config.weights import StomppConfig
 from bnn_train.files import for_people
 from bnn_train.report import health, lines, tables
 from bnn_train.report.advice import advice
 from bnn_train.runs import checkpoint, directory, environment
+from bnn_train.runs.choice import Candidate, choose, reached
 from bnn_train.training.evaluation import class_scores
+from bnn_train.training.selection import best_epoch, first_candidate, is_out_of_patience
 from bnn_train.training.trainer import Row, Trainer
 
 Summary = dict[str, Any]  # the content of summary.json
-
-
-def best_epoch(history: list[Row], first: int = 1) -> int:
-    """The epoch (from 1) with the highest accuracy on the held-out images, the first of equals; with an ensemble, by its accuracy.
-
-    Test numbers choose nothing. Epochs before `first`, whose network is not yet what it will be, are not chosen.
-    """
-    candidates = [row for row in history if row["epoch"] >= first]
-    return max(candidates, key=lambda row: (row.get("val_ensemble_accuracy", row["val_accuracy"]), -row["epoch"]))["epoch"]
-
-
-def first_candidate(config: Config, steps: int) -> int:
-    """The first epoch (from 1) of `steps` steps whose network has all the pruning that the rules ask for, and is wholly binary."""
-    binary = config.weights.first_binary_epoch(config.trainer.epochs, steps) if isinstance(config.weights, StomppConfig) else 1
-    return max(config.edges.complete_after + 1, binary)
 
 
 def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
@@ -63,9 +49,18 @@ def illnesses(trainer: Trainer, row: Row, at_end: bool) -> dict[str, str]:
 
 
 def is_best(trainer: Trainer, row: Row) -> bool:
-    """Whether the epoch that `row` measures is the best so far on the held-out images."""
+    """Whether the epoch that `row` measures is the best so far on the held-out images, where these choose."""
     first = first_candidate(trainer.config, trainer.steps)
-    return "val_accuracy" in row and row["epoch"] >= first and best_epoch([*trainer.history, row], first) == row["epoch"]
+    if trainer.config.trainer.result != "auto" or "val_accuracy" not in row or row["epoch"] < first:
+        return False
+    return best_epoch([*trainer.history, row], first) == row["epoch"]
+
+
+def ended_by_patience(trainer: Trainer) -> bool:
+    """Whether the run has ended before its last epoch because trainer.patience was over."""
+    if trainer.step or trainer.epoch >= trainer.config.trainer.epochs:
+        return False
+    return is_out_of_patience(trainer.history, trainer.config, trainer.steps)
 
 
 def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str, Any], run_dir: Path) -> Summary:
@@ -73,22 +68,13 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
 
     about: what its checkpoints say besides the state of the training.
 
-    The network is that of the best epoch on the held-out images, where there are any, and else the last one. The trainer's model
-    holds it afterwards.
+    The network is the one that `choose` chooses. The trainer's model holds it afterwards.
     """
     config, data = trainer.config, trainer.data
     rows = {row["epoch"]: row for row in [*trainer.history, last]}
-    chosen, kind = last, "last"
-    first = first_candidate(config, trainer.steps)
-    if data.val is not None and last["epoch"] >= first and not windows.unfinished(trainer.model):
-        chosen, kind = rows[best_epoch(list(rows.values()), first)], "best"
-    if chosen is not last:
-        best = checkpoint.load(run_dir / "checkpoints" / "best.pt")["trainer"]
-        assert len(best["history"]) == chosen["epoch"]  # its figures are those of the network that is written
-        trainer.model.load_state_dict(best["model"])
-        trainer.edges.load_state_dict(best["edges"])
-    which: dict[str, Any] = {"kind": kind, **reached(chosen)}
-    summary = _summary(trainer, chosen, which, layers, run_dir)
+    chosen, candidates = choose(trainer, last, run_dir)
+    which = chosen.which()
+    summary = _summary(trainer, chosen, candidates, layers, run_dir)
     summary |= {key: about[key] for key in ("choices", "overrides") if key in about}
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
     ill = list(illnesses(trainer, last, at_end=True).values())
@@ -114,22 +100,18 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     return summary
 
 
-def reached(row: Row) -> dict[str, int]:
-    """{"epoch": finished epochs, "step": steps of the next} of the network that a row measures."""
-    return {"epoch": row["epoch"] - 1, "step": row["steps"]} if "steps" in row else {"epoch": row["epoch"], "step": 0}
-
-
-def _summary(trainer: Trainer, chosen: Row, which: dict[str, Any], layers: list[Any], run_dir: Path) -> Summary:
-    config, data = trainer.config, trainer.data
-    why = "best on the held-out images" if which["kind"] == "best" else "the last"
-    summary = {
+def _summary(trainer: Trainer, chosen: Candidate, candidates: list[Candidate], layers: list[Any], run_dir: Path) -> Summary:
+    config, data, row = trainer.config, trainer.data, chosen.row
+    summary: Summary = {
         "status": "finished",
-        **{key: value for key, value in chosen.items() if key not in ("lr", "epoch", "steps")},
-        **which,
-        "chosen": f"{tables.moment(**reached(chosen))}, {why}",
+        **{key: row[key] for key in ("train_loss", "train_accuracy", "penalty") if key in row},
+        **chosen.figures,
+        **chosen.which(),
+        "chosen": f"{tables.moment(**reached(row))}, {', '.join(_why(chosen, candidates))}",
         "checkpoint": f"checkpoints/{checkpoint.RESULT}",
         "epochs": config.trainer.epochs,
         "max_steps": config.trainer.max_steps,
+        "patience": config.trainer.patience,
         "seed": config.seed,
         **directory.total_times(run_dir),
         "images": {"train": len(data.train), "val": len(data.val) if data.val else 0, "test": len(data.test)},
@@ -141,6 +123,17 @@ def _summary(trainer: Trainer, chosen: Row, which: dict[str, Any], layers: list[
         "versions": environment.versions(),
         "git_commit": environment.git_commit(Path(__file__).parent.parent.parent),
     }
+    if config.trainer.patience is not None and ended_by_patience(trainer):
+        summary["ended"] = lines.patience_line(trainer.epoch, config.trainer.patience)
+    if len(candidates) > 1:
+        summary["candidates"] = [{**candidate.which(), **candidate.figures} for candidate in candidates]
     if trainer.edges.masks:
         summary["edges"] = [asdict(row) for row in trainer.edges.rows()]
     return summary
+
+
+def _why(chosen: Candidate, candidates: list[Candidate]) -> list[str]:
+    """What the network is, and why it is the result."""
+    is_selected = candidates[0].kind == "best"
+    what = {"averaged": ["the average"], "recalibrated": ["recalibrated"]}.get(chosen.kind, [])
+    return [*what, "best on the held-out images" if is_selected else "the last"]

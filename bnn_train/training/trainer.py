@@ -11,16 +11,18 @@ from tqdm import tqdm
 
 from bnn_train.binary.layers import annealed, constrained_layers
 from bnn_train.config.root import Config
+from bnn_train.data import mixup
 from bnn_train.data.batches import train_batches
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges
 from bnn_train.errors import ConfigError
 from bnn_train.optim import optimizers, schedules
-from bnn_train.report import lines, terminal
-from bnn_train.training import losses
+from bnn_train.training import average, bar, losses
 from bnn_train.training.checks import check_finite, check_losses
 from bnn_train.training.evaluation import evaluate
 from bnn_train.training.health import Health
+from bnn_train.training.recalibration import batches
+from bnn_train.training.selection import AVERAGED, is_out_of_patience
 
 LOOK_EVERY = 0.5  # seconds between looks at the losses: each one waits for the device
 
@@ -54,6 +56,7 @@ class Trainer:
         self.losses = torch.zeros(self.steps, device=device)  # of the current epoch's steps
         self.correct = torch.zeros((), dtype=torch.int64, device=device)  # training images classified correctly in this epoch
         self.health = Health(model, edges)
+        self.average = None if config.trainer.ema is None else average.Average(model, edges, config.trainer.ema)
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._constrained, self._annealed = constrained_layers(model), annealed(model)
@@ -72,7 +75,9 @@ class Trainer:
     @property
     def is_finished(self) -> bool:
         most = self.config.trainer.max_steps
-        return self.epoch >= self.config.trainer.epochs or (most is not None and self.number >= most)
+        if self.epoch >= self.config.trainer.epochs or (most is not None and self.number >= most):
+            return True
+        return self.step == 0 and is_out_of_patience(self.history, self.config, self.steps)
 
     def fit(self) -> Iterator[Row]:
         """Trains and measures epoch by epoch, and yields each epoch's row; at last that of an epoch within which the run ends."""
@@ -93,19 +98,20 @@ class Trainer:
     def train_epoch(self) -> None:
         """The steps of the current epoch that are still to do."""
         config, start, first = self.config, time.perf_counter(), self.step
-        batches = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step)
+        epoch = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step)
+        mixes = self._mixes()
         self.model.train()
         if self.step == 0:
             self.edges.start_epoch(self.epoch, self.optimizer)
         restore = optimizers.moves_without_gradient(self.optimizer) or not self.edges.are_within_bounds()
-        with self._bar() as bar:
+        with bar.start(self.epoch, config.trainer, self.steps, self.step) as shown:
             looked = time.monotonic()
-            for inputs, labels in batches:
-                self.train_step(inputs, labels, restore)
-                bar.update(len(labels))
+            for inputs, labels in epoch:
+                self.train_step(inputs, labels, restore, mixes[self.step] if mixes else None)
+                shown.update(len(labels))
                 ends = self.step == self.steps or self.is_finished
                 if time.monotonic() - looked > LOOK_EVERY or ends:
-                    self._look(bar)
+                    self._look(shown)
                     looked = time.monotonic()
                 if ends:
                     self.health.note()
@@ -114,18 +120,23 @@ class Trainer:
                 if ends:
                     break
 
-    def train_step(self, inputs: Tensor, labels: Tensor, restore: bool) -> None:
+    def train_step(self, inputs: Tensor, labels: Tensor, restore: bool, mix: mixup.Mix | None = None) -> None:
         """One step: forward, backward, optimizer, and what keeps latent weights within their bounds.
 
-        restore: whether the step may have moved weights that the edges' rules hold.
+        restore: whether the step may have moved weights that the edges' rules hold. mix: how images of the batch are mixed.
         """
         config = self.config
         share = self._lr_share(self.number)
         for group in self.optimizer.param_groups:
             group.update({key: value * share for key, value in group["scheduled"].items()})
         self._anneal(self.step)
-        logits = self._forward(inputs)
-        loss = self.loss(inputs, logits, labels)
+        if mix is None:
+            logits = self._forward(inputs)
+            loss = self.loss(inputs, logits, labels)
+        else:
+            mixed = mix.inputs(inputs)
+            logits = self._forward(mixed)
+            loss = mix.loss(lambda of: self.loss(mixed, logits, of), labels)
         penalty = self.edges.penalty()
         self.optimizer.zero_grad()
         (loss if penalty is None else loss + penalty).backward()
@@ -136,10 +147,20 @@ class Trainer:
             layer.constrain(share * config.optimizer.lr)
         if restore:
             self.edges.restore()
+        if self.average is not None:
+            self.average.update()
 
         self.losses[self.step] = loss.detach()
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.step += 1
+
+    def _mixes(self) -> list[mixup.Mix] | None:
+        """How the batches of the current epoch are mixed."""
+        config = self.config
+        if not config.data.mixup:
+            return None
+        device = self.data.train.labels.device
+        return mixup.draw(config.data.mixup, self.steps, config.trainer.batch_size, config.seed, self.epoch, device)
 
     def _anneal(self, step: int) -> None:
         """Tells what follows the progress of training that it is at a step (from 0) of the current epoch."""
@@ -164,12 +185,19 @@ class Trainer:
         if penalty is not None:
             row["penalty"] = penalty.item()
         with self.health.watching():
-            for name, split in (("val", self.data.val), ("test", self.data.test)):
-                if split is not None:
-                    row |= {f"{name}_{measure}": value for measure, value in evaluate(self.model, split, self.config).items()}
+            row |= self.evaluated()
+        if self.average is not None:
+            with self.average.in_place(batches(self.data.train, self.config, self.epoch, average.BATCHES)):
+                row |= {f"{AVERAGED}{name}": value for name, value in self.evaluated().items()}
         self.check_finite()
         self.health.measure(row["epoch"], row.get("steps"))
         return row
+
+    def evaluated(self) -> Row:
+        """Figures of the model as it is: val_loss, val_accuracy (where images are held out), test_loss and so on."""
+        splits = {"val": self.data.val, "test": self.data.test}
+        found = {name: evaluate(self.model, split, self.config) for name, split in splits.items() if split is not None}
+        return {f"{name}_{measure}": value for name, figures in found.items() for measure, value in figures.items()}
 
     def learning_rate(self, step: int) -> float:
         """For a step of the current epoch."""
@@ -178,30 +206,13 @@ class Trainer:
     def check_finite(self) -> None:
         check_finite(self.model, self.epoch + 1, self.step)
 
-    def _bar(self) -> tqdm:
-        """A bar over the current epoch's images with the time left; silent where there is no terminal to draw it on."""
-        size = self.config.trainer.batch_size
-        return tqdm(
-            desc=self._figures(None),
-            total=self.steps * size,
-            initial=self.step * size,
-            disable=not terminal.shows_bar(),
-            leave=False,
-            ncols=terminal.width("stderr") - 3,  # the ^C that a terminal shows must not begin a new line
-            bar_format="{desc} |{bar}|{percentage:4.0f}%  left {remaining}",
-        )
-
-    def _look(self, bar: tqdm) -> None:
+    def _look(self, shown: tqdm) -> None:
         """Shows loss and accuracy so far; raises Diverged where a loss is not finite."""
         so_far = self.losses[: self.step]
         check_losses(so_far, self.epoch + 1, self.config.optimizer.lr)
-        if not bar.disable:
+        if not shown.disable:
             seen = self.step * self.config.trainer.batch_size
-            bar.set_description_str(self._figures((so_far.mean().item(), self.correct.item() / seen)))
-
-    def _figures(self, seen: tuple[float, float] | None) -> str:
-        """What stands before the bar; seen: loss and accuracy so far. Bar and time take 36 columns."""
-        return lines.bar_figures(self.epoch + 1, self.config.trainer.epochs, seen, terminal.width("stderr") - 36)
+            bar.show(shown, self.epoch, self.config.trainer, (so_far.mean().item(), self.correct.item() / seen))
 
     def state_dict(self) -> dict[str, Any]:
         """All that training has changed, random states apart, as plain types and tensors."""
@@ -214,6 +225,7 @@ class Trainer:
             "losses": self.losses[: self.step].clone(),
             "correct": self.correct,
             "health": self.health.state_dict(),
+            **({} if self.average is None else {"average": self.average.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -226,6 +238,8 @@ class Trainer:
         self.losses[: self.step] = state["losses"]
         self.correct.copy_(state["correct"])
         self.health.load_state_dict(state.get("health"))
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
 
 def _compiled(model: nn.Module, annealed_modules: list[nn.Module]) -> Callable[[Tensor], Tensor]:

@@ -28,6 +28,10 @@ from bnn_train.config.notes import notes
         "edges.rules=[{layers:linear1,what:l1,strength:0.1}]",
         "weights=stompp",
         "weights=stompp trainer.max_steps=161",
+        "trainer.ema=0.9 trainer.result=averaged",
+        "trainer.ema=0.9 trainer.recalibrate=true trainer.patience=19 data.val_size=100",
+        "trainer.ema=0.9 trainer.recalibrate=true data=image_folder",
+        "data.mixup=0.2",
         "experiment=mnist_cnn",
         "experiment=mnist_mlp",
         "experiment=cifar10_cnn",
@@ -85,6 +89,17 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
         ("data.image_size=32", "data.image_size=32: is not for data=digits, which comes as it is"),
         ("data=cifar10 data.grayscale=true", "data.grayscale=true: is not for data=cifar10, which comes as it is"),
         ("data=mnist data.test_fraction=0.5", "data.test_fraction=0.5: is not for data=mnist, which has a test set of its own"),
+        (
+            "trainer.ema=0.9",
+            "trainer.ema=0.9: is measured alone; to get that network take trainer.result=averaged, or data.val_size=N images that "
+            "choose it",
+        ),
+        (
+            "trainer.recalibrate=true",
+            "trainer.recalibrate=true: is measured alone; to get that network take trainer.result=recalibrated, or data.val_size=N "
+            "images that choose it",
+        ),
+        ("trainer.patience=20 data.val_size=9", "trainer.patience=20: the run ends before, after trainer.epochs=20"),
         ("data.root=x", "data.root=x: is not for data=digits, which comes as it is"),
         ("edges.rules=[{layers:linear1,what:l1,strength:0}]", "edges.rules.strength=0.0: penalises nothing in linear1"),
     ],

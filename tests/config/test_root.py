@@ -155,6 +155,16 @@ def test_the_classic_script_to_the_letter(compose):
         ),
         ("weights.prepare=quantile weights.tau=1", "weights.tau=1.0: must be in (0.5, 1)"),
         ("optimizer=bop weights.scaling=mean", "weights.scaling=mean: must be one of none, learned"),
+        ("trainer.ema=1", "trainer.ema=1.0: must be in (0, 1)"),
+        ("trainer.result=best", "trainer.result=best: must be one of auto, last, averaged, recalibrated"),
+        ("trainer.result=averaged", "trainer.result=averaged: needs an average: trainer.ema=0.999, or another share of its own"),
+        ("trainer.result=recalibrated", "trainer.result=recalibrated: needs trainer.recalibrate=true"),
+        ("trainer.patience=0 data.val_size=9", "trainer.patience=0: must be a whole number of at least 1"),
+        (
+            "trainer.patience=5",
+            "trainer.patience=5: needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/",
+        ),
+        ("data.mixup=-0.1", "data.mixup=-0.1: must be a number of at least 0"),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
     ],
 )
@@ -162,6 +172,11 @@ def test_a_bad_value_is_named_with_the_remedy(compose, override, message):
     with pytest.raises(ConfigError) as caught:
         compose(*override.split())
     assert str(caught.value).startswith(message)
+
+
+def test_patience_may_be_typed_where_a_run_is_continued(compose):
+    """Its own configuration says which images it has held out."""
+    assert compose("resume=run", "trainer.patience=5").trainer.patience == 5
 
 
 @pytest.mark.parametrize(
@@ -198,7 +213,7 @@ def test_no_key_is_null_because_another_option_needs_it(compose):
     says_something = {
         *("data.train_limit", "data.test_limit", "data.image_size", "data.crop_padding"),
         *("weights.clip", "weights.ste", "weights.tau_end", "trainer.clip_grad_norm"),
-        *("trainer.checkpoint_every", "trainer.max_steps", "sweep.name", "resume", "init_from"),
+        *("trainer.checkpoint_every", "trainer.max_steps", "trainer.ema", "trainer.patience", "sweep.name", "resume", "init_from"),
     }
     for option in OPTIONS:
         if "experiment" not in option:

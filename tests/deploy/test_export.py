@@ -44,6 +44,8 @@ def trained(small, tmp_path):
         ("optimizer=bop",),
         ("optimizer=bayesbinn",),
         ("weights=stochastic",),
+        ("trainer.ema=0.7", "trainer.result=averaged", "trainer.batch_size=20"),
+        ("trainer.recalibrate=true", "trainer.result=recalibrated", "trainer.batch_size=20"),
         ("weights=stompp", "trainer.batch_size=20"),
         ("weights=stompp", "ste=none", "weights.ste=tanh", "trainer.batch_size=20"),
         ("trainer.max_steps=1",),

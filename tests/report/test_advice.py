@@ -5,10 +5,10 @@ from bnn_train.report.advice import advice
 
 def notes(
     accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, ill=(), unfinished=(),
-    epochs=2, max_steps=None, per_epoch=40,
+    epochs=2, max_steps=None, per_epoch=40, **more,
 ):  # fmt: skip
     summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": 1}  # the best
-    summary |= {"epochs": epochs, "max_steps": max_steps}
+    summary |= {"epochs": epochs, "max_steps": max_steps, **more}
     return advice(summary, [{"train_loss": loss} for loss in losses], steps, per_epoch, largest_class, ill, unfinished)
 
 
@@ -36,6 +36,7 @@ def test_a_short_run():
     assert line == "the run was short, 80 steps, with the loss still falling: trainer.epochs=25 would be 1,000 steps or more"
     assert notes(losses=(1.0, 0.9), steps=1000) == []
     assert notes(losses=(1.0, 0.9), steps=80, train_accuracy=0.96) == []
+    assert notes(losses=(1.0, 0.9), steps=80, ended="after epoch 4: no higher accuracy") == []
     assert notes(accuracy=0.5, steps=80)[1] == "the run was short, 80 steps: trainer.epochs=25 would be 1,000 steps or more"
 
 

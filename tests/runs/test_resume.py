@@ -1,5 +1,6 @@
 """A run that was cut anywhere and continued equals one that was not: bit for bit over last.pt and metrics.jsonl."""
 
+import copy
 import itertools
 import json
 import shutil
@@ -64,6 +65,8 @@ def split_run_differences(config, folder, monkeypatch, cut, fresh):
     fresh()
     run(config, folder / "split")
     found = differences(state_of(folder / "whole"), state_of(folder / "split"))
+    results = [checkpoint.load(folder / part / "checkpoints" / "result.pt") for part in ("whole", "split")]
+    found += differences(*results, path="result")
     for name in ("metrics.jsonl", "health.jsonl"):
         whole, split = ((folder / part / name).read_bytes() for part in ("whole", "split"))
         found += [] if whole == split else [name]
@@ -122,6 +125,8 @@ CASES = [
         "edges.rules.0.ramp=[0,1]",
     ),
     *[(*CNN, f"method={name}") for name in ("xnor", "reactnet", "recu")],
+    (*MLP, "trainer.ema=0.9", "trainer.recalibrate=true", "data.mixup=0.3", "data.val_size=100", "ste=tanh", "ste.stochastic=true"),
+    (*CNN, "trainer.ema=0.7", "trainer.recalibrate=true", "trainer.result=recalibrated", "data.mixup=1", "weights=stompp"),
     (*RESNET, "ste=approx_sign", "optimizer=sgd"),
     (*MLP, "optimizer=bop", "optimizer.scheduled=[gamma,threshold]"),
     (*CNN, "optimizer=bop"),
@@ -174,14 +179,14 @@ def test_without_the_random_state_the_equality_fails(compose, tmp_path, monkeypa
     assert "metrics.jsonl" in split_run_differences(config, tmp_path, monkeypatch, 5, forget)
 
 
-@pytest.mark.parametrize("key", ["optimizer", "losses", "step", "correct"])
+@pytest.mark.parametrize("key", ["optimizer", "losses", "step", "correct", "average"])
 def test_every_part_of_the_state_is_needed(compose, tmp_path, monkeypatch, key):
-    config = compose(*MLP, "trainer.checkpoint_every=2")
+    config = compose(*MLP, "trainer.checkpoint_every=2", "trainer.ema=0.9")
     original = Trainer.load_state_dict
 
     def forget():
         def load(self, state):
-            fresh = self.state_dict()
+            fresh = copy.deepcopy(self.state_dict())
             original(self, {**state, key: fresh[key], **({"losses": fresh["losses"]} if key == "step" else {})})
 
         if key == "losses":
@@ -381,6 +386,50 @@ def test_a_run_that_ends_after_so_many_steps(compose, tmp_path, monkeypatch, mos
     assert differences(*found) == []
     with pytest.raises(ConfigError, match=r"trainer\.max_steps=3: the run has \d+ steps behind it already"):
         run(compose(*MLP, "trainer.max_steps=3"), tmp_path / "longer", overrides={"trainer.max_steps"})
+
+
+STALLS = (
+    *("data.val_size=180", "data.train_limit=600", "trainer.batch_size=100", "trainer.epochs=9"),
+    *("scheduler=exponential", "scheduler.gamma=4"),
+)
+
+
+def rows_of(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_patience_ends_a_run_and_a_larger_one_continues_it_exactly(small, tmp_path, caplog):
+    """As if it had been larger from the start; and null, as if there had been none."""
+    caplog.set_level("INFO")
+    accuracies = [row["val_accuracy"] for row in (run(small(*STALLS), tmp_path / "free"), rows_of(tmp_path / "free"))[1]]
+    short = run(small(*STALLS, "trainer.patience=1"), tmp_path / "run")
+    end = next(i for i in range(1, 9) if accuracies[i] <= max(accuracies[:i])) + 1
+    assert end < 7
+    assert len(rows_of(tmp_path / "run")) == end
+    why = f"after epoch {end}: no higher accuracy on the held-out images for 1 epoch, trainer.patience=1"
+    assert (short["status"], short["ended"]) == ("finished", why)
+    assert why in " ".join(caplog.text.split())
+    assert run(small(*STALLS, "trainer.patience=1"), tmp_path / "run") == short
+    run(small(*STALLS, "trainer.patience=2"), tmp_path / "two")
+    run(small(*STALLS, "trainer.patience=2"), tmp_path / "run", overrides={"trainer.patience"})
+    assert differences(*(state_of(tmp_path / name)["trainer"] for name in ("two", "run"))) == []
+    assert rows_of(tmp_path / "two") == rows_of(tmp_path / "run")
+    with pytest.raises(ConfigError, match=rf"trainer\.patience=1: would have ended the run after epoch {end}, which it has behind"):
+        run(small(*STALLS, "trainer.patience=1"), tmp_path / "run", overrides={"trainer.patience"})
+    whole = run(small(*STALLS, "trainer.patience=null"), tmp_path / "run", overrides={"trainer.patience"})
+    assert "ended" not in whole
+    assert differences(*(state_of(tmp_path / name)["trainer"] for name in ("free", "run"))) == []
+    assert rows_of(tmp_path / "free") == rows_of(tmp_path / "run")
+
+
+def test_a_run_that_was_stopped_within_an_epoch_takes_no_patience_that_ended_it_before(small, tmp_path):
+    stored = {"config": asdict(small(*STALLS, "trainer.patience=5")), "data": {"train": 600}}
+    stored["trainer"] = {"step": 2, "history": [{"epoch": i + 1, "val_accuracy": 0.5} for i in range(3)]}
+    asked = small(*STALLS, "trainer.patience=2")
+    with pytest.raises(ConfigError, match=r"trainer\.patience=2: would have ended the run after epoch 3"):
+        resume.settle(stored, asked, {"trainer.patience"})
+    stored["trainer"]["step"] = 0
+    assert resume.settle(stored, asked, {"trainer.patience"}) == asked
 
 
 def test_times_of_a_repeated_epoch_count_once(tmp_path):

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from bnn_train.data import datasets
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.report import lines, sweep
 from bnn_train.runs import checkpoint, interrupt
+from bnn_train.runs.assemble import assemble
 from bnn_train.runs.run import run
 from bnn_train.runs.saved import evaluate_saved, load
 from bnn_train.runs.summary import best_epoch
@@ -72,6 +74,60 @@ def test_a_finished_run_and_a_selected_one(small, tmp_path):
         run(small("data.val_size=100", "trainer.epochs=8", *GETS_WORSE, *more), tmp_path / name)
         summary = check_one_network(tmp_path / name)
         assert (summary["kind"], summary["epoch"] < summary["epochs"]) == ("best", True)  # not what the run ended with
+
+
+EVERY_NETWORK = ("trainer.ema=0.9", "trainer.recalibrate=true", "trainer.batch_size=300", "data.crop_padding=1")
+
+
+@pytest.mark.parametrize(
+    ("result", "more"),
+    [
+        ("auto", ()),
+        ("last", ()),
+        ("recalibrated", ("ste=logistic", "ste.stochastic=true", "eval=ensemble")),
+        ("averaged", ("optimizer=bop",)),
+    ],
+)
+def test_the_network_that_was_asked_for_is_the_result_and_the_others_are_told(small, tmp_path, result, more):
+    """Without held-out images nothing but the question chooses, though its test accuracy be the lowest."""
+    run(small(*EVERY_NETWORK, f"trainer.result={result}", *more), tmp_path)
+    summary = check_one_network(tmp_path)
+    assert summary["kind"] == ("last" if result == "auto" else result)
+    found = {each["kind"]: each for each in summary["candidates"]}
+    assert list(found) == ["last", "averaged", "recalibrated"]
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    for kind, prefix in (("last", ""), ("averaged", "ema_")):
+        assert found[kind]["test_accuracy"] == last[f"{prefix}test_accuracy"]
+        assert found[kind]["test_loss"] == last[f"{prefix}test_loss"]
+    assert len({each["test_loss"] for each in found.values()}) == 3
+    assert all(summary[key] == value for key, value in found[summary["kind"]].items())
+
+
+def test_held_out_images_choose_among_the_networks_of_the_best_epoch(small, tmp_path):
+    """The best epoch of either network, and there the best network; of last.pt nothing is left when the rate has risen."""
+    kinds = set()
+    for seed in range(2):
+        folder = tmp_path / str(seed)
+        run(small("data.val_size=180", "trainer.epochs=6", *GETS_WORSE, *EVERY_NETWORK, f"seed={seed}"), folder)
+        summary = check_one_network(folder)
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        best = max(max(row["val_accuracy"], row["ema_val_accuracy"]) for row in rows)
+        epoch = next(row["epoch"] for row in rows if best in (row["val_accuracy"], row["ema_val_accuracy"]))
+        assert summary["epoch"] == epoch < 6
+        assert summary["val_accuracy"] == max(each["val_accuracy"] for each in summary["candidates"]) >= best
+        kinds.add(summary["kind"])
+    assert kinds - {"best"}
+
+
+def test_a_result_that_was_averaged_starts_a_new_run(small, tmp_path):
+    """Bop's weights are -1 and +1 again."""
+    run(small("optimizer=bop", "trainer.ema=0.9", "trainer.result=averaged"), tmp_path / "bop")
+    model = load(tmp_path / "bop").model
+    assert (model.linear2.weight.abs() < 1).any()
+    config = small("optimizer=bop", f"init_from={tmp_path / 'bop'}")
+    data = datasets.load(config.data, torch.device("cpu"))
+    weight = assemble(config, data, torch.device("cpu")).model.linear2.weight
+    assert torch.equal(weight, torch.where(model.linear2.weight >= 0, 1.0, -1.0))
 
 
 def test_stopped_within_an_epoch_then_ended_before_it(small, tmp_path, monkeypatch):

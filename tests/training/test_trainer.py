@@ -13,7 +13,7 @@ from torch import nn
 from bnn_train.binary import products
 from bnn_train.binary.ste import Ste
 from bnn_train.binary.weights import Sign
-from bnn_train.data import datasets
+from bnn_train.data import datasets, mixup
 from bnn_train.data.batches import train_batches
 from bnn_train.errors import ConfigError
 from bnn_train.report import terminal
@@ -49,6 +49,42 @@ def test_an_epoch_is_the_plain_loop(trainer):
         torch.testing.assert_close(tensor, twin.state_dict()[name], rtol=1e-5, atol=1e-6)
     assert row["train_loss"] == pytest.approx(sum(losses) / len(losses))
     assert row["train_accuracy"] == correct / 1400
+
+
+def test_an_epoch_with_mixup_is_the_plain_loop(trainer):
+    """Inputs and losses mixed as drawn, labels smoothed; accuracy counts the label with the larger share."""
+    t = trainer("data.mixup=0.4", "trainer.label_smoothing=0.1", "optimizer=sgd", "scheduler=constant", "data.crop_padding=1")
+    config, twin = t.config, trainer().model
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)
+    twin.load_state_dict(t.model.state_dict())
+    losses, correct = [], 0
+    mixes = mixup.draw(0.4, 14, 100, config.seed, 0, CPU)
+    for (x, y), mix in zip(train_batches(t.data.train, config.data, 100, config.seed, 0), mixes, strict=True):
+        logits = twin(mix.share * x + (1 - mix.share) * x[mix.others])
+        targets = mix.share * F.one_hot(y, 10) + (1 - mix.share) * F.one_hot(y[mix.others], 10)
+        loss = F.cross_entropy(logits, targets.float(), label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for layer in (twin.linear1, twin.linear2):
+            layer.weight.data.clamp_(-1, 1)
+        losses.append(loss.item())
+        correct += (logits.argmax(1) == y).sum().item()
+    row = next(iter(t.fit()))
+    assert row["train_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert row["train_accuracy"] == pytest.approx(correct / 1400, abs=2 / 1400)
+    torch.testing.assert_close(t.model.output.weight, twin.output.weight, rtol=1e-3, atol=1e-3)
+
+
+def test_any_loss_is_mixed_and_sees_the_mixed_inputs(trainer):
+    t = trainer("data.mixup=1", "trainer.batch_size=1400")
+    seen = []
+    t.loss = lambda inputs, logits, labels: (seen.append((inputs, labels)), (logits.mean() + labels.sum()))[1]
+    t.train_epoch()
+    (mix,) = mixup.draw(1, 1, 1400, t.config.seed, 0, CPU)
+    ((x, y),) = train_batches(t.data.train, t.config.data, 1400, t.config.seed, 0)
+    assert all(torch.equal(inputs, mix.inputs(x)) for inputs, _ in seen)
+    assert [labels.tolist() for _, labels in seen] == [y.tolist(), y[mix.others].tolist()]
 
 
 def test_rows_hold_every_split(trainer):
