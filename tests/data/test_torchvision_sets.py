@@ -219,7 +219,7 @@ def misfit(tmp_path):
 def test_torchvision_that_does_not_fit_torch(command, misfit):
     result: subprocess.CompletedProcess = command("data=mnist", PYTHONPATH=misfit)
     assert result.returncode == 2
-    error = result.stdout.strip().splitlines()[-1]
+    error = result.stderr.strip().splitlines()[-1]
     assert f"torch {torch.__version__.split('+')[0]}" in error
     assert "pip install --upgrade --force-reinstall torch torchvision" in error
     assert "torchvision::nms does not exist" in error
