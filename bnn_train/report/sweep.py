@@ -174,4 +174,4 @@ def write_csv(jobs: list[Job], path: Path) -> None:
         given = [(job.overrides or {}).get(key, "") for key in overrides]
         writer.writerow([job.name, job.status, *given, *(job.summary.get(key, "") for key in numbers)])
     content = text.getvalue().encode("utf-8", "look_alike")
-    files.write(path, lambda file: file.write(content))
+    files.write(path, lambda file: file.write(content), shared=True)  # by every process of a sweep

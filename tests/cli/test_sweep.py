@@ -143,8 +143,10 @@ def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):
     line = [sys.executable, "-m", "bnn_train", "-m", "seed=0,1,2,3", "trainer.epochs=40", "model.hidden=[8,8]", "sweep.name=shared"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pair = [subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in "ab"]
-    errors = [process.communicate(timeout=120)[1] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], errors
+    errors = [process.communicate(timeout=120)[1].decode() for process in pair]
+    told = [path.read_text() for path in (tmp_path / "sweeps" / "shared").glob("*/failure.txt")]
+    for process, error in zip(pair, errors, strict=True):
+        assert process.returncode == 0, "\n".join([error[-1000:], *told])
     logs = list((tmp_path / "sweeps" / "shared").glob("*/train.log"))
     assert len(logs) == 4
     assert [log.read_text().count("run directory:") for log in logs] == [1] * 4
