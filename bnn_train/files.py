@@ -24,7 +24,9 @@ def write(path: Path, content: Callable[[BinaryIO], object], keep: Path | None =
     """Writes what `content` puts into the file it is given; what was there stays as `keep`, if given.
 
     shared: other processes may write the same file at the same time, so each does it aside by itself. Elsewhere the next write
-    takes the place of what a crash has left aside. Raises ConfigError where it cannot be written; the older files are then as before.
+    takes the place of what a crash has left aside.
+
+    Raises ConfigError where it cannot be written; the older files are then as before.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     with writing(path):
