@@ -132,7 +132,7 @@ def test_a_long_failure_breaks_between_words_and_names_stay_whole(tmp_path, colu
 
 
 def test_a_folder_that_one_may_only_read_still_gives_its_table(folder, capsys, monkeypatch):
-    def refuse(path, content):
+    def refuse(path, content, **others):
         raise ConfigError("file", path, "no") from PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(sweep.files, "write", refuse)
