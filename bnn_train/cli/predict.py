@@ -141,16 +141,11 @@ def _network(arguments: argparse.Namespace) -> _Network:
 
 def _exported(path: Path, threads: int | None, engine: str | None) -> _Network:
     from bnn_train import deploy
-    from bnn_train.deploy import about
-    from bnn_train.deploy.pictures import Wanted
+    from bnn_train.deploy import about, pictures
 
     network = deploy.load(path, threads, engine)
-    told, shape = network.about, network.image_shape
-    data = about.data(told)
-    grayscale = data.get("name") == "image_folder" and data.get("grayscale") is True
-    return _Network(
-        network.logits, network.classes, Wanted(shape, about.image_size(told, shape), grayscale), about.which(told, path)
-    )
+    wanted = pictures.wanted(network.about, network.image_shape)
+    return _Network(network.logits, network.classes, wanted, about.which(network.about, path))
 
 
 def _trained(path: Path, names: Sequence[str] | None) -> _Network:
@@ -159,19 +154,14 @@ def _trained(path: Path, names: Sequence[str] | None) -> _Network:
 
     plugins.load(plug.flag(names))
     startup.prepare()
-    from bnn_train.deploy.pictures import Wanted
+    from bnn_train.deploy import pictures
     from bnn_train.runs import saved
 
     network = saved.load(path, "path", "auto")
     channels, height, width = network.data["image_shape"]
-    data, which = network.config.data, {"kind": network.kind, "epoch": network.epoch, "step": network.step}
-    of_files = (data.image_size, data.grayscale) if data.name == "image_folder" else ()
-    return _Network(
-        lambda images: saved.logits(network, images),
-        network.data["classes"],
-        Wanted((channels, height, width), *of_files),
-        {"checkpoint": str(network.file), **which},
-    )
+    which = {"checkpoint": str(network.file), "kind": network.kind, "epoch": network.epoch, "step": network.step}
+    wanted = pictures.wanted({"data": vars(network.config.data)}, (channels, height, width))
+    return _Network(lambda images: saved.logits(network, images), network.data["classes"], wanted, which)
 
 
 def _recorded(

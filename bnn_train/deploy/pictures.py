@@ -3,9 +3,9 @@
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageMode
@@ -14,6 +14,7 @@ from bnn_train.data import depth
 from bnn_train.data.decode import Unreadable, decode, fit
 from bnn_train.data.image_files import images_in, left_out_line
 from bnn_train.data.words import readable
+from bnn_train.deploy import about
 from bnn_train.errors import ConfigError
 
 STANDARD_INPUT = "-"
@@ -47,6 +48,12 @@ class Wanted(NamedTuple):
     shape: tuple[int, int, int]
     image_size: int | None = None  # cropped and resized them to
     grayscale: bool = False  # made them grey
+
+
+def wanted(told: Mapping[str, Any], shape: tuple[int, int, int]) -> Wanted:
+    """Of a network for images of that shape; told: what a file says of it (deploy/about.py), or {"data": the run's own}."""
+    data = about.data(told)
+    return Wanted(shape, about.image_size(told, shape), data.get("name") == "image_folder" and data.get("grayscale") is True)
 
 
 class Prepared(NamedTuple):

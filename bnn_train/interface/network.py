@@ -114,21 +114,16 @@ def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:
         load_plugins(plugins)
     if is_exported(file):
         network = deploy.load(file)
-        told, shape = network.about, network.image_shape
-        data = about.data(told)
-        grayscale = data.get("name") == "image_folder" and data.get("grayscale") is True
-        wanted = pictures.Wanted(shape, about.image_size(told, shape), grayscale)
-        return Network(file, about.which(told, file), network.classes, wanted, network.logits, network)
+        wanted = pictures.wanted(network.about, network.image_shape)
+        return Network(file, about.which(network.about, file), network.classes, wanted, network.logits, network)
     from bnn_train.interface import kept
     from bnn_train.runs import saved
 
     with kept.settings():
         found = saved.load(file, "path", "auto")
     channels, height, width = found.data["image_shape"]
-    data_config = found.config.data
-    of_files = (data_config.image_size, data_config.grayscale) if data_config.name == "image_folder" else ()
     which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
-    wanted = pictures.Wanted((channels, height, width), *of_files)
+    wanted = pictures.wanted({"data": vars(found.config.data)}, (channels, height, width))
     at_once = found.config.trainer.eval_batch_size
 
     def logits(images: np.ndarray) -> np.ndarray:
