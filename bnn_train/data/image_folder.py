@@ -66,10 +66,10 @@ def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
     """
     classes = folders.classes(folders.layout(config).train, config)
     channels = 1 if config.grayscale else 3
-    if config.image_size is not None:
-        return (channels, config.image_size, config.image_size), len(classes)
+    if config.size is not None:
+        return (channels, *config.size), len(classes)
     # decoded: what turns an image turns its shape
-    first = decode(_members(classes[0], config).files[0], config.image_size, config.grayscale)
+    first = decode(_members(classes[0], config).files[0], grayscale=config.grayscale)
     if isinstance(first, Unreadable):
         return None
     _, height, width = first.shape
