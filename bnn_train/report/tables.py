@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bnn_train.report import grid
+from bnn_train.report import classes, grid
 from bnn_train.report.grid import Column
 
 
@@ -108,7 +108,7 @@ KINDS = {
     "recalibrated": "with recomputed BatchNorm statistics",
 }
 OTHER_IMAGES = (
-    "note: these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
+    "these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
     "pixels (other files, or decoded by another version of Pillow)"
 )
 
@@ -124,8 +124,27 @@ def evaluation_table(result: dict[str, Any]) -> str:
     names, *numbers = zip(*rows, strict=True)
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
-    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
-    return f"{which_network(result)}{other}\n\n{grid.table(columns)}"
+    by_class = classes.table(result)
+    parts = [which_network(result), *_which_images(result), "", grid.table(columns), *(["", by_class] if by_class else [])]
+    return "\n".join(parts)
+
+
+def _which_images(result: Mapping[str, Any]) -> list[str]:
+    """Of the images, what must be said of them: other ones than the network's own, or its test images by themselves."""
+    if "missing_classes" not in result:
+        if result.get("same_images", True):
+            return []
+        where = f"{result['data']}: " if "data" in result else ""
+        whole = f"; measured are the {result['test_images']:,} that would be its test images, of a folder test/ it would be all"
+        return [grid.sentence(f"note: {where}{OTHER_IMAGES}{whole}")]
+    those = f"{result['test_images']:,} images of {result['data']}"
+    if result["same_images"]:
+        return [grid.sentence(f"on {those}, the run's own test images")]
+    lines = [grid.sentence(f"note: measured on {those}: not the run's own; where it was trained on some, that flatters it")]
+    if missing := result["missing_classes"]:
+        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10:,} more classes" if len(missing) > 10 else "")
+        lines.append(grid.sentence(f"note: there is no image of {names}"))
+    return lines
 
 
 def which_network(result: Mapping[str, Any]) -> str:
