@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bnn_train.cli import evaluate as command
+from bnn_train.cli import report
 from bnn_train.deploy.evaluate import evaluate_exported
 from bnn_train.deploy.export import export_run
 from bnn_train.errors import ConfigError
@@ -119,3 +120,11 @@ def test_the_command_names_the_images_and_shows_each_class(place, tmp_path, monk
     assert "not the run's own" in said
     assert "note: there is no image of cat" in said
     assert "test images of each class, and what they are taken for" in said
+
+
+def test_the_images_of_a_run_on_a_sheet(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bnn-report", "--data", str(place / "m"), "--output", str(tmp_path / "s.png")])
+    report.main()
+    assert capsys.readouterr().out.startswith("8 of 30 training images, 2 classes: saved as ")
+    with Image.open(tmp_path / "s.png") as image:
+        assert image.format == "PNG"
