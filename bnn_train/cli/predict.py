@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 OWN = {"threads": "--threads", "engine": "--engine"}  # of exported networks
 TRAINED = {"plugins": "--plugin"}
-_FITTED = {"crop": "cropped and resized", "pad": "resized and laid on grey", "stretch": "resized"}  # by a value of data.fit
 EPILOG = """\
 Examples:
   bnn-predict m.bnn photos/ --top 3
@@ -200,7 +199,7 @@ def _say(found: "Found", remarks: "Remarks", wanted: "Wanted") -> None:
         terminal.say(f"error: {failure.name}: {failure.reason}", "stderr")
     notes = []
     if remarks.resized:
-        notes.append(f"{_were(remarks.resized)} {_FITTED[wanted.fit]} to {width}x{height}, the size that the network takes")
+        notes.append(f"{_were(remarks.resized)} cropped and resized to {width}x{height}, the size that the network takes")
     if remarks.made_grey:
         notes.append(f"{_were(remarks.made_grey)} made grey: the network takes one channel")
     if remarks.scale is not None:
