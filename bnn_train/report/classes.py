@@ -44,7 +44,9 @@ def table(result: Mapping[str, Any]) -> str:
     taken = [Column(name, [f"{row[number]:,}" for row in confusion]) for number, name in enumerate(classes)]
     if len(classes) <= MATRIX and grid.fits([*columns, *taken]):
         return f"{grid.table([*columns, *taken], 'test images of each class, and what they are taken for')}"
-    others = Column("most often taken for", [_wrong(classes, row, number) for number, row in enumerate(confusion)], right=False)
+    others = Column(
+        "most often taken for", [_wrong(classes, row, number) for number, row in enumerate(confusion)], right=False, spare=1
+    )
     return grid.table([*columns, others], "test images of each class")
 
 
