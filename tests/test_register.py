@@ -218,8 +218,7 @@ def test_what_a_function_must_not_give_is_told(plugin):
     with pytest.raises(PluginError, match=r"^ste=flat: mine.py: gives torch.float32 \(\) for a gradient of float32 \(2, 3\)"):
         ste.Ste("flat")
     with pytest.raises(PluginError, match=r"^method=empty: mine.py: must give overrides, as in "):
-        typed(["loss=each"])
-    del register.FOUND["method"]["empty"]
+        plugins.overrides_of(register.FOUND["method"]["empty"])
     config = typed(["loss=each", "weights=halved"])
     with pytest.raises(PluginError, match=r"^loss=each: mine.py: gives a tensor of shape \(2,\); a loss is a scalar"):
         losses.build(config)(torch.zeros(2), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))

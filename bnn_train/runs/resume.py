@@ -14,12 +14,21 @@ from bnn_train.training.selection import end_of_patience
 
 EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 _FEW = 3  # keys that a refusal lists
+_OF_TRAINING = ("loss", "logger")  # groups that a trained network does without
 
 
-def config_of(state: Mapping[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported."""
+def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
+    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported.
+
+    to_train: whether the run is to go on. Else its loss and loggers are not needed, nor what plugins and programs add of these.
+    """
     config = state["config"]
-    plugins.require(config.get("plugins", ()), "the run")
+    config = config if to_train else {group: values for group, values in config.items() if group not in _OF_TRAINING}
+    own = {option: of for option, of in state.get("registered", {}).items() if to_train or option.split("=")[0] not in _OF_TRAINING}
+    spared = {of[1] for of in state.get("registered", {}).values()} - {of[1] for of in own.values()}
+    names = config.get("plugins", ())
+    plugins.require([name for name in names if not isinstance(name, str) or plugins.identity(name) not in spared], "the run")
+    plugins.require_registered(own)
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
     return typed(config)

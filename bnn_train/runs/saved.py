@@ -42,7 +42,7 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     """
     file = checkpoint.find(path, key)
     state = checkpoint.load(file, key)
-    config = config_of(state)
+    config = config_of(state, to_train=False)
     where = device.choose(device_name or config.device)
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
