@@ -79,8 +79,8 @@ def require(names: Iterable[str], whose: str) -> None:
 
 
 def registered(config: Any) -> dict[str, list[str]]:
-    """What of a configuration is of a plugin or a program: {"model=my_net": ["plugin", "my_net.py"]}, ["program", its file]}."""
-    chosen = [(group, getattr(getattr(config, group, None), "name", None)) for group in register.FOUND]
+    """What of a configuration is of a plugin or a program: {"model=my_net": ["plugin", "my_net.py"]}, or ["program", its file]."""
+    chosen: list[tuple[str, Any]] = [(group, getattr(getattr(config, group, None), "name", None)) for group in register.FOUND]
     chosen.append(("ste", getattr(config.weights, "ste", None)))
     found = {}
     for group, name in chosen:

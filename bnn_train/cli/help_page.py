@@ -113,11 +113,10 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
 def _offered(plugin: str) -> list[str]:
     """The options of a plugin, each with what its author says of it."""
     options = [(f"{each.group}={each.name}", each.about) for each in register.of(plugin)]
-    room = max((len(option) for option, _ in options), default=0) + 4
-    indent = " " * room
-    lines = [
-        textwrap.fill(f"  {option:<{room - 4}}  {about}".rstrip(), WIDTH, subsequent_indent=indent) for option, about in options
-    ]
+    wide = max((len(option) for option, _ in options), default=0)
+    indent = " " * (wide + 4)
+    texts = [f"  {option:<{wide}}  {about}".rstrip() for option, about in options]
+    lines = [textwrap.fill(text, WIDTH, subsequent_indent=indent) for text in texts]
     return ["", f"== plugins: {plugin} ==", "", *lines] if lines else []
 
 

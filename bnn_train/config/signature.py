@@ -14,7 +14,6 @@ from omegaconf.errors import OmegaConfBaseException
 from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
 
-
 _NUMBER = r"\s*[-+]?(\d+\.?\d*(e[-+]?\d+)?|\.\d+|inf)\s*"
 
 
