@@ -178,6 +178,54 @@ def test_a_loss_of_ones_own_and_what_does_not_go_with_it():
         typed(["loss=distance", "trainer.label_smoothing=0.1"])
 
 
+LEARNED = """
+import torch
+from bnn_train.register import *
+
+T = torch.nn.Parameter(torch.ones(3))
+
+
+@loss
+def learned(inputs, logits, labels):
+    return (logits * T).sum()
+
+
+@loss
+def fixed(inputs, logits, labels):
+    return (logits * T.detach()).sum()
+
+
+@loss
+def gone(inputs, logits, labels):
+    return logits.sum() * float("nan")
+
+
+@loss
+def counted(inputs, logits, labels):
+    return (logits.argmax(1) != labels).float().mean()
+"""
+
+
+def test_a_loss_that_no_training_could_follow_is_told_at_the_first_batch(plugin):
+    plugin(LEARNED)
+    plugins.load(["mine.py"])
+    network = torch.nn.Linear(2, 3)
+    logits, labels = network(torch.ones(4, 2)), torch.zeros(4, dtype=torch.int64)
+
+    def said(name, logits=logits):
+        with pytest.raises(PluginError) as caught:
+            losses.build(typed([f"loss={name}"]))(torch.ones(4, 2), logits, labels)
+        return str(caught.value)
+
+    assert said("learned").startswith("loss=learned: mine.py: has a gradient for a tensor of shape (3,) that is no parameter of")
+    assert said("gone") == "loss=gone: mine.py: gives nan for the first batch, whose class scores are finite"
+    assert said("counted").startswith("loss=counted: mine.py: gives a number that does not follow from the class scores")
+    losses.build(typed(["loss=fixed"]))(torch.ones(4, 2), logits, labels).backward()
+    assert network.weight.grad is not None
+    broken = losses.build(typed(["loss=gone"]))
+    assert broken(torch.ones(4, 2), logits / 0, labels).isnan()  # the network's fault
+
+
 @pytest.mark.usefixtures("everything")
 def test_a_network_without_a_binary_layer_is_told():
     config = typed(["model=real"])
