@@ -235,6 +235,41 @@ def test_a_network_without_a_binary_layer_is_told():
     assert models.remarks(typed([]), network) == []
 
 
+BLOCKS = """
+from collections import OrderedDict
+
+from torch import nn
+
+from bnn_train import register
+
+
+@register.model
+def alone(parts, image_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), parts.linear(64, 64), nn.Linear(64, num_classes))
+
+
+@register.model
+def around(parts, image_shape, num_classes, *, fits: bool = True):
+    layers = parts.around("linear1", parts.linear(64, 64), fits=fits)
+    return nn.Sequential(OrderedDict([("flat", nn.Flatten()), *layers, ("output", nn.Linear(64, num_classes))]))
+"""
+
+
+def test_what_a_network_leaves_out_of_the_block_is_told(plugin):
+    plugin(BLOCKS)
+    plugins.load(["mine.py"])
+
+    def said(*overrides):
+        config = typed(list(overrides))
+        return models.remarks(config, models.build(config, (1, 8, 8), 10))
+
+    line = "has none of block=reactnet's shortcuts or shifts or activations: parts.conv and parts.linear make layers alone"
+    more = ", parts.around(name, layer, fits=True) one with its block"
+    assert said("model=alone", "block=reactnet") == [f"model=alone: {line}{more}"]
+    assert "has none of block=bireal's shortcuts:" in said("model=around", "block=bireal", "model.fits=false")[0]
+    assert said("model=alone") == said("model=around", "block=reactnet") == said("block=bireal") == []
+
+
 BAD = """
 from bnn_train.register import *
 
