@@ -81,7 +81,13 @@ def fold(pieces: Sequence[str], indent: str = "  ", width: int | None = None, fi
 
 def sentence(text: str, indent: str = "  ", first: str = "") -> str:
     """Prose, broken at its spaces alone. Not for a command that is to be copied."""
-    return fold([plain(word) for word in text.split()], indent, first=first)
+    pieces: list[str] = []
+    for word in text.split():
+        if pieces and re.fullmatch(r"\(?[\d.,]+", pieces[-1]) and re.fullmatch(r"(B|kB|MB|GB|s)[.,;:)]*", word):
+            pieces[-1] += f" {word}"  # a figure and its unit
+        else:
+            pieces.append(plain(word))
+    return fold(pieces, indent, first=first)
 
 
 def folded(text: str, most: int, after: str = "._/ ") -> str:

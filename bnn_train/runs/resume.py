@@ -8,6 +8,7 @@ from typing import Any
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
+from bnn_train.data import checks
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
@@ -159,10 +160,10 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
                 "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
                 "of their own (sweep.name, hydra.run.dir)"
             )
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
 
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from bnn_train import device, models
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
-from bnn_train.data import datasets
+from bnn_train.data import checks, datasets
 from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import prune
@@ -108,7 +108,7 @@ def load_data(
     found = data_signature(data)
     if any(found[name] != value for name, value in signature.items() if name != "digest"):
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
-        raise ConfigError("data.root", config.root, remedy)
+        raise checks.fault(config, remedy)
     return data, found["digest"] == signature.get("digest", found["digest"])
 
 
