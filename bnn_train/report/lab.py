@@ -66,7 +66,8 @@ passes: forward + backward, of one sample. bias, std, rmse: of the whole gradien
 no bias could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100.
 cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with
 100. gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
-Annealed estimators (ede, reste) are as at that share of the last epoch; half-way where nothing is trained."""
+Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where
+nothing is trained."""
 
 
 def saved_line(report: Report, folder: Path, plots: list[Path]) -> str:
