@@ -32,6 +32,7 @@ class Job:
     summary: dict[str, Any] = field(default_factory=dict)  # summary.json, of a finished job
     reason: str = ""  # the last line of failure.txt; what is damaged or missing
     command: str = ""  # that continues a job which was extended by itself
+    folder: Path = Path()  # its directory
 
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
@@ -40,12 +41,16 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
         folders = sorted(Path(entry.path) for entry in os.scandir(sweep_dir) if entry.is_dir())
     except OSError as error:
         raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
-    jobs = [_read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
+    jobs = [read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
     if not jobs:
         raise ConfigError("sweep", sweep_dir, _instead(sweep_dir, folders))
+    return named(jobs)
+
+
+def named(jobs: list[Job]) -> list[Job]:
+    """The jobs themselves; where the overrides of none are known, each with its name for its setting."""
     if any(job.status == "finished" for job in jobs):
         return jobs
-    # No job's overrides are known: each has its name for its setting.
     return [replace(job, status="finished", overrides={"job": job.name}) if job.summary else job for job in jobs]
 
 
@@ -63,6 +68,11 @@ def _instead(sweep_dir: Path, folders: list[Path]) -> str:
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"
     return "holds no job directories; give the directory of a sweep (sweeps/NAME)"
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a directory, whole or not."""
+    return replace(_read_job(folder), folder=folder)
 
 
 def _read_job(folder: Path) -> Job:

@@ -16,7 +16,7 @@ from bnn_train.config.weights import StomppConfig
 from bnn_train.files import for_people
 from bnn_train.report import health, lines, tables
 from bnn_train.report.advice import advice
-from bnn_train.runs import checkpoint, directory, environment
+from bnn_train.runs import checkpoint, directory, environment, mistakes
 from bnn_train.runs.choice import Candidate, choose, reached
 from bnn_train.training.evaluation import class_scores
 from bnn_train.training.selection import best_epoch, first_candidate, is_out_of_patience
@@ -80,11 +80,13 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     ill = list(illnesses(trainer, last, at_end=True).values())
     unfinished = not_binary_yet(trainer, run_dir)
     summary["notes"] = advice(summary, list(rows.values()), trainer.number, trainer.steps, largest_class, ill, unfinished)
-    scores = class_scores(trainer.model, data.test, config).numpy()
-    labels = data.test.labels.cpu().numpy()
+    scores = class_scores(trainer.model, data.test, config)
+    wrong, places = mistakes.surest(scores, data.test.labels, data.test.images)
+    found = {"scores": scores, "labels": data.test.labels.cpu(), "wrong": wrong, "wrong_index": places}
+    arrays = {name: tensor.numpy() for name, tensor in found.items()}
 
     def predictions(file: BinaryIO) -> None:
-        np.savez_compressed(file, allow_pickle=False, scores=scores, labels=labels, classes=np.array(data.classes), **which)
+        np.savez_compressed(file, allow_pickle=False, **arrays, classes=np.array(data.classes), **which)
 
     files.write(run_dir / "predictions.npz", predictions)
     checkpoint.save(
