@@ -52,21 +52,20 @@ def check_one_data_set(given: Given) -> None:
         return
     names: dict[str, Job] = {}
     for job in given.jobs:
-        data = _data(job.folder)
+        data = data_set(job)
         if data is not None:
             names.setdefault(data, job)
     if len(names) > 1:
         (one, _), (other, job) = list(names.items())[:2]
-        raise ConfigError(
-            "path", job.folder, f"is on {other}, others on {one}, and accuracies on both do not compare; name one kind"
-        )
+        remedy = f"is on {other}, another run on {one}, and their accuracies do not compare; name runs on one data set"
+        raise ConfigError("path", job.folder, remedy)
 
 
-def _data(run_dir: Path) -> str | None:
-    """The name of a run's data set, where its configuration is there to say it."""
+def data_set(job: Job) -> str | None:
+    """The name of the data that a run is on, where its configuration is there to say it."""
     try:
-        content = OmegaConf.to_container(OmegaConf.create((run_dir / ".hydra" / "config.yaml").read_text(encoding="utf-8")))
-        return str(content["data"]["name"])  # type: ignore[call-overload, index]
+        text = (job.folder / ".hydra" / "config.yaml").read_text(encoding="utf-8")
+        return str(OmegaConf.create(text)["data"]["name"])  # type: ignore[call-overload, index]
     except Exception:  # whatever the parser of YAML raises for rubbish
         return None
 

@@ -90,7 +90,14 @@ def hue(place: float) -> str:
 def finished(chart: Any, said: str) -> dict[str, Any]:
     """The specification: as wide as its box, in the page's colours whatever they are."""
     ink = {f"{part}Color": "currentColor" for part in ("label", "title", "domain", "tick", "grid")}
-    faint = {"gridOpacity": 0.14, "domainOpacity": 0.5, "tickOpacity": 0.5, "titleFontWeight": 600}
+    faint = {
+        "gridOpacity": 0.14,
+        "domainOpacity": 0.5,
+        "tickOpacity": 0.5,
+        "titleFontWeight": 600,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+    }
     config = {
         "axis": {**ink, **faint},
         "view": {"stroke": None},

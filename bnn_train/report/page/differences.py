@@ -35,12 +35,6 @@ def chosen(job: Job) -> list[tuple[str, str]]:
     return [(key, value) for key, value in (job.overrides or {}).items() if not _unshown(key)]
 
 
-def data_set(job: Job) -> str | None:
-    """The name of the data that a run is on, where its configuration says it."""
-    data = (read.configuration(job.folder) or {}).get("data")
-    return str(data["name"]) if isinstance(data, dict) and "name" in data else None
-
-
 def _unshown(key: str) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in UNSHOWN)
 

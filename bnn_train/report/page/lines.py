@@ -18,7 +18,7 @@ def training(settings: Sequence[Setting]) -> Panel | None:
     names = [split.replace("_", " ") for split in splits]
     alone = len(settings) == 1
     columns: dict[str, list[Any]] = {key: [] for key in ("x", "s", "k", "l", "l0", "l1", "a", "a0", "a1")}
-    for number, setting in enumerate(settings):
+    for number, setting in reversed(list(enumerate(settings))):  # the best is drawn last, on top
         for k, split in enumerate(splits):
             for point in setting.curves.get(split, []):
                 row = (point.epoch, *((k, 0) if alone else (number, k)), *_rounded(point.loss), *_rounded(point.accuracy))
@@ -81,7 +81,7 @@ def _lines(
     few = {} if log_x or len(epochs) > 8 else {"values": epochs}  # tickMinStep leaves halves between few
     x_axis = alt.Axis(title=x_title, tickMinStep=1, format="~s" if log_x else "d", grid=False, **few)
     x = alt.X("x:Q", axis=x_axis, scale=alt.Scale(type="log") if log_x else alt.Scale(zero=False, nice=False))
-    along = alt.Axis(title=y_title, format="~%" if form.endswith("%") else "~g")
+    along = alt.Axis(title=y_title, **({"format": "~%"} if form.endswith("%") else {}))
 
     def of(field: str) -> Any:
         return alt.Y(f"{field}:Q", axis=along, scale=alt.Scale(zero=False))
@@ -94,7 +94,7 @@ def _lines(
         tips += [alt.Tooltip(f"{y}{i}:Q", title=title, format=form) for i, title in ((0, "smallest"), (1, "largest"))]
     layers = []
     if band:
-        area = chart.mark_area(aria=False, clip=True, opacity=opacity(0.18, 0.02))
+        area = chart.mark_area(aria=False, clip=True, opacity=opacity(0.18 if len(numbers) <= 5 else 0.06, 0.02))
         layers.append(area.encode(x=x, y=of(f"{y}0"), y2=alt.Y2(f"{y}1"), color=colour))
     line = chart.mark_line(aria=False, clip=True, strokeWidth=2, opacity=opacity(1, 0.12))
     layers.append(line.encode(x=x, y=of(y), color=colour, strokeDash=dash))
@@ -117,7 +117,7 @@ def _marks(panel: Panel, x: tuple[str, str], y: tuple[str, str]) -> dict[str, An
     colour = alt.Color("s:O", legend=None, scale=alt.Scale(domain=numbers, range=[each.colour for each in panel.series]))
     axes: list[Callable[..., Any]] = [alt.X, alt.Y]
     along = [
-        channel(f"{name}:Q", axis=alt.Axis(title=title, format="~g"), scale=alt.Scale(type="log"))
+        channel(f"{name}:Q", axis=alt.Axis(title=title), scale=alt.Scale(type="log"))
         for channel, (name, title) in zip(axes, (x, y), strict=True)
     ]
     opacity = {"expr": "length(picked) > 0 && indexof(picked, datum.s) < 0 ? 0.12 : 1"}

@@ -58,5 +58,6 @@ def confusion(predicted: Predicted, name: str) -> Panel:
     height = max(160, min(560, 34 * count if few else 6 * count))
     right = int(matrix.trace())
     said = f"Confusion matrix: {right:,} of {int(matrix.sum()):,} test images on the diagonal; the table below has each class"
+    whole = whole.properties(view=alt.ViewBackground(fill="currentColor", fillOpacity=0.04, stroke=None))
     panel.charts.append(finished(whole.properties(height=height), said))
     return panel

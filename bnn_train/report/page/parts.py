@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bnn_train.report import interval, sweep, tables
-from bnn_train.report.given import Given
+from bnn_train.report.given import Given, data_set
 from bnn_train.report.jobs import Job
 from bnn_train.report.page import differences, markup, read
 from bnn_train.report.page.curves import Setting
@@ -22,10 +22,10 @@ def lead(given: Given, found: Sequence[Setting]) -> str:
     words = {"unfinished": "not finished"}
     states = ", ".join(f"{count} {words.get(status, status)}" for status, count in counts.items() if count)
     count = len(given.jobs)
-    data = sorted({name for job in given.jobs if (name := differences.data_set(job))})
+    data = sorted({name for job in given.jobs if (name := data_set(job))})
     on = f" on {', '.join(data)}" if data else ""
     many = f", {len(found)} settings" if len(found) > 1 else ""
-    said = f"1 run{on}, {states}." if count == 1 else f"{count} runs{on}{many}: {states}."
+    said = f"1 run{on}, {states.removeprefix('1 ')}." if count == 1 else f"{count} runs{on}{many}: {states}."
     return markup.paragraph(said, "lead")
 
 

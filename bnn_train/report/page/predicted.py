@@ -39,7 +39,8 @@ def read(run_dir: Path) -> Predicted | None:
     import numpy as np
 
     try:
-        with np.load(run_dir / "predictions.npz", allow_pickle=False) as file:
+        # Opened here: of a damaged file numpy leaves its own open.
+        with open(run_dir / "predictions.npz", "rb") as opened, np.load(opened, allow_pickle=False) as file:
             found = {key: file[key] for key in ("scores", "labels", "classes", "wrong", "wrong_index") if key in file}
         scores, labels = found["scores"].astype(np.float64), found["labels"].astype(np.int64)
         if scores.ndim != 2 or scores.shape[0] != len(labels) or not len(labels):
@@ -60,17 +61,17 @@ def read(run_dir: Path) -> Predicted | None:
 def _mistakes(scores: "np.ndarray", labels: "np.ndarray", guesses: "np.ndarray", names: list[str], found: Any) -> list[Mistake]:
     import numpy as np
 
-    best = scores.max(axis=1)
     with np.errstate(invalid="ignore", under="ignore"):
-        sure = 1 / np.exp(scores - best[:, None]).sum(axis=1)
-    sure = np.nan_to_num(sure, nan=0.0)
+        sure = np.nan_to_num(1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1), nan=0.0)
     wrong = np.flatnonzero(labels != guesses)
-    order = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_MISTAKES]
+    order = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_MISTAKES].tolist()
     stored: dict[int, np.ndarray] = {}
-    if found.get("wrong") is not None and found.get("wrong_index") is not None and found["wrong"].ndim == 4:
+    if "wrong" in found and "wrong_index" in found and found["wrong"].ndim == 4:
         stored = dict(zip(found["wrong_index"].tolist(), found["wrong"], strict=False))
+        if set(stored) <= set(wrong.tolist()):
+            order = list(stored) or order  # as the run chose them: of two that are as sure another might be first here
     mistakes = []
-    for i in order.tolist():
+    for i in order:
         pixels = stored.get(i)
         size = (0, 0) if pixels is None else (pixels.shape[2], pixels.shape[1])
         image = None if pixels is None else _uri(pixels)

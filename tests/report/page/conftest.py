@@ -63,9 +63,22 @@ def write_run():
         scores[wrong] = np.eye(count)[(labels[wrong] + 1) % count] * (9 + wrong[:, None] % 5)
         surest = wrong[np.argsort(-scores[wrong].max(axis=1), kind="stable")][:24]
         kept = {"wrong": np.full((len(surest), *images), 200, np.uint8), "wrong_index": surest} if images else {}
-        np.savez_compressed(folder / "predictions.npz", scores=scores.astype(np.float32), labels=labels, classes=np.array(classes), **kept)
-        content = {"status": "finished", **{f"{split}_accuracy": accuracy for split in splits}, "kind": "last", "epoch": epochs, "step": 0}
-        content |= {"chosen": f"epoch {epochs}, the last", "checkpoint": "checkpoints/result.pt", "seconds": 2.0, "device": "cpu x86_64"}
+        np.savez_compressed(
+            folder / "predictions.npz", scores=scores.astype(np.float32), labels=labels, classes=np.array(classes), **kept
+        )
+        content = {
+            "status": "finished",
+            **{f"{split}_accuracy": accuracy for split in splits},
+            "kind": "last",
+            "epoch": epochs,
+            "step": 0,
+        }
+        content |= {
+            "chosen": f"epoch {epochs}, the last",
+            "checkpoint": "checkpoints/result.pt",
+            "seconds": 2.0,
+            "device": "cpu x86_64",
+        }
         content |= {"images_per_second": 1234.5, "precision": "float32", "versions": {"torch": "2.6.0"}, "notes": [], **summary}
         (folder / "summary.json").write_text(json.dumps(content))
         return folder
