@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +42,7 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
         raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
     jobs = [read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
     if not jobs:
-        raise ConfigError("sweep", sweep_dir, _instead(sweep_dir, folders))
+        raise ConfigError("sweep", sweep_dir, _instead(folders))
     return named(jobs)
 
 
@@ -59,11 +58,8 @@ def is_job(folder: Path) -> bool:
     return any(os.path.lexists(folder / mark) for mark in MARKS) and not (folder / "lab.json").exists()
 
 
-def _instead(sweep_dir: Path, folders: list[Path]) -> str:
+def _instead(folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
-    if is_job(sweep_dir):
-        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it, bnn-report --health its layers"
-        return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
     sweeps = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"

@@ -61,11 +61,13 @@ def altair() -> Any:
 
 
 def bundle() -> str:
-    """The JavaScript that draws the charts: Vega, Vega-Lite and vega-embed of the version that Altair writes for."""
+    """The JavaScript that draws the charts: Vega, Vega-Lite and vega-embed, of the versions that go together.
+
+    They are the newest that vl-convert has: what is used of Vega-Lite here is the same in the version that an older Altair writes.
+    """
     import vl_convert
 
-    version = ".".join(altair().SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return str(script).replace("</script", "<\\/script")
 
 
