@@ -1,16 +1,21 @@
 """The tables that a run prints: its network before training, its result after it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bnn_train.report import grid
 from bnn_train.report.grid import Column
+
+MOST_ROWS = 24  # of a network's table: one of more has a single row for all that multiplies nothing
 
 
 def network_table(rows: Sequence[Any]) -> str:
     """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network."""
     totals = network_totals(rows)
     sizes = network_size(totals)
+    if len(rows) > MOST_ROWS:
+        rows = _together(rows)
     return f"{grid.table(network_columns(rows, totals), 'network', total=True)}\n{grid.sentence(sizes)}"
 
 
@@ -38,6 +43,16 @@ def network_columns(rows: Sequence[Any], totals: Mapping[str, int]) -> list[Colu
         Column("real MACs", macs("real_macs")),
         Column("memory", [*(size(row.bytes) for row in rows), size(totals["bytes"])], spare=1),
     ]
+
+
+def _together(rows: Sequence[Any]) -> list[Any]:
+    """The layers that multiply, and one row for the others, whose parameters are numbers for each channel."""
+    layers = [row for row in rows if row.binary_macs + row.real_macs > 0]
+    others = [row for row in rows if row.binary_macs + row.real_macs == 0]
+    if not others:
+        return layers
+    sums = {key: sum(getattr(row, key) for row in others) for key in ("parameters", "bytes")}
+    return [*layers, replace(others[0], name=f"{len(others)} norms and others", output_shape=(), **sums)]
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
