@@ -44,7 +44,7 @@ bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
 bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
-bnn-report sweeps/NAME                       the table of a sweep again
+bnn-report sweeps/NAME --html page.html      its table, and a page of it
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\
