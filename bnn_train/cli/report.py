@@ -23,7 +23,7 @@ def main() -> None:
     what = "Rank the settings of a sweep, and write its sweep.csv; or show runs, a study, the layers or the images of a run."
     parser = Flags(prog="bnn-report", description=what, epilog=EPILOG)
     which = "directories of sweeps, as in sweeps/ste+seed, and of runs; or that of one study; with --data see there"
-    parser.add_argument("path", nargs="+", metavar="PATH", help=which)
+    parser.add_argument("path", nargs="+", help=which)
     parser.add_argument("--health", action="store_true", help="show how the binary layers of a run fared in its last epoch")
     page = "write a page with charts, for any browser, without a network"
     parser.add_argument("--html", type=Path, metavar="FILE", help=page)
