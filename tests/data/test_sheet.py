@@ -80,7 +80,6 @@ def test_the_command_writes_a_png_of_overrides(monkeypatch, tmp_path, pictures, 
         (["--data", "data.flip=maybe"], "data.flip=maybe: must be true or false"),
         (["--data", "nowhere"], "--data=nowhere: there is no such file"),
         (["--data", "run", "data.flip=true"], "--data=run: takes overrides such as"),
-        (["one", "two"], "PATH=two: takes one directory"),
         (["one", "--output", "x.png"], "--output=x.png: is for --data"),
     ],
 )
