@@ -82,7 +82,7 @@ def plot(name: str, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    style = {
+    style: Any = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
         "font.size": 9,
