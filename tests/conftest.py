@@ -17,6 +17,7 @@ for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.
     if getattr(signal, _name, None) is not None and signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
         signal.signal(getattr(signal, _name), _usual)
 
+import docs_blocks
 import pytest
 
 from bnn_train import plugins, register
@@ -25,6 +26,15 @@ from bnn_train.config.root import Config
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("model.hidden=[16,16]", "trainer.epochs=2")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After the blocks of the documentation: which of them are not run, and why."""
+    if config.option.markexpr == "docs":
+        lines = docs_blocks.not_run(ROOT)
+        terminalreporter.section(f"{len(lines)} blocks of the documentation are not run")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

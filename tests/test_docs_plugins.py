@@ -62,7 +62,7 @@ def test_every_command_runs(plugin, tmp_path, monkeypatch, capsys):
             assert "mine/checkpoints/result.pt" in (out := capsys.readouterr().out) or "mine.bnn" in out
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 def test_its_sweep_runs(command, plugin):
     plugin(FILES[0][1], "my_net.py")
     (sweep,) = [given for _, *given in COMMANDS if "-m" in given]
