@@ -20,7 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bnn_train import register
 from bnn_train.config.checks import flat, nested
-from bnn_train.config.root import OPTIONS
+from bnn_train.config.root import OPTIONS, SEVERAL
 from bnn_train.errors import ConfigError
 
 VARIABLE = "BNN_TRAIN_PLUGINS"  # in the environment of a sweep's jobs: what the command has imported, as JSON
@@ -97,7 +97,7 @@ def store() -> None:
     for group, found in register.FOUND.items():
         for name, each in found.items():
             if each.kind is not None:
-                into.store(group=group, name=name, node=each.kind)
+                into.store(group=group, name=name, node=each.kind, package=f"{group}.{name}" if group == SEVERAL else None)
             else:
                 into.store(group=group, name=name, node=_of_method(each), package="_global_")
 

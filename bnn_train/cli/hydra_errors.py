@@ -22,7 +22,7 @@ from omegaconf.errors import (
 
 from bnn_train import plugins
 from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
-from bnn_train.config.root import Config
+from bnn_train.config.root import SEVERAL, Config
 from bnn_train.errors import ConfigError
 
 _COMPOSING = re.compile(r"[/\\]hydra[/\\](_internal[/\\](config_|defaults_list|utils)|core[/\\](override_parser|default_))")
@@ -165,7 +165,8 @@ def _several_values(shown: str, arguments: Sequence[str], schema: type) -> str:
     there = own_files.options(key, arguments)
     remedy = "gives several values, which is a sweep and needs -m"
     if there:
-        return f"{shown}: {remedy}; without it choose one of {', '.join(there)}"
+        several = f", or several as a list, {key}=[{value}]" if key == SEVERAL else ""
+        return f"{shown}: {remedy}; without it choose one of {', '.join(there)}{several}"
     if must_be.startswith("must be a list"):
         remedy += f"; one list is typed {key}=[{value}]"
     elif re.fullmatch(r"[+-]?\d+,\d+", value) and "number" in must_be and "whole" not in must_be:
