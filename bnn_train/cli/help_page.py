@@ -145,7 +145,7 @@ def _nodes(composed: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """The groups, and in their place those below them where there are several."""
     for key, node in composed.items_ex(resolve=False):
         if isinstance(node, DictConfig):
-            yield from ((f"{key}.{name}", node[name]) for name in node) if key == SEVERAL else [(str(key), node)]
+            yield from ((f"{key}.{name}", node[name]) for name in map(str, node)) if key == SEVERAL else [(str(key), node)]
 
 
 def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:

@@ -43,7 +43,11 @@ def groups_of(schema: type) -> dict[str, list[type]]:
     """
     hints = {name: kind for name, kind in get_type_hints(schema).items() if isinstance(kind, type) and is_dataclass(kind)}
     groups = {name: list(dict.fromkeys([kind, *OPTIONS.get(name, {}).values()])) for name, kind in hints.items()}
-    return {**groups, SEVERAL: [], **{f"{SEVERAL}.{name}": [kind] for name, kind in OPTIONS[SEVERAL].items()}} if schema is Config else groups
+    return (
+        {**groups, SEVERAL: [], **{f"{SEVERAL}.{name}": [kind] for name, kind in OPTIONS[SEVERAL].items()}}
+        if schema is Config
+        else groups
+    )
 
 
 def known(schema: type) -> list[str]:

@@ -57,7 +57,7 @@ LOGGERS: dict[str, type[LoggerConfig]] = {
 
 
 def by_name(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{logger: its keys} of a plain tree, also of one of before there could be several: {"name": NAME, "tensorboard": bool, keys}."""
+    """{logger: its keys} of a plain tree, also of one from before there were several: {"name": NAME, "tensorboard": bool, keys}."""
     if not isinstance(tree.get("name"), str):
         return dict(tree)
     keys = {name: value for name, value in tree.items() if name != "tensorboard"}

@@ -66,7 +66,9 @@ class Config:
     optimizer: OptimizerConfig = MISSING
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
-    logger: dict[str, LoggerConfig] = field(default_factory=dict)  # by name; each option stands below its own, so that any can be added
+    logger: dict[str, LoggerConfig] = field(
+        default_factory=dict
+    )  # by name; each option stands below its own, so that any can be added
     eval: EvalConfig = field(default_factory=EvalConfig)
     edges: EdgesConfig = field(default_factory=EdgesConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
