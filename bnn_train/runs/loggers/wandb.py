@@ -8,6 +8,7 @@ from bnn_train.config.logger import WandbConfig
 from bnn_train.errors import ConfigError
 from bnn_train.files import for_people
 from bnn_train.runs.loggers import start as starting
+from bnn_train.runs.loggers import wandb_file
 from bnn_train.runs.loggers.start import Logger, Start, Summary
 from bnn_train.training.trainer import Row
 
@@ -28,7 +29,7 @@ def check(config: WandbConfig) -> None:
 
 
 def start(config: WandbConfig, run: Start) -> Logger:
-    """One id for the whole run, kept in wandb/run.json with the number of epochs that are logged.
+    """One id for the whole run, kept in wandb/run.json; what the files with this id, or the server, have is not logged again.
 
     Weights & Biases takes no step twice, so an epoch that a run repeats from an older checkpoint is left as it was.
     """
@@ -38,7 +39,7 @@ def start(config: WandbConfig, run: Start) -> Logger:
     kept = starting.read(file)
     if project not in (None, kept.get("project")):  # another project knows nothing of this run
         kept = {}
-    kept = {"id": secrets.token_hex(4), "project": project or "bnn-train", "epochs": 0, **kept}
+    kept = {"id": secrets.token_hex(4), "project": project or "bnn-train", **kept}
     file.parent.mkdir(exist_ok=True)  # else wandb would look for another place
     opened = wandb.init(
         dir=str(run.run_dir),
@@ -52,12 +53,12 @@ def start(config: WandbConfig, run: Start) -> Logger:
         settings=wandb.Settings(silent=True, console="off", finish_timeout=_PATIENCE),
     )
     starting.keep(file, kept)
+    done = wandb_file.steps(file.parent, kept["id"]) | set(range(opened.step))
 
     def write(row: Row, health: Row) -> None:
-        if starting.is_whole(row) and row["epoch"] > kept["epochs"]:
-            opened.log({"epoch": row["epoch"], **starting.figures(row, health)}, step=row["epoch"])
-            kept["epochs"] = row["epoch"]
-            starting.keep(file, kept)
+        if starting.is_whole(row) and row["epoch"] not in done:
+            opened.log({"epoch": row["epoch"], **starting.figures(row, health)}, step=row["epoch"], commit=True)
+            done.add(row["epoch"])
 
     def end(status: str, summary: Summary) -> None:
         opened.summary.update({"status": status, **starting.results(summary)})
