@@ -2,6 +2,7 @@
 
 import json
 import logging
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def _started(name: str, config: LoggerConfig, start: Start) -> Logger:
     except ConfigError:
         raise
     except Exception as error:  # of its library, of many types: no such server, a damaged store, no account
-        raise ConfigError("logger", name, f"cannot start ({register.said(error)}); leave it out, or see to it") from error
+        raise ConfigError("logger", name, f"cannot start ({_said(error)}); leave it out, or see to it") from error
     return logger
 
 
@@ -101,22 +102,31 @@ def _plugged(plugged: register.Plugged, config: LoggerConfig, run_dir: Path) -> 
 
 
 def _guarded(name: str, logger: Logger) -> Logger:
-    """The same, but what it raises is told, and the training goes on; the rows that it has not taken come again."""
+    """The same, but what it raises is told, and the training goes on; the rows that it has not taken come again.
+
+    One that fails at the end as well is left out, and after a second one in a row so is the rest.
+    """
     held: list[tuple[Row, Row]] = []
     failed_at: list[float] = []
 
-    def hand_over() -> None:
+    def hand_over(may_fail: int = 0) -> None:
+        failures = 0
         while held:
-            logger.write(*held[0])
+            try:
+                logger.write(*held[0])
+                failures = 0
+            except Exception:
+                failures += 1
+                if failures > may_fail:
+                    raise
             del held[0]
 
     def attempt(function: Callable[[], Any]) -> None:
         try:
             function()
         except Exception as error:
-            said = error.remedy if isinstance(error, PluginError) else register.behind(error) or register.said(error)
             if not failed_at:
-                line = f"note: logger={name} has failed ({said}); the run goes on, and its rows will be tried again"
+                line = f"note: logger={name} has failed ({_said(error)}); the run goes on, and its rows will be tried again"
                 log.warning("%s", grid.sentence(line))
             log.debug("", exc_info=True)
             failed_at[:] = [time.monotonic()]
@@ -127,10 +137,16 @@ def _guarded(name: str, logger: Logger) -> Logger:
             attempt(hand_over)
 
     def end(status: str, summary: Summary) -> None:
-        attempt(hand_over)
+        attempt(lambda: hand_over(may_fail=1))
         attempt(lambda: logger.end(status, summary))
 
     return Logger(write, end)
+
+
+def _said(error: Exception) -> str:
+    """An error in half a line, with its place where it is a plugin's."""
+    said = error.remedy if isinstance(error, PluginError) else register.behind(error) or register.said(error)
+    return textwrap.shorten(said, 160, placeholder=" ...")
 
 
 # No times in either: the same command with the same seed writes the same files.

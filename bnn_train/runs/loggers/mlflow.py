@@ -1,6 +1,5 @@
 """`logger=mlflow`: a run in MLflow's tracking store, by default mlflow.db in the current directory, where `mlflow ui` looks."""
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from bnn_train.runs.loggers.start import Logger, Start, Summary
 from bnn_train.training.trainer import Row
 
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+_TALKERS = ("mlflow", "alembic", "urllib3")  # alembic makes the tables, urllib3 tries again
 _LONGEST = 6000  # characters of a parameter
 
 
@@ -36,7 +36,7 @@ def start(config: MlflowConfig, run: Start) -> Logger:
     kept = starting.read(file)
     asked = config.uri or os.environ.get("MLFLOW_TRACKING_URI")
     uri = asked or kept.get("uri") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    with _quiet(), _alone(uri):
+    with starting.quiet(*_TALKERS), _alone(uri):
         client = mlflow.MlflowClient(uri)
         run_id = _again(client, kept["run_id"]) if kept.get("uri") == uri else None
         if run_id is None:
@@ -51,14 +51,16 @@ def start(config: MlflowConfig, run: Start) -> Logger:
 
     def write(row: Row, health: Row) -> None:
         if starting.is_whole(row) and row["epoch"] not in done:
-            _log(client, run_id, starting.figures(row, health), row["epoch"])
+            with starting.quiet(*_TALKERS):
+                _log(client, run_id, starting.figures(row, health), row["epoch"])
             done.add(row["epoch"])
 
     def end(status: str, summary: Summary) -> None:
         figures = {f"result/{name}": value for name, value in starting.results(summary).items()}
-        if figures and summary["epoch"] not in {each.step for each in client.get_metric_history(run_id, next(iter(figures)))}:
-            _log(client, run_id, figures, summary["epoch"])
-        client.set_terminated(run_id, _STATUS[status])
+        with starting.quiet(*_TALKERS):
+            if figures and summary["epoch"] not in {each.step for each in client.get_metric_history(run_id, next(iter(figures)))}:
+                _log(client, run_id, figures, summary["epoch"])
+            client.set_terminated(run_id, _STATUS[status])
 
     for row, health in run.rows:
         write(row, health)
@@ -98,17 +100,3 @@ def _alone(uri: str) -> Iterator[None]:
     file = Path(uri.removeprefix("sqlite:///"))
     with FileLock(file.with_name(f".{file.name}.lock")):
         yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within, its library and alembic, which makes the tables, say warnings alone."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)

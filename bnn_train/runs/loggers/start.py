@@ -2,7 +2,9 @@
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,3 +76,17 @@ def keep(file: Path, what: Mapping[str, Any]) -> None:
 def title(run_dir: Path) -> str:
     """What the run is called among others: its folder and the one above, a sweep's or a day's."""
     return "/".join(run_dir.resolve().parts[-2:])
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Within, these loggers of libraries say errors alone."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

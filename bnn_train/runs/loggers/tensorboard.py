@@ -1,5 +1,6 @@
 """`logger=tensorboard`: event files in tensorboard/."""
 
+from pathlib import Path
 from typing import Any
 
 from bnn_train.runs.loggers import start as starting
@@ -14,11 +15,13 @@ def check(config: Any) -> None:
 def start(config: Any, run: Start) -> Logger:
     """Curves, the configuration as text at step 0, and at the end what the tab HPARAMS compares runs by.
 
-    What a crash left beyond the rows of a run that is continued is purged by TensorBoard as it reads.
+    From the first epoch on that the files lack, what they hold is purged by TensorBoard as it reads, and written again.
     """
-    folder, done = run.run_dir / "tensorboard", len(run.rows)
+    folder = run.run_dir / "tensorboard"
     is_new = not any(folder.glob("events*"))
-    writer = starting.need("tensorboard", "torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=done + 1)
+    there = set() if is_new else _steps(folder)
+    missing = next((row["epoch"] for row, _ in run.rows if row["epoch"] not in there), len(run.rows) + 1)
+    writer = starting.need("tensorboard", "torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=missing)
     values = starting.as_values(run.config)
 
     def write(row: Row, health: Row) -> None:
@@ -39,7 +42,17 @@ def start(config: Any, run: Start) -> Logger:
 
     if is_new:
         writer.add_text("configuration", "".join(f"    {key}: {value}\n" for key, value in values.items()), 0)
-        for row, health in run.rows:
-            write(row, health)
         writer.flush()
+    for row, health in run.rows[missing - 1 :]:
+        write(row, health)
     return Logger(write, end)
+
+
+def _steps(folder: Path) -> set[int]:
+    """The epochs that the event files have."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with starting.quiet("tensorboard"):  # it says what it purges
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        events.Reload()
+        return {event.step for event in events.Scalars("lr")} if "lr" in events.Tags()["scalars"] else set()

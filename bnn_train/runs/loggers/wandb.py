@@ -23,8 +23,10 @@ def mode(config: WandbConfig) -> str:
 
 def check(config: WandbConfig) -> None:
     wandb = starting.need("wandb", "wandb", "wandb.sdk")  # a folder wandb/ here could be taken for the first
-    if mode(config) == "online" and not wandb.Settings().api_key and not wandb.api.api_key:
-        # else it would ask on the terminal, in the middle of a run
+    if mode(config) != "online":
+        return
+    wandb.setup(settings=wandb.Settings(silent=True))
+    if not wandb.login(prompt=False, verify=False):  # else it would ask on the terminal, in the middle of a run
         raise ConfigError("logger.wandb.mode", "online", "needs an account: wandb login, or WANDB_API_KEY; without one use offline")
 
 
@@ -42,7 +44,7 @@ def start(config: WandbConfig, run: Start) -> Logger:
     kept = {"id": secrets.token_hex(4), "project": project or "bnn-train", **kept}
     file.parent.mkdir(exist_ok=True)  # else wandb would look for another place
     opened = wandb.init(
-        dir=str(run.run_dir),
+        dir=str(run.run_dir.resolve()),  # its own process may stand in another folder
         id=kept["id"],
         resume="allow",
         project=kept["project"],
