@@ -176,6 +176,10 @@ def test_a_loss_of_ones_own_and_what_does_not_go_with_it():
     assert loss(torch.zeros(2, 1), torch.tensor([[3.0, 0.0], [0.0, -1.0]]), torch.tensor([0, 1])).item() == 2
     with pytest.raises(ConfigError, match=r"label_smoothing=0\.1: is for loss=cross_entropy, and loss=distance does not use it"):
         typed(["loss=distance", "trainer.label_smoothing=0.1"])
+    with pytest.raises(
+        ConfigError, match=r"class_weights=balanced: is for loss=cross_entropy and squared_hinge, and loss=distance"
+    ):
+        typed(["loss=distance", "trainer.class_weights=balanced"])
 
 
 @pytest.mark.usefixtures("everything")

@@ -158,7 +158,7 @@ def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:
         allowed, unit = each.metadata["allowed"], each.metadata["unit"]
         if not isinstance(allowed, str):
             allowed = "one of " + ", ".join(as_typed(choice) for choice in allowed)
-        what = ", ".join(part for part in (_in_words(hints[each.name]), allowed, unit) if part)
+        what = ", ".join(part for part in (each.metadata["kind"] or _in_words(hints[each.name]), allowed, unit) if part)
         line = f"  {prefix}{each.name}={as_typed(values.get(each.name))}  ({what})"
         fits = len(line) <= WIDTH  # wrapping would also make one space of two
         lines += [line] if fits else textwrap.wrap(line, WIDTH, subsequent_indent=" " * 6, break_long_words=False)

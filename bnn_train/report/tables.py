@@ -1,11 +1,13 @@
 """The tables that a run prints: its network before training, its result after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from bnn_train.report import grid
+from bnn_train.report import classes, grid
 from bnn_train.report.grid import Column
+
+MOST_ROWS = 24  # of a network's table: one of more has a single row for all that multiplies nothing
 
 
 def network_table(rows: Sequence[Any]) -> str:
@@ -14,6 +16,8 @@ def network_table(rows: Sequence[Any]) -> str:
     bits: of a weight x of an input, such as 1x32.
     """
     totals = network_totals(rows)
+    if len(rows) > MOST_ROWS:
+        rows = _together(rows)
     counted = [row.binary_macs + row.real_macs > 0 for row in rows]
 
     def macs(kind: str) -> list[str]:
@@ -33,6 +37,16 @@ def network_table(rows: Sequence[Any]) -> str:
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
     return f"{grid.table(columns, 'network', total=True)}\n{grid.sentence(sizes)}"
+
+
+def _together(rows: Sequence[Any]) -> list[Any]:
+    """The layers that multiply, and one row for the others, whose parameters are numbers for each channel."""
+    layers = [row for row in rows if row.binary_macs + row.real_macs > 0]
+    others = [row for row in rows if row.binary_macs + row.real_macs == 0]
+    if not others:
+        return layers
+    sums = {key: sum(getattr(row, key) for row in others) for key in ("parameters", "bytes")}
+    return [*layers, replace(others[0], name=f"{len(others)} norms and others", output_shape=(), **sums)]
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
@@ -108,7 +122,7 @@ KINDS = {
     "recalibrated": "with recomputed BatchNorm statistics",
 }
 OTHER_IMAGES = (
-    "note: these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
+    "these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
     "pixels (other files, or decoded by another version of Pillow)"
 )
 
@@ -124,8 +138,27 @@ def evaluation_table(result: dict[str, Any]) -> str:
     names, *numbers = zip(*rows, strict=True)
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
-    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
-    return f"{which_network(result)}{other}\n\n{grid.table(columns)}"
+    by_class = classes.table(result)
+    parts = [which_network(result), *_which_images(result), "", grid.table(columns), *(["", by_class] if by_class else [])]
+    return "\n".join(parts)
+
+
+def _which_images(result: Mapping[str, Any]) -> list[str]:
+    """Of the images, what must be said of them: other ones than the network's own, or its test images by themselves."""
+    if "missing_classes" not in result:
+        if result.get("same_images", True):
+            return []
+        where = f"{result['data']}: " if "data" in result else ""
+        whole = f"; measured are the {result['test_images']:,} that would be its test images, of a folder test/ it would be all"
+        return [grid.sentence(f"note: {where}{OTHER_IMAGES}{whole}")]
+    those = f"{result['test_images']:,} images of {result['data']}"
+    if result["same_images"]:
+        return [grid.sentence(f"on {those}, the run's own test images")]
+    lines = [grid.sentence(f"note: measured on {those}: not the run's own; where it was trained on some, that flatters it")]
+    if missing := result["missing_classes"]:
+        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10:,} more classes" if len(missing) > 10 else "")
+        lines.append(grid.sentence(f"note: there is no image of {names}"))
+    return lines
 
 
 def which_network(result: Mapping[str, Any]) -> str:

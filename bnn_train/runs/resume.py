@@ -8,7 +8,7 @@ from typing import Any
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
-from bnn_train.data.splits import Data
+from bnn_train.data.splits import Data, Split
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
@@ -128,10 +128,23 @@ def data_signature(data: Data) -> dict[str, Any]:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     digest = hashlib.sha256()
     for split in splits.values():
-        for tensor in (split.images, split.labels) if split else ():
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        if split:
+            _add(split, digest)
     sizes = {name: len(split) if split else 0 for name, split in splits.items()}
-    return {"classes": data.classes, "image_shape": list(data.image_shape), **sizes, "digest": digest.hexdigest()[:32]}
+    same = {"classes": data.classes, "image_shape": list(data.image_shape), **sizes}
+    return {**same, "digest": digest.hexdigest()[:32], "test_digest": split_digest(data.test)}
+
+
+def split_digest(split: Split) -> str:
+    """Of the pixels and labels of one split."""
+    digest = hashlib.sha256()
+    _add(split, digest)
+    return digest.hexdigest()[:32]
+
+
+def _add(split: Split, digest: "hashlib._Hash") -> None:
+    for tensor in (split.images, split.labels):
+        digest.update(tensor.cpu().contiguous().numpy().data)
 
 
 def check_same(state: Mapping[str, Any], config: Config, data: Data, device_kind: str) -> None:
@@ -145,7 +158,7 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
     """Raises ConfigError where the images are not those that the run was started with."""
     found = data_signature(data)
     for key, value in state["data"].items():
-        if key == "digest" and found[key] != value:
+        if key.endswith("digest") and found[key] != value:
             remedy = (
                 "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
                 "of their own (sweep.name, hydra.run.dir)"

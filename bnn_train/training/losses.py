@@ -12,13 +12,18 @@ from bnn_train.config.root import Config
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def cross_entropy(config: Config) -> Loss:
+def cross_entropy(config: Config, weights: Tensor | None = None) -> Loss:
     """With trainer.label_smoothing of each label spread over all classes."""
     smoothing = config.trainer.label_smoothing
-    return lambda inputs, logits, labels: F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    if weights is None:
+        return lambda inputs, logits, labels: F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    # Not cross_entropy's own `weight`, which divides by the weights of the batch at hand and weighs the smoothed classes, too.
+    return lambda inputs, logits, labels: (
+        weights[labels] * F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    ).mean()
 
 
-def squared_hinge(config: Config) -> Loss:
+def squared_hinge(config: Config, weights: Tensor | None = None) -> Loss:
     """mean max(0, 1 - t z)^2 over images and classes, t = +1 for the label and -1 for the others.
 
     As BinaryConnect (Courbariaux et al. 2015, arXiv 1511.00363) and BNN (Hubara et al. 2016, arXiv 1602.02830) train.
@@ -26,13 +31,15 @@ def squared_hinge(config: Config) -> Loss:
 
     def loss(inputs: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         targets = 2 * F.one_hot(labels, logits.shape[1]) - 1
-        return (1 - targets * logits).clamp(min=0).square().mean()
+        squares = (1 - targets * logits).clamp(min=0).square()
+        return squares.mean() if weights is None else (weights[labels] * squares.mean(dim=1)).mean()
 
     return loss
 
 
-def _plugged(plugged: register.Plugged) -> Callable[[Config], Loss]:
-    def build(config: Config) -> Loss:
+def _plugged(plugged: register.Plugged) -> Callable[[Config, Tensor | None], Loss]:
+    def build(config: Config, weights: Tensor | None = None) -> Loss:
+        assert weights is None  # refused by config/root.py
         keys = plugged.given(config.loss)
 
         def loss(inputs: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,11 +54,11 @@ def _plugged(plugged: register.Plugged) -> Callable[[Config], Loss]:
     return build
 
 
-REGISTRY: dict[str, Callable[[Config], Loss]] = {"cross_entropy": cross_entropy, "squared_hinge": squared_hinge}
+REGISTRY: dict[str, Callable[[Config, Tensor | None], Loss]] = {"cross_entropy": cross_entropy, "squared_hinge": squared_hinge}
 register.into("loss", REGISTRY, _plugged)
 
 
-def build(config: Config) -> Loss:
-    """The loss of `config`."""
+def build(config: Config, weights: Tensor | None = None) -> Loss:
+    """The loss of `config`. weights: (classes,), with which an image of each class counts; their mean over the images is 1."""
     check_choice("loss.name", config.loss.name, REGISTRY)
-    return REGISTRY[config.loss.name](config)
+    return REGISTRY[config.loss.name](config, weights)

@@ -30,6 +30,14 @@ def test_network_table_shows_each_layer_and_the_ratio():
     assert lines[-1] == "1.8 kB in memory after training; in float32 35.9 kB, 19.5x as much"
 
 
+def test_a_large_network_has_one_row_for_all_that_multiplies_nothing():
+    rows = [*ROWS, *(LayerRow(f"norm{i}", "BatchNorm2d", (4, 8, 8), 8, 0, 32, 32, 0, 0, 64) for i in range(2, 25))]
+    shown = [line.split() for line in tables.network_table(rows).splitlines()[3:]]
+    assert [cells[0] for cells in shown[:3]] == ["conv1", "linear1", "output"]
+    assert shown[3] == ["24", "norms", "and", "others", "192", "1.5", "kB"]
+    assert shown[5][:2] == ["total", f"{tables.network_totals(rows)['parameters']:,}"]
+
+
 def test_sizes_and_durations():
     assert [tables.size(n) for n in (999, 1_000, 2_500_000, 3_000_000_000)] == ["999 B", "1.0 kB", "2.5 MB", "3.00 GB"]
     assert [tables.duration(s) for s in (0.04, 59.4, 61, 3_725)] == ["0.0 s", "59.4 s", "0:01:01", "1:02:05"]
@@ -67,7 +75,20 @@ def test_result_and_evaluation_tables():
 def test_an_evaluation_on_other_images_says_so():
     result = {"checkpoint": "a.pt", "kind": "last", "epoch": 3, "step": 0, "test_accuracy": 0.5, "test_loss": 1.0, "test_images": 9}
     assert "other images" not in tables.evaluation_table({**result, "same_images": True})
-    assert "note: these are other images than the network was trained" in tables.evaluation_table({**result, "same_images": False})
+    other = {**result, "data": "photos", "same_images": False}
+    assert "note: photos: these are other images than the network was trained" in tables.evaluation_table(other)
+    assert "the 9 that would be its test images" in " ".join(tables.evaluation_table(other).split())
+
+
+def test_an_evaluation_on_test_images_alone_names_them_and_what_is_missing():
+    result = {"checkpoint": "a.pt", "kind": "last", "epoch": 3, "step": 0, "test_accuracy": 0.5, "test_loss": 1.0, "test_images": 9}
+    result |= {"data": "new/test", "same_images": False, "missing_classes": ["cat", "dog"]}
+    text = " ".join(tables.evaluation_table(result).split())
+    assert "note: measured on 9 images of new/test: not the run's own" in text
+    assert "note: there is no image of cat, dog" in text
+    own = tables.evaluation_table({**result, "same_images": True, "missing_classes": []})
+    assert "on 9 images of new/test, the run's own test images" in " ".join(own.split())
+    assert "note" not in own
 
 
 def test_edges_table():
