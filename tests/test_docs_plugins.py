@@ -22,7 +22,7 @@ LESS_OF_LAB = ("protocol.samples=2", "protocol.epochs=[1]", "protocol.plotted=[m
 def test_the_page_has_every_kind_of_file():
     assert [name for name, _ in FILES] == ["my_net.py", "shapes.py", "rows.py", "bump.py", "focal.py", "notes.py"]
     assert all(8 <= len(text.splitlines()) <= 32 for _, text in FILES)
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 15
 
 
 def test_every_command_runs(plugin, tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import yaml
 from hydra.errors import MissingConfigException
 from omegaconf.errors import GrammarParseError
 
-from bnn_train.cli import keys, own_files
+from bnn_train.cli import keys, loggers, own_files
 from bnn_train.config.root import KEY_OF_NAME, WHOLE
 from bnn_train.errors import as_typed
 
@@ -89,6 +89,8 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
         remedy = f"is a group; choose its option under defaults, as in  override /{key}: {meant}, or set keys below it"
     elif there:
         remedy = f"is a group; choose one of {', '.join(there)}, or set its keys, as in {key}.KEY=VALUE"
+    elif of := loggers.having(key):
+        remedy = f"stands below its logger's name, as in  logger: {{{of}: {{{key.partition('.')[2]}: ...}}}}"
     else:
         remedy = keys.value_must_be(key, schema) or str(error).splitlines()[0].rstrip(".")
     return f"{shown}: {remedy}{own_files.at_key(file, key)}"

@@ -44,6 +44,12 @@ def remedy(key: str) -> str:
     return f"there is no such key; did you mean {' or '.join(meant)}?" if meant else ""
 
 
+def having(key: str) -> str:
+    """A logger with this key, `logger.project` without its name; "" where there is none."""
+    group, _, own = key.partition(".")
+    return (_having(own) or [""])[0] if group == SEVERAL else ""
+
+
 def _takes(name: str) -> list[str]:
     return [each.name for each in fields(LOGGERS[name]) if each.name != "name"]
 

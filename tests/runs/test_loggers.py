@@ -14,6 +14,7 @@ from bnn_train.cli import loggers as typed_loggers
 from bnn_train.config.root import typed
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
+from bnn_train.interface.train import _composed
 from bnn_train.runs import loggers
 from bnn_train.runs.run import run
 
@@ -158,3 +159,17 @@ def test_a_key_is_typed_with_its_loggers_name_or_without_where_it_is_plain(plugi
     assert full("logger=flaky,[csv,files]", "logger.word=a,b") == "logger.flaky.word=a,b"
     assert full("logger=[flaky,hopeless]", "logger.word=a") == full("logger.word=a") == "logger.word=a"
     assert typed_loggers.remedy("logger.word") == "is a key of flaky and of hopeless; say of which, as in logger.flaky.word"
+
+
+def test_files_of_the_users_own_choose_loggers_and_set_their_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+
+    def chosen(text):
+        (tmp_path / "own" / "experiment" / "e.yaml").write_text(f"# @package _global_\n{text}\n")
+        return _composed(["hydra.searchpath=[own]", "experiment=e"])[0].logger
+
+    found = chosen("defaults: [override /logger: [csv, wandb]]\nlogger: {wandb: {project: digits}}")
+    assert [(name, getattr(each, "project", None)) for name, each in found.items()] == [("csv", None), ("wandb", "digits")]
+    with pytest.raises(ConfigError, match=r"^logger\.project=digits: stands below its logger's name, as in  logger: {wandb: {proj"):
+        chosen("logger: {project: digits}")
