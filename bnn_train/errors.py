@@ -1,10 +1,11 @@
 """What can end a command, each with its exit code. Everything else is a defect and shows its traceback."""
 
 import signal
+import unicodedata
 
 
 class ConfigError(ValueError):
-    """A user's mistake. Reads `key=value: remedy`, one line."""
+    """A user's mistake. Reads `key=value: remedy`, one line, whatever signs a file or a user has put into it."""
 
     exit_code = 2
 
@@ -13,7 +14,7 @@ class ConfigError(ValueError):
         self.key, self.value, self.remedy = key, value, remedy
 
     def __str__(self) -> str:
-        return f"{self.key}={as_typed(self.value)}: {self.remedy}"
+        return plain(f"{self.key}={as_typed(self.value)}: {self.remedy}")
 
 
 class PluginError(ConfigError):
@@ -36,6 +37,11 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
         self.exit_code = 128 + signal_number
+
+
+def plain(text: str) -> str:
+    """With escapes for what would move a terminal's cursor, or end a line where none ends."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
 def as_typed(value: object) -> str:

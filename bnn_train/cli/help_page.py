@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import register
-from bnn_train.cli import compose, methods, own_files
+from bnn_train.cli import compose, methods, own_files, plug
 from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
 from bnn_train.config.root import SEVERAL
@@ -46,7 +46,7 @@ bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
 bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
-bnn-report sweeps/NAME                       the table of a sweep again
+bnn-report sweeps/NAME --html page.html      its table, and a page of it
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\
@@ -77,7 +77,8 @@ def page(name: str, arguments: list[str]) -> str:
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         keys = _keys(compose.compose([*overrides, *search], name))
-        heads = [line for file in methods.files(arguments) for line in _said(file)]
+        heads = [line for name in plug.named(arguments) for line in _offered(name)]
+        heads += [line for file in methods.files(arguments) for line in _said(file)]
         for name in register.FOUND["method"]:
             if f"method={name}" in arguments:
                 heads += ["", f"== method={name} ==", "", *_about("method", name)]
@@ -109,6 +110,16 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
         textwrap.fill(f"  {group:<12}" + ", ".join(sorted(found[group])), WIDTH, subsequent_indent=indent)
         for group in sorted(shown)
     ]
+
+
+def _offered(plugin: str) -> list[str]:
+    """The options of a plugin, each with what its author says of it."""
+    options = [(f"{each.group}={each.name}", each.about) for each in register.of(plugin)]
+    wide = max((len(option) for option, _ in options), default=0)
+    indent = " " * (wide + 4)
+    texts = [f"  {option:<{wide}}  {about}".rstrip() for option, about in options]
+    lines = [textwrap.fill(text, WIDTH, subsequent_indent=indent) for text in texts]
+    return ["", f"== plugins: {plugin} ==", "", *lines] if lines else []
 
 
 def _said(file: Path) -> list[str]:

@@ -45,7 +45,7 @@ class DataConfig(Group):
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
     mixup: float = key(
-        0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, inf)"
+        0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, 100]"
     )
 
     def __post_init__(self) -> None:

@@ -8,18 +8,28 @@ from typing import Any
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
+from bnn_train.data import checks
 from bnn_train.data.splits import Data, Split
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
 EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 _FEW = 3  # keys that a refusal lists
+_OF_TRAINING = ("loss", "logger")  # groups that a trained network does without
 
 
-def config_of(state: Mapping[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported."""
+def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
+    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported.
+
+    to_train: whether the run is to go on. Else its loss and loggers are not needed, nor what plugins and programs add of these.
+    """
     config = state["config"]
-    plugins.require(config.get("plugins", ()), "the run")
+    config = config if to_train else {group: values for group, values in config.items() if group not in _OF_TRAINING}
+    own = {option: of for option, of in state.get("registered", {}).items() if to_train or option.split("=")[0] not in _OF_TRAINING}
+    spared = {of[1] for of in state.get("registered", {}).values()} - {of[1] for of in own.values()}
+    names = config.get("plugins", ())
+    plugins.require([name for name in names if not isinstance(name, str) or plugins.identity(name) not in spared], "the run")
+    plugins.require_registered(own)
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
     return typed(config)
@@ -163,10 +173,10 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
                 "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
                 "of their own (sweep.name, hydra.run.dir)"
             )
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
 
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -59,6 +59,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
         about = {"config": asdict(config), "overrides": list(overrides or ())}
         about |= {"data": resume.data_signature(data), "device": where.type}
         about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
+        about |= {"registered": registered} if (registered := plugins.registered(config)) else {}
         about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
         return _train(config, run_dir, data, where, state, about)
 

@@ -13,7 +13,7 @@ from bnn_train import device, models
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
-from bnn_train.data import datasets, other_images
+from bnn_train.data import checks, datasets, other_images
 from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data, Split
 from bnn_train.edges.apply import prune
@@ -43,7 +43,7 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     """
     file = checkpoint.find(path, key)
     state = checkpoint.load(file, key)
-    config = config_of(state)
+    config = config_of(state, to_train=False)
     where = device.choose(device_name or config.device)
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
@@ -142,7 +142,7 @@ def load_data(
     found = data_signature(data)
     if any(found[name] != value for name, value in signature.items() if not name.endswith("digest")):
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
-        raise ConfigError("data.root", config.root, remedy)
+        raise checks.fault(config, remedy)
     return data, found["digest"] == signature.get("digest", found["digest"])
 
 

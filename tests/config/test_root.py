@@ -169,7 +169,8 @@ def test_the_classic_script_to_the_letter(compose):
             "trainer.patience=5",
             "trainer.patience=5: needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/",
         ),
-        ("data.mixup=-0.1", "data.mixup=-0.1: must be a number of at least 0"),
+        ("data.mixup=-0.1", "data.mixup=-0.1: must be in [0, 100]"),
+        ("data.mixup=1e308", "data.mixup=1e+308: must be in [0, 100]"),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import bnn_train
@@ -91,6 +92,8 @@ def test_a_logger_that_fails_ends_no_run_and_gets_its_rows_again(plugin, tmp_pat
     plugin(PLUGIN)
     given = ["plugins=[mine.py]", "model.hidden=[16,16]", "trainer.epochs=3", "hydra.run.dir=r"]
     bnn_train.train([*given, "logger=[flaky,hopeless,csv]", "logger.flaky.word=row"])
+    state = torch.load(tmp_path / "r" / "checkpoints" / "last.pt", weights_only=True)
+    assert state["registered"] == {f"logger={name}": ["plugin", "mine.py"] for name in ("flaky", "hopeless")}
     said = " ".join((tmp_path / "r" / "train.log").read_text().split())
     assert said.count("has failed") == 2
     assert "note: logger=flaky has failed (mine.py, line 10: OSError: no space left); the run goes on" in said

@@ -29,7 +29,10 @@ def check_one_network(folder):
     state = checkpoint.load(folder / "checkpoints" / "result.pt")
     with np.load(folder / "predictions.npz") as predictions:
         which = {key: predictions[key].item() for key in ("kind", "epoch", "step")}
-        accuracy = (predictions["scores"].argmax(axis=1) == predictions["labels"]).mean()
+        right = predictions["scores"].argmax(axis=1) == predictions["labels"]
+        accuracy = right.mean()
+        assert len(predictions["wrong"]) == len(predictions["wrong_index"]) == min(24, (~right).sum())
+        assert not right[predictions["wrong_index"]].any()
         log_p = torch.log_softmax(torch.from_numpy(predictions["scores"]), dim=1)
         loss = torch.nn.functional.nll_loss(log_p, torch.from_numpy(predictions["labels"])).item()
         numbers, classes = zip(predictions["labels"], predictions["scores"].argmax(axis=1), strict=True), predictions["classes"]
