@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "PERFORMANCE.md", "CHANGELOG.md", "docs", "examples")
+PAGES = ("README.md", "CONTRIBUTING.md", "PERFORMANCE.md", "CHANGELOG.md", "docs", "examples", "bnn_train/binary")
 
 
 def stage(pages: Path) -> None:
@@ -20,7 +20,7 @@ def stage(pages: Path) -> None:
     for name in PAGES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, pages / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, pages / name, ignore=shutil.ignore_patterns("__pycache__", "__init__.py"))
         else:
             shutil.copy(source, pages / name)
 
