@@ -1,9 +1,10 @@
 """Every code block of README.md and docs/ runs, page by page, each page in a folder of its own, in the order of the page.
 
 How a block is told and what an HTML comment says: docs_blocks.py. What is shortened, where no text depends on it: a training
-without `trainer.epochs` gets one epoch, and one with more than five two; a search gets two trials, and the laboratory 50 samples after one
-epoch. outputs/DATE/TIME is the newest run of the page's folder, outputs/DATE/OTHER the one before. The home folder is the
-page's, with a few images in MNIST's own format in ~/data. plugins.md and python.md are run by tests of their own.
+without `trainer.epochs` gets one epoch, and one with more than five two, but for a ramp of pruning, and for a sweep of which a line
+below names a job; a search gets two trials, and the laboratory 50 samples after one epoch. outputs/DATE/TIME is the newest run of
+the page's folder, outputs/DATE/OTHER the one before. The home folder is the page's, with a few images in MNIST's own format in
+~/data. plugins.md and python.md are run by tests of their own.
 """
 
 import doctest
@@ -25,8 +26,10 @@ ELSEWHERE = ("plugins.md", "python.md")  # test_docs_plugins.py, test_docs_pytho
 PAGES = [page for page in docs_blocks.pages(ROOT) if page.name not in ELSEWHERE]
 
 
-def shorter(line: str) -> str:
+def shorter(line: str, block: str) -> str:
     """The command with less to do."""
+    if "ramp:" in line or "resume=sweeps/" in block:
+        return line
     if line.startswith("bnn-lab") and "protocol=" in line:
         return f"{line} protocol.samples=50 protocol.epochs=[{0 if 'single_layer' in line else 1}]"
     line = re.sub(r"n_trials=\d+", "n_trials=2", re.sub(r"trainer\.epochs=([6-9]|\d\d+)", "trainer.epochs=2", line))
@@ -111,7 +114,7 @@ class Reader:
             self.succeed(line, where)
         if block.kind == "sh":
             for line in commands(block.text):
-                self.succeed(shorter(line), where)
+                self.succeed(shorter(line, block.text), where)
         elif block.kind == "session":
             self.session(block, where)
         elif block.kind == "python" and ">>>" not in block.text:
