@@ -6,13 +6,18 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from bnn_train import plugins
 from bnn_train import register as registered
@@ -98,6 +103,26 @@ def register() -> None:
     OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: names.sweep_dir(_root_), replace=True)
     OmegaConf.register_new_resolver("job_dir", lambda *also, _root_: names.job_dir(_root_.hydra.overrides.task, also), replace=True)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within, Hydra is as in a program of its own; behind it is what the caller's program, which may be Hydra's too, has made of it:
+    its composing, its options in the ConfigStore, its resolvers."""
+    globally, store = GlobalHydra.instance(), ConfigStore.instance()
+    begun, options, resolvers = globally.hydra, _copied(store.repo), dict(BaseContainer._resolvers)
+    globally.hydra = None
+    try:
+        yield
+    finally:
+        Singleton._instances[GlobalHydra] = globally  # Hydra has put another in its place
+        globally.hydra = begun
+        store.repo = options | {name: tree for name, tree in store.repo.items() if name == "hydra"}  # which it has filled but once
+        BaseContainer._resolvers = resolvers
+
+
+def _copied(tree: Any) -> Any:
+    return {name: _copied(each) for name, each in tree.items()} if type(tree) is dict else tree
 
 
 def compose(overrides: list[str], name: str = "train", folder: Path = CONFIGS) -> DictConfig:

@@ -6,6 +6,7 @@ Upright, as the camera's orientation tag says; over grey where it is transparent
 
 import io
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,9 @@ class Unreadable(NamedTuple):
 
 
 def decode(
-    file: Path | bytes, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
+    file: Path | bytes | Image.Image, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
 ) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W) of a file, or of the bytes of one; cropped to a square around its middle and resized if image_size is set.
+    """uint8 (C, H, W) of a file, of the bytes of one, or of what PIL has opened; cropped to a square around its middle and resized if image_size is set.
 
     An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """
@@ -44,8 +45,12 @@ def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return _planes(ImageOps.fit(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)), (width, height)))
 
 
-def _pixels(file: Path | bytes, image_size: int | None, grayscale: bool, scales: depth.Scales) -> np.ndarray | depth.Deep:
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+def _pixels(
+    file: Path | bytes | Image.Image, image_size: int | None, grayscale: bool, scales: depth.Scales
+) -> np.ndarray | depth.Deep:
+    with opened(file) as image:
+        if 0 in image.size:
+            raise ValueError("it has no pixels")
         bits = depth.bits(image.mode, image.format)
         image.load()
         upright = _upright(image)
@@ -58,6 +63,13 @@ def _pixels(file: Path | bytes, image_size: int | None, grayscale: bool, scales:
     if image_size is not None and opaque.size != (image_size, image_size):
         opaque = ImageOps.fit(opaque, (image_size, image_size))
     return _planes(opaque)
+
+
+def opened(file: Path | bytes | Image.Image) -> AbstractContextManager[Image.Image]:
+    """An image to be read; what somebody else has opened is left open."""
+    if isinstance(file, Image.Image):
+        return nullcontext(file)
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
 
 
 def _planes(image: Image.Image) -> np.ndarray:
@@ -88,11 +100,12 @@ def _over_background(image: Image.Image) -> Image.Image:
     if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
         return image
     ground = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    whole = image.convert("LA") if image.mode == "La" else image  # which has no way to RGBA of its own
+    return Image.alpha_composite(ground, whole.convert("RGBA")).convert("RGB")
 
 
-def _reason(error: Exception, file: Path | bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
+def _reason(error: Exception, file: Path | bytes | Image.Image) -> str:
+    if isinstance(error, UnidentifiedImageError) and not isinstance(file, Image.Image):
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
         return "in no format that Pillow knows" if size else "empty"
     if isinstance(error, Image.DecompressionBombError):

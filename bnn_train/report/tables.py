@@ -125,6 +125,8 @@ def evaluation_table(result: dict[str, Any]) -> str:
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
     other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
+    if result.get("stochastic") is False:
+        other += f"\n{grid.sentence('note: the network is not stochastic, so all that are drawn of it are this one')}"
     return f"{which_network(result)}{other}\n\n{grid.table(columns)}"
 
 

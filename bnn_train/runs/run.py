@@ -20,7 +20,7 @@ from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import grid, health, lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
+from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume, turns
 from bnn_train.runs.summary import Summary, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
@@ -109,6 +109,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             if time_to_save():
                 trainer.check_finite()
                 save(trainer, "last.pt")
+            turns.give_way()
 
         trainer = Trainer(config, model, edges, optimizer, data, after_step)
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train import device, models
+from bnn_train.binary.layers import is_stochastic
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
-from bnn_train.config.trainer import EnsembleConfig
+from bnn_train.config.trainer import EnsembleConfig, EvalConfig
 from bnn_train.data import datasets
 from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data
@@ -61,7 +62,8 @@ def evaluate_saved(
 ) -> dict[str, Any]:
     """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
 
-    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added.
+    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added,
+    where the network is stochastic, and "stochastic" says whether it is.
 
     "same_images" says whether all images have the pixels that the network was trained and measured with.
 
@@ -69,11 +71,13 @@ def evaluate_saved(
     """
     saved = load(path, "path", device_name)
     config = saved.config
+    drawn = {} if samples is None else {"stochastic": is_stochastic(saved.model)}
     if samples is not None:
-        config.eval = EnsembleConfig(samples=samples)
+        ensemble = EnsembleConfig(samples=samples)
+        config.eval = ensemble if drawn["stochastic"] else EvalConfig()
     data, same_images = load_data(config.data, saved.data, data_root, _device_of(saved.model))
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
-    result["same_images"] = same_images
+    result |= {"same_images": same_images, **drawn}
     for name, split in (("test", data.test), ("val", data.val)):
         if split is not None:
             result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}
@@ -84,8 +88,11 @@ def evaluate_saved(
 @torch.no_grad()
 def logits(saved: Saved, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes), without noise, on images, uint8 (N, C, H, W)."""
-    where = _device_of(saved.model)
+    where, trained = _device_of(saved.model), [module for module in saved.model.modules() if module.training]
+    saved.model.eval()
     found: Tensor = saved.model(normalise(torch.from_numpy(images).to(where), saved.config.data.mean, saved.config.data.std))
+    for module in trained:  # by whoever has it in hand
+        module.training = True
     return found.float().cpu().numpy()
 
 
