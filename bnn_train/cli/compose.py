@@ -107,7 +107,7 @@ def register() -> None:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Within, Hydra is as in a program of its own; behind it is what the caller's program, which may be Hydra's too, has made of it:
+    """Within, Hydra is as in a process of its own; behind it is what the caller's program, which may use Hydra too, has made of it:
     its composing, its options in the ConfigStore, its resolvers."""
     globally, store = GlobalHydra.instance(), ConfigStore.instance()
     begun, options, resolvers = globally.hydra, _copied(store.repo), dict(BaseContainer._resolvers)
@@ -115,7 +115,7 @@ def apart() -> Iterator[None]:
     try:
         yield
     finally:
-        Singleton._instances[GlobalHydra] = globally  # Hydra has put another in its place
+        Singleton._instances[GlobalHydra] = globally  # type: ignore[assignment]  # Hydra has put another in its place
         globally.hydra = begun
         store.repo = options | {name: tree for name, tree in store.repo.items() if name == "hydra"}  # which it has filled but once
         BaseContainer._resolvers = resolvers

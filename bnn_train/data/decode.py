@@ -19,6 +19,9 @@ from bnn_train.data.words import readable
 BACKGROUND = 128  # behind what is transparent: black ink and white ink can both be seen on it
 
 
+File = Path | bytes | Image.Image  # a file, the bytes of one, what PIL has opened
+
+
 class Unreadable(NamedTuple):
     """Why a file is no image."""
 
@@ -26,9 +29,9 @@ class Unreadable(NamedTuple):
 
 
 def decode(
-    file: Path | bytes | Image.Image, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
+    file: File, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
 ) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W) of a file, of the bytes of one, or of what PIL has opened; cropped to a square around its middle and resized if image_size is set.
+    """uint8 (C, H, W) of a file, the bytes of one, or what PIL has opened; cropped square around its middle and resized if image_size is set.
 
     An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """
@@ -45,9 +48,7 @@ def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return _planes(ImageOps.fit(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)), (width, height)))
 
 
-def _pixels(
-    file: Path | bytes | Image.Image, image_size: int | None, grayscale: bool, scales: depth.Scales
-) -> np.ndarray | depth.Deep:
+def _pixels(file: File, image_size: int | None, grayscale: bool, scales: depth.Scales) -> np.ndarray | depth.Deep:
     with opened(file) as image:
         if 0 in image.size:
             raise ValueError("it has no pixels")
@@ -65,7 +66,7 @@ def _pixels(
     return _planes(opaque)
 
 
-def opened(file: Path | bytes | Image.Image) -> AbstractContextManager[Image.Image]:
+def opened(file: File) -> AbstractContextManager[Image.Image]:
     """An image to be read; what somebody else has opened is left open."""
     if isinstance(file, Image.Image):
         return nullcontext(file)
@@ -104,7 +105,7 @@ def _over_background(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, whole.convert("RGBA")).convert("RGB")
 
 
-def _reason(error: Exception, file: Path | bytes | Image.Image) -> str:
+def _reason(error: Exception, file: File) -> str:
     if isinstance(error, UnidentifiedImageError) and not isinstance(file, Image.Image):
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
         return "in no format that Pillow knows" if size else "empty"

@@ -117,7 +117,7 @@ class Network:
         if len(set(shapes)) > 1:
             other = next(shape for shape in shapes if shape != shapes[0])
             raise ConfigError("images", f"shapes {shapes[0]} and {other}", "arrays in one list must be of one shape")
-        return checked(arrays, self.image_shape, layout)
+        return checked(arrays, self.image_shape, layout)  # type: ignore[arg-type]
 
 
 def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:

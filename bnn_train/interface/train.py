@@ -79,14 +79,13 @@ def train(overrides: Overrides = ()) -> Run:
     bar stands on a terminal and in a notebook; the log is in train.log.
 
     torch's generators, threads and flags are given back as they were found. Runs in one process wait for each other. Raises
-    ConfigError for a mistake, of which PluginError is one kind: that a plugin's code raised or gave what it must not; Diverged where
-    the loss is no number, KeyboardInterrupt at Ctrl-C, after what was reached is saved.
+    ConfigError for a mistake, also where a plugin's code raises or gives what it must not; Diverged where the loss is no number;
+    KeyboardInterrupt at Ctrl-C, after what was reached is saved.
     """
     if threading.get_ident() in _training:
-        remedy = (
-            "train() is called within a training, by a plugin's function or by a script that plugins= names; call it before, and "
-        )
-        raise ConfigError("", "", remedy + 'in such a script below  if __name__ == "__main__":')
+        where = "by a plugin's function, or by a script that plugins= names"
+        remedy = f"train() is called within a training, {where}; call it before, and in such a script below"
+        raise ConfigError("", "", f'{remedy}  if __name__ == "__main__":')
     with _ONE_AT_A_TIME, startup.environment():
         _training.append(threading.get_ident())
         try:
