@@ -31,7 +31,7 @@ class Unreadable(NamedTuple):
 def decode(
     file: File, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
 ) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W) of a file, the bytes of one, or what PIL has opened; cropped square around its middle and resized if image_size is set.
+    """uint8 (C, H, W) of an image; cropped to a square around its middle and resized if image_size is set.
 
     An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """

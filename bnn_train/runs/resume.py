@@ -120,7 +120,7 @@ def changed_plugins(state: Mapping[str, Any]) -> list[str]:
     """A line for each file of a plugin that is not what it was when the checkpoint was written."""
     now = plugins.digests(state["config"].get("plugins", ()))
     changed = [name for name, digest in state.get("plugins", {}).items() if now.get(name, digest) != digest]
-    return [f"{name} has changed since the run was saved: it goes on with what is there now" for name in changed]
+    return [f"{name} has changed since the run was saved: what it makes is what is there now" for name in changed]
 
 
 def data_signature(data: Data) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import grid, health, lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume, turns
+from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, turns
 from bnn_train.runs.summary import Summary, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
@@ -116,6 +116,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
         if state is not None:
+            fit.check(state, model, "resume", for_people(run_dir))
             trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
         outputs = loggers.build(config.logger, run_dir, trainer.history, trainer.health.row)
@@ -247,6 +248,7 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
     trainer = Trainer(config, model, edges, optimizer, data)
     _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
     if state is not None:
+        fit.check(state, model, "resume", for_people(target))
         trainer.load_state_dict(state["trainer"])
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))

@@ -1,5 +1,6 @@
 """A saved network again: rebuilt from its checkpoint alone, and evaluated on its data."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,12 @@ from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
-from bnn_train.runs import checkpoint
-from bnn_train.runs.resume import config_of, data_signature, network_state
+from bnn_train.report import grid
+from bnn_train.runs import checkpoint, fit
+from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state
 from bnn_train.training.evaluation import evaluate
+
+log = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
@@ -48,7 +52,10 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
     model = models.build(config, _shape(data["image_shape"]), len(data["classes"]), where)
+    fit.check(state, model, key, file)
     model.load_state_dict(network["model"])
+    for line in changed_plugins(state):
+        log.warning("%s", grid.sentence(f"note: {line}"))
     prune(model, network.get("edges", {}))
     if "result" in state:
         kind, epoch, step = (state["result"][name] for name in ("kind", "epoch", "step"))
