@@ -93,8 +93,8 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _other_place(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """What to do where the names would fit but for their beginning: the network was, or is here, a part of another module."""
     for names, others, whose, less in (
-        (saved, own, "its names begin", "the network's"),
-        (own, saved, "the network's names begin", "its"),
+        (saved, own, "its", "the network's"),
+        (own, saved, "the network's", "its"),
     ):
         start = next(iter(names), "").partition(".")[0] + "."
         inside = [name.removeprefix(start) for name in names]
