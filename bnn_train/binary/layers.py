@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bnn_train.binary import preparation, probe, products
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -259,9 +260,9 @@ def binary_layers(model: nn.Module) -> list[BinaryLayer]:
     return [layer for layer in model.modules() if isinstance(layer, BinaryLayer) and layer.binarizer.bits == 1]
 
 
-def constrained_layers(model: nn.Module) -> list[BinaryLayer]:
-    """All layers whose weights keep to a prior or a bound after a step, in the model's order."""
-    return [layer for layer in model.modules() if isinstance(layer, BinaryLayer)]
+def constrained_layers(model: nn.Module) -> list[BinaryLayer | CentredConv2d]:
+    """All layers whose weights keep to a prior, a bound or a mean after a step, in the model's order."""
+    return [layer for layer in model.modules() if isinstance(layer, BinaryLayer | CentredConv2d)]
 
 
 def constrain(model: nn.Module, lr: float) -> None:

@@ -125,13 +125,13 @@ def _without_equals(typed: str, arguments: Sequence[str], schema: type) -> str:
     pair = re.fullmatch(r"([\w.]+)\s*[: ]\s*(.+)", typed)
     if pair and keys.value_must_be(pair[1], schema):
         return f"{typed}: needs an = after the key; type {shlex.quote(f'{pair[1]}={pair[2]}')}"
-    groups = [group for group in [*keys.groups_of(schema), *WHOLE] if typed in keys.options(group, [keys.CONFIGS])]
-    if groups:
-        return f"{typed}: is not key=value; did you mean {' or '.join(f'{group}={typed}' for group in groups)}?"
     place = list(arguments).index(typed) if typed in arguments else 0
     before = arguments[place - 1] if place else ""
     if "=" in before and keys.value_must_be(before.partition("=")[0], schema) == "must be a path":
         return f"{typed}: is not key=value; a space ends a value: type {shlex.quote(f'{before} {typed}')}"
+    groups = [group for group in [*keys.groups_of(schema), *WHOLE] if typed in keys.options(group, [keys.CONFIGS])]
+    if groups:
+        return f"{typed}: is not key=value; did you mean {' or '.join(f'{group}={typed}' for group in groups)}?"
     if Path(typed).expanduser().exists():
         return f"{typed}: is not key=value; a path needs its key, as in {shlex.quote(f'data.root={typed}')}"
     return f"{typed}: is not key=value; --help lists the keys"

@@ -45,6 +45,11 @@ class CnnConfig(MlpConfig):
     )
     kernel_size: int = key(3, "of the convolutions; odd, so that images keep their size", "[1, inf)", "pixels")
     pad_value: int = key(0, _PAD_VALUE, (0, 1, -1))
+    stem: str = key(
+        "binary",
+        "weights of the first convolution: binary, real, or centred (real, sums of 0 in each channel of a filter, not padded)",
+        ("binary", "real", "centred"),
+    )
     head: str = key("flatten", "what the linear layers see: every place, or each channel's average", ("flatten", "average"))
 
     def __post_init__(self) -> None:
@@ -55,6 +60,10 @@ class CnnConfig(MlpConfig):
             raise ConfigError("model.stages", self.stages, "every stage needs at least one convolution")
         if self.kernel_size % 2 == 0:
             raise ConfigError("model.kernel_size", self.kernel_size, "must be odd, so that images keep their size")
+        if self.stem == "centred" and self.kernel_size == 1:
+            raise ConfigError("model.stem", self.stem, "a single weight whose sum is 0 is 0; use model.kernel_size=3")
+        if self.stem != "binary" and self.binarize_input:
+            raise ConfigError("model.stem", self.stem, "has real inputs; with model.binarize_input=true it must be binary")
 
 
 @dataclass

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.edges import MagnitudeRule, RuleConfig
 from bnn_train.edges.held import Held, packed, unpacked
@@ -90,10 +91,12 @@ class Edges:
     def are_within_bounds(self) -> bool:
         """Whether the constraint that follows a step leaves every held edge where it is: no prior, and no bound below its size.
 
-        A centring moves frozen edges, which is refused, and leaves pruned ones alone.
+        A binary layer's centring moves frozen edges, which is refused, and leaves pruned ones alone.
         """
         for name, held in self._held.items():
             layer = self._layers[name]
+            if isinstance(layer, CentredConv2d):
+                return False
             if isinstance(layer, BinaryLayer) and (layer.binarizer.kl > 0 or held.largest > layer.binarizer.bound):
                 return False
         return True

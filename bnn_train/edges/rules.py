@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.weights import Binarizer
 from bnn_train.config.edges import RuleConfig
 from bnn_train.edges import selectors
@@ -64,6 +65,9 @@ def check(rules: list[RuleConfig], layers: Layers) -> None:
             binarizer = getattr(layers[name], "binarizer", None)
             if isinstance(binarizer, Binarizer):
                 _check_kind(rule, name, binarizer)
+            if isinstance(layers[name], CentredConv2d) and rule.what in ("freeze", "train"):
+                remedy = f"model.stem=centred moves the edges of a filter of {name} by their mean after each step, frozen ones too"
+                raise ConfigError("edges.rules.what", rule.what, f"{remedy}; use model.stem=real, or prune")
 
 
 def _check_kind(rule: RuleConfig, name: str, binarizer: Binarizer) -> None:

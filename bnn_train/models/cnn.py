@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.config.model import CnnConfig
 from bnn_train.errors import ConfigError
 from bnn_train.models.around import Widen
@@ -14,12 +15,14 @@ def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_
     """Per convolution: conv [- 2x2 max-pool at the end of its stage] - BN; then the linear layers of the mlp.
 
     The pool comes before the sign, where the maximum still tells values apart. Convolutions keep the size of their input, and each
-    stage halves it. The first convolution has real inputs, padded with 0, unless `binarize_input`. The linear layers see every
-    place, or with head=average the mean of each channel over all places.
+    stage halves it. The first convolution has real inputs, padded with 0, unless `binarize_input`; its weights are binary, or as
+    `stem` says. The linear layers see every place, or with head=average the mean of each channel over all places.
     """
     channels, height, width = image_shape
     _check_size(config, height, width)
-    first = parts.conv(channels, config.stages[0][0], config.kernel_size, config.pad_value, config.binarize_input)
+    first = _first(config, parts, channels)
+    if config.stem == "centred":
+        height, width = height - config.kernel_size + 1, width - config.kernel_size + 1
     layers = convolutions(parts, first, config.stages, config.kernel_size, config.pad_value)
     places = (height >> len(config.stages)) * (width >> len(config.stages))
     if config.head == "average":
@@ -29,6 +32,17 @@ def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_
     ends = (config.hidden, config.dropout, True, config.binarize_output)
     layers.extend(linear_layers(parts, config.stages[-1][-1] * places, num_classes, *ends))
     return nn.Sequential(OrderedDict(layers))
+
+
+def _first(config: CnnConfig, parts: Parts, channels: int) -> nn.Conv2d:
+    n_out, size = config.stages[0][0], config.kernel_size
+    if config.stem == "binary":
+        return parts.conv(channels, n_out, size, config.pad_value, config.binarize_input)
+    return (
+        CentredConv2d(channels, n_out, size)
+        if config.stem == "centred"
+        else nn.Conv2d(channels, n_out, size, padding=size // 2, bias=False)
+    )
 
 
 def convolutions(parts: Parts, first: nn.Conv2d, stages: list[list[int]], kernel_size: int, pad_value: int) -> list[Named]:
@@ -51,12 +65,13 @@ def convolutions(parts: Parts, first: nn.Conv2d, stages: list[list[int]], kernel
 def _check_size(config: CnnConfig, height: int, width: int) -> None:
     """Raises ConfigError where the images are too small for the network."""
     smaller, stages = min(height, width), len(config.stages)
-    if smaller < 2**stages:
+    within = smaller - (config.kernel_size - 1 if config.stem == "centred" else 0)  # of the first convolution's output
+    if within < 2**stages and config.kernel_size <= smaller:
         raise ConfigError(
             "model.stages",
             config.stages,
             f"{stages} stages halve images {stages} times, but these are {height}x{width}: "
-            f"use at most {smaller.bit_length() - 1} stages or larger images",
+            f"use at most {within.bit_length() - 1} stages or larger images",
         )
     if config.kernel_size > smaller:
         raise ConfigError("model.kernel_size", config.kernel_size, f"is larger than the images, {height}x{width}")

@@ -1,11 +1,13 @@
 """The tables that a run prints: its network before training, its result after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bnn_train.report import grid
 from bnn_train.report.grid import Column
+
+MOST_ROWS = 24  # of a network's table: one of more has a single row for all that multiplies nothing
 
 
 def network_table(rows: Sequence[Any]) -> str:
@@ -14,6 +16,8 @@ def network_table(rows: Sequence[Any]) -> str:
     bits: of a weight x of an input, such as 1x32.
     """
     totals = network_totals(rows)
+    if len(rows) > MOST_ROWS:
+        rows = _together(rows)
     counted = [row.binary_macs + row.real_macs > 0 for row in rows]
 
     def macs(kind: str) -> list[str]:
@@ -33,6 +37,16 @@ def network_table(rows: Sequence[Any]) -> str:
     ratio = totals["float32_bytes"] / totals["bytes"]
     sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
     return f"{grid.table(columns, 'network', total=True)}\n{grid.sentence(sizes)}"
+
+
+def _together(rows: Sequence[Any]) -> list[Any]:
+    """The layers that multiply, and one row for the others, whose parameters are numbers for each channel."""
+    layers = [row for row in rows if row.binary_macs + row.real_macs > 0]
+    others = [row for row in rows if row.binary_macs + row.real_macs == 0]
+    if not others:
+        return layers
+    sums = {key: sum(getattr(row, key) for row in others) for key in ("parameters", "bytes")}
+    return [*layers, replace(others[0], name=f"{len(others)} norms and others", output_shape=(), **sums)]
 
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.binary.progressive import is_state
 from bnn_train.errors import ConfigError
@@ -48,6 +49,8 @@ def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:
     for layer in model.modules():
         if isinstance(layer, BinaryLayer) and (weights["kind"] != kind or layer.binarizer.centre or layer.binarizer.whole):
             layer.binarizer.start(layer.weight)
+        elif isinstance(layer, CentredConv2d):
+            layer.constrain()
 
 
 def _plain(path: Path) -> dict[str, Tensor] | None:

@@ -234,3 +234,11 @@ def test_rules_survive_the_way_through_a_configuration(compose):
     rules = EdgesConfig([{"layers": "linear1", "what": "freeze"}]).rules
     assert rules == [made("linear1", "freeze")]
     assert compose("edges.rules=[{layers: linear1, what: freeze}]").edges.rules == rules
+
+
+def test_pruned_edges_of_a_centred_stem_stay_0(compose):
+    config = compose(*CNN, "model.stem=centred", HALF.replace("WHAT", "prune").replace("linear*", "conv1"))
+    model, edges, _, _ = train(config, 3)
+    pruned = edges.masks["conv1"].pruned
+    assert pruned.any()
+    assert (model.conv1.weight == 0).equal(pruned)

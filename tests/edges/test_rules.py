@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.layers import BinaryLinear
 from bnn_train.binary.weights import BayesBinn, Binary, Sign
 from bnn_train.config.edges import EdgesConfig
@@ -203,3 +204,11 @@ def test_edges_are_not_held_where_each_step_centres_them(what):
     with pytest.raises(ConfigError, match=f"what={what}: weights.centre=true moves the edges of an output of linear1"):
         masks({"layers": "linear*", "what": what, **ROW0}, among=layers("moved"))
     masks({"layers": "linear*", "what": "prune", **ROW0}, among=layers("moved"))
+
+
+@pytest.mark.parametrize("what", ["freeze", "train"])
+def test_edges_of_a_centred_stem_are_pruned_alone(what):
+    among = {"conv1": CentredConv2d(1, 2, 3)}
+    with pytest.raises(ConfigError, match=f"what={what}: model.stem=centred moves the edges of a filter of conv1"):
+        masks({"layers": "conv1", "what": what, **ROW0}, among=among)
+    masks({"layers": "conv1", "what": "prune", **ROW0}, among=among)

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from bnn_train import models
+from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.errors import ConfigError
 
@@ -44,3 +46,24 @@ def test_images_too_small_for_the_pools(compose):
         compose("model=cnn", "model.stages=[]")
     with pytest.raises(ConfigError, match=r"model\.kernel_size=9: is larger than the images, 8x8"):
         models.build(compose("model=cnn", "model.kernel_size=9"), (1, 8, 8), 10)
+
+
+STEMS = [("binary", BinaryConv2d, 10), ("real", nn.Conv2d, 10), ("centred", CentredConv2d, 8)]
+
+
+@pytest.mark.parametrize(("stem", "kind", "size"), STEMS)
+def test_the_first_convolution_is_what_stem_says(compose, stem, kind, size):
+    model = models.build(compose("model=cnn", "model.stages=[[4],[6]]", f"model.stem={stem}"), (3, 10, 10), 5)
+    assert type(model.conv1) is kind
+    assert model.conv1(torch.zeros(2, 3, 10, 10)).shape == (2, 4, size, size)
+    assert model(torch.zeros(2, 3, 10, 10)).shape == (2, 5)
+    assert isinstance(model.conv2, BinaryConv2d)
+
+
+def test_a_centred_stem_needs_images_that_are_larger_by_its_kernel(compose):
+    with pytest.raises(ConfigError, match=r"model\.stages=.*these are 8x9: use at most 2 stages or larger images"):
+        models.build(compose("model=cnn", "model.stem=centred"), (1, 8, 9), 10)
+    with pytest.raises(ConfigError, match=r"model\.stem=centred: a single weight"):
+        compose("model=cnn", "model.stem=centred", "model.kernel_size=1")
+    with pytest.raises(ConfigError, match=r"model\.stem=real: has real inputs"):
+        compose("model=cnn", "model.stem=real", "model.binarize_input=true")

@@ -30,6 +30,14 @@ def test_network_table_shows_each_layer_and_the_ratio():
     assert lines[-1] == "1.8 kB in memory after training; in float32 35.9 kB, 19.5x as much"
 
 
+def test_a_large_network_has_one_row_for_all_that_multiplies_nothing():
+    rows = [*ROWS, *(LayerRow(f"norm{i}", "BatchNorm2d", (4, 8, 8), 8, 0, 32, 32, 0, 0, 64) for i in range(2, 25))]
+    shown = [line.split() for line in tables.network_table(rows).splitlines()[3:]]
+    assert [cells[0] for cells in shown[:3]] == ["conv1", "linear1", "output"]
+    assert shown[3] == ["24", "norms", "and", "others", "192", "1.5", "kB"]
+    assert shown[5][:2] == ["total", f"{tables.network_totals(rows)['parameters']:,}"]
+
+
 def test_sizes_and_durations():
     assert [tables.size(n) for n in (999, 1_000, 2_500_000, 3_000_000_000)] == ["999 B", "1.0 kB", "2.5 MB", "3.00 GB"]
     assert [tables.duration(s) for s in (0.04, 59.4, 61, 3_725)] == ["0.0 s", "59.4 s", "0:01:01", "1:02:05"]

@@ -51,6 +51,11 @@ def test_cnn_agrees_with_each_padding(build, agree, pad_value, head):
     agree(build("cnn", shape=(3, 7, 9), model={"pad_value": pad_value, "head": head}), (3, 7, 9))
 
 
+@pytest.mark.parametrize("stem", ["real", "centred"])
+def test_cnn_with_a_real_stem_agrees(build, agree, stem):
+    agree(build("cnn", shape=(3, 11, 10), model={"stem": stem}), (3, 11, 10))
+
+
 @pytest.mark.parametrize("pad_value", [0, 1, -1])
 def test_cnn_on_binarized_pixels_agrees(build, agree, pad_value):
     settings = {"pad_value": pad_value, "binarize_input": True, "binarize_output": True}
