@@ -27,6 +27,7 @@ from bnn_train.config import schema
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.report import terminal
+from bnn_train.runs import directory
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         elif isinstance(error, PluginError) or registered.behind(error) == line:
             log.error("error: %s (hydra.verbose=true shows the traceback)", line)
             log.debug("", exc_info=True)
+        elif _is_refusal(error) and not in_sweep and directory.holds_run(run_dir):
+            terminal.say(f"error: {line}", "stderr")  # what the run is, and its log, is as before
         else:
             log.error("error: %s", line)
         if not in_sweep:
@@ -72,6 +75,11 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         if in_search:
             raise
         return float("nan")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it is of what was asked for, and not of the machine or of what was read, which have raised something before."""
+    return isinstance(error, ConfigError) and (error.__cause__ is None or _is_refusal(error.__cause__))
 
 
 def ending(error: BaseException, schema: type = Config) -> endings.Ending:

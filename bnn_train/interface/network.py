@@ -1,5 +1,6 @@
 """A trained network as an object, whether torch holds it or a file of 1 bit a weight."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,7 @@ class Network:
         return checked(arrays, self.image_shape, layout)  # type: ignore[arg-type]
 
 
-def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:
+def load(path: str | os.PathLike[str], plugins: Sequence[str] = ()) -> Network:
     """The network of a run directory (its result, or what it has reached), of a checkpoint, or of an exported file (.bnn).
 
     plugins: modules or .py files that the run was trained with, to be imported; an exported file needs none. Raises ConfigError

@@ -15,7 +15,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bnn_train import files, plugins, register, startup
-from bnn_train.cli import compose, hooks, hydra_errors, plug
+from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import ConfigError, Interrupted, PluginError
@@ -41,6 +41,10 @@ class Run:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_place", self.directory.absolute())  # wherever the program goes
+
+    def __fspath__(self) -> str:
+        """Its run directory: a Run stands where a path may, as in train({"resume": run})."""
+        return str(files.for_people(self._place))  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         accuracy = self.summary.get("test_accuracy")
@@ -68,7 +72,7 @@ class Run:
         """The network that the run gave."""
         from bnn_train.interface.network import load
 
-        return load(files.for_people(self._place))  # type: ignore[attr-defined]
+        return load(self)
 
 
 def train(overrides: Overrides = ()) -> Run:
@@ -96,7 +100,7 @@ def train(overrides: Overrides = ()) -> Run:
 
 def _train(overrides: Overrides) -> Run:
     plugins.load(plug.named(arguments(overrides)))
-    given = arguments(overrides)  # once more: a plugin's keys may hold paths
+    given = beside_resume.settled(arguments(overrides))  # once more: a plugin's keys may hold paths
     with compose.apart():
         config, composed = _composed(given)
     startup.prepare()
@@ -114,7 +118,8 @@ def _train(overrides: Overrides) -> Run:
             raise hydra_errors.with_origin(refusal, given) from refusal
         except Interrupted as stop:
             if stop.exit_code == 128 + signal.SIGINT:
-                raise KeyboardInterrupt(f"saved; continue with train(['resume={folder}'])") from None
+                needed = [f"plugins=[{','.join(config.plugins)}]"] if config.plugins else []
+                raise KeyboardInterrupt(f"saved; continue with train({[*needed, f'resume={folder}']})") from None
             raise
         except Exception as error:
             line = register.behind(error)

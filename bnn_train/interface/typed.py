@@ -1,7 +1,7 @@
 """Overrides as Python has them, as a command line has them."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -54,7 +54,7 @@ def _value(value: Any) -> str:
         return f"[{','.join(map(_value, value))}]"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, str | Path):
-        text = str(value)
+    if isinstance(value, str | os.PathLike):  # a Run among them
+        text = os.fspath(value)
         return QuotedString(text, Quote.single).with_quotes() if text != "null" else text
     return as_typed(value)

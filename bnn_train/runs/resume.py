@@ -7,12 +7,11 @@ from typing import Any
 
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
+from bnn_train.config.root import EXTENDS, FREE, OF_METHODS, WHOLE, Config, typed
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
-EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 _FEW = 3  # keys that a refusal lists
 
 
@@ -54,11 +53,11 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
             continue
         stored[key] = new[key]
     if differ:
-        raise _other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
+        raise other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
     return typed(nested(stored))
 
 
-def _other_than(
+def other_than(
     stored: Mapping[str, Any], differ: Mapping[str, Any], overrides: Collection[str] | None, first: Collection[str]
 ) -> ConfigError:
     """The refusal of keys that differ from the run's, in terms of what was typed now and `first`.

@@ -132,7 +132,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             log.warning("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
             for line in not_binary_yet(trainer, run_dir):
                 log.warning("%s", grid.sentence(f"note: {line}"))
-            log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
+            log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
             raise
         summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,6 +41,8 @@ def _plugged(plugged: register.Plugged) -> Callable[[Config], Loss]:
             if not isinstance(found, Tensor) or found.shape != ():
                 given = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
                 raise plugged.fault(f"gives {given}; a loss is a scalar, the mean over the batch")
+            if torch.is_grad_enabled() and logits.requires_grad and not found.requires_grad:
+                raise plugged.fault("gives a number that has no gradient; compute it from logits by torch's functions")
             return found
 
         return loss
