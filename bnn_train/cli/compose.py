@@ -118,19 +118,21 @@ def apart() -> Iterator[None]:
     """Within, Hydra is as in a process of its own; behind it is what the caller's program, which may use Hydra too, has made of it:
     its composing, its options in the ConfigStore, its resolvers."""
     globally, store = GlobalHydra.instance(), ConfigStore.instance()
-    begun, options, resolvers = globally.hydra, _copied(store.repo), dict(BaseContainer._resolvers)
+    begun, options, resolvers = globally.hydra, store.repo, dict(BaseContainer._resolvers)
     globally.hydra = None
+    store.repo = _hydras_own(options)
     try:
         yield
     finally:
         Singleton._instances[GlobalHydra] = globally  # type: ignore[assignment]  # Hydra has put another in its place
         globally.hydra = begun
-        store.repo = options | {name: tree for name, tree in store.repo.items() if name == "hydra"}  # which it has filled but once
+        store.repo = options | _hydras_own(store.repo)  # which it fills but once
         BaseContainer._resolvers = resolvers
 
 
-def _copied(tree: Any) -> Any:
-    return {name: _copied(each) for name, each in tree.items()} if type(tree) is dict else tree
+def _hydras_own(options: dict[str, Any]) -> dict[str, Any]:
+    """Of what is in the ConfigStore."""
+    return {name: each for name, each in options.items() if name == "hydra" or name.startswith("_")}
 
 
 def compose(overrides: list[str], name: str = "train", folder: Path = CONFIGS) -> DictConfig:
