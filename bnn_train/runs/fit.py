@@ -1,22 +1,37 @@
 """Whether saved tensors are those of a network, and in words what is wrong where they are not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
+from bnn_train.binary.progressive import is_state
 from bnn_train.errors import ConfigError
 from bnn_train.runs.resume import changed_plugins, network_state
 
 _MOST = 4  # names of a kind that are listed
 
 
-def check(state: Mapping[str, Any], model: nn.Module, key: str, path: object) -> None:
-    """Raises ConfigError where a checkpoint's network is not what its configuration makes now, as where a plugin has changed."""
-    if wrong := misfit(network_state(state)["model"], model.state_dict()):
+@contextmanager
+def expected(state: Mapping[str, Any], model: nn.Module, key: str, path: object) -> Iterator[None]:
+    """Around loading a checkpoint into `model`, which its configuration makes now.
+
+    Raises ConfigError where it does not fit, as where a plugin has changed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        wrong = misfit(_network(network_state(state)["model"]), _network(model.state_dict()))
+        if not wrong:
+            raise
         changed = changed_plugins(state)
         why = changed[0].partition(":")[0] if changed else "its model is another one by now"
-        raise ConfigError(key, path, f"{why}, and what was saved does not fit: {wrong}")
+        raise ConfigError(key, path, f"{why}, and what was saved does not fit: {wrong}") from error
+
+
+def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not is_state(name)}
 
 
 def misfit(saved: Mapping[str, Tensor], own: Mapping[str, Tensor], may_lack: tuple[str, ...] = ()) -> str:

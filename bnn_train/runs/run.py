@@ -116,8 +116,8 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
         if state is not None:
-            fit.check(state, model, "resume", for_people(run_dir))
-            trainer.load_state_dict(state["trainer"])
+            with fit.expected(state, model, "resume", for_people(run_dir)):
+                trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
         outputs = loggers.build(config.logger, run_dir, trainer.history, trainer.health.row)
         if state is not None:
@@ -248,8 +248,8 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
     trainer = Trainer(config, model, edges, optimizer, data)
     _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
     if state is not None:
-        fit.check(state, model, "resume", for_people(target))
-        trainer.load_state_dict(state["trainer"])
+        with fit.expected(state, model, "resume", for_people(target)):
+            trainer.load_state_dict(state["trainer"])
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

@@ -52,8 +52,8 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
     model = models.build(config, _shape(data["image_shape"]), len(data["classes"]), where)
-    fit.check(state, model, key, file)
-    model.load_state_dict(network["model"])
+    with fit.expected(state, model, key, file):
+        model.load_state_dict(network["model"])
     for line in changed_plugins(state):
         log.warning("%s", grid.sentence(f"note: {line}"))
     prune(model, network.get("edges", {}))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 import bnn_train
 from bnn_train.errors import PluginError
@@ -84,6 +85,8 @@ def test_it_runs_in_a_thread(tmp_path):
 
 def test_a_program_that_uses_hydra_itself_keeps_what_it_has(tmp_path):
     """Its composing, its options, its resolvers of the same names."""
+    before = set(ConfigStore.instance().repo)
+    resolver = BaseContainer._resolvers.get("run_dir")
     OmegaConf.register_new_resolver("run_dir", lambda: "mine", replace=True)
     ConfigStore.instance().store(group="model", name="mlp", node={"own": 1})
     try:
@@ -91,9 +94,10 @@ def test_a_program_that_uses_hydra_itself_keeps_what_it_has(tmp_path):
             bnn_train.train([*SHORT, "dry_run=true", f"hydra.run.dir={tmp_path}/run"])
             composed = hydra.compose(overrides=["+model=mlp", "+place=${run_dir:}"])
             assert (composed.model, composed.place) == ({"own": 1}, "mine")
-        assert "schema" not in ConfigStore.instance().repo
+        assert set(ConfigStore.instance().repo) == before | {"model"}
     finally:
-        OmegaConf.clear_resolver("run_dir")
+        BaseContainer._resolvers.pop("run_dir")
+        BaseContainer._resolvers |= {"run_dir": resolver} if resolver else {}
         del ConfigStore.instance().repo["model"]["mlp.yaml"]
 
 

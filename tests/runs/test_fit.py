@@ -18,9 +18,14 @@ def test_what_does_not_fit_is_named():
 
 def test_a_checkpoint_of_another_network_is_refused():
     state = {"config": {"plugins": []}, "model": nn.Linear(2, 3).state_dict()}
-    fit.check(state, nn.Linear(2, 3), "path", "run")
-    with pytest.raises(ConfigError, match=r"^path=run: its model is another .*weight is \(3, 2\) there and \(3, 4\) here"):
-        fit.check(state, nn.Linear(4, 3), "path", "run")
+    same = nn.Linear(2, 3)
+    with fit.expected(state, same, "path", "run"):
+        same.load_state_dict(state["model"])
+    line, model = r"^path=run: its model is another .*weight is \(3, 2\) there and \(3, 4\) here", nn.Linear(4, 3)
+    with pytest.raises(ConfigError, match=line), fit.expected(state, model, "path", "run"):
+        model.load_state_dict(state["model"])
+    with pytest.raises(RuntimeError, match="of another kind"), fit.expected(state, nn.Linear(2, 3), "path", "run"):
+        raise RuntimeError("of another kind")
 
 
 LAYERS = nn.ModuleDict({"linear": nn.Linear(2, 2)}), nn.ModuleDict({"net": nn.ModuleDict({"linear": nn.Linear(2, 2)})})
