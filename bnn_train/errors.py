@@ -1,10 +1,12 @@
 """What can end a command, each with its exit code. Everything else is a defect and shows its traceback."""
 
 import signal
+import unicodedata
 
 
 class ConfigError(ValueError):
-    """A user's mistake. Reads `key=value: remedy`, one line; where no key is to blame, the remedy alone."""
+    """A user's mistake. Reads `key=value: remedy`, one line, whatever signs a file or a user has put into it;
+    where no key is to blame the remedy alone."""
 
     exit_code = 2
 
@@ -13,7 +15,7 @@ class ConfigError(ValueError):
         self.key, self.value, self.remedy = key, value, remedy
 
     def __str__(self) -> str:
-        return f"{self.key}={as_typed(self.value)}: {self.remedy}" if self.key else self.remedy
+        return plain(f"{self.key}={as_typed(self.value)}: {self.remedy}" if self.key else self.remedy)
 
 
 class PluginError(ConfigError):
@@ -39,6 +41,11 @@ class Interrupted(BaseException):
 
     def __str__(self) -> str:
         return signal.Signals(self.args[0]).name
+
+
+def plain(text: str) -> str:
+    """With escapes for what would move a terminal's cursor, or end a line where none ends."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
 def as_typed(value: object) -> str:

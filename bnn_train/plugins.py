@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from bnn_train import register
-from bnn_train.config.checks import flat, nested
+from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import OPTIONS
 from bnn_train.errors import ConfigError
 
@@ -28,11 +29,15 @@ VARIABLE = "BNN_TRAIN_PLUGINS"  # in the environment of a sweep's jobs: what the
 
 class _Loaded(NamedTuple):
     source: str  # as it was named
-    path: str  # of a file: absolute
-    digest: str
+    path: Path | None = None  # of a file: absolute
+    helpers: Mapping[str, Path] = {}  # modules beside the file that its import brought in, by name
+    digest: str = ""  # of the bytes of all of these
 
 
 _loaded: dict[str, _Loaded] = {}  # by `identity`
+_folders: list[str] = []  # that are on Python's path for their sake
+_stored: set[tuple[str, str]] = set()  # group and name of the options that Hydra knows
+broken: dict[str, ConfigError] = {}  # methods that give no overrides, by name
 
 
 def load(names: Iterable[str]) -> None:
@@ -44,16 +49,17 @@ def load(names: Iterable[str]) -> None:
     for number, name in enumerate(named):
         if not isinstance(name, str) or not name:
             raise ConfigError("plugins", name, "must be modules or .py files, as in [my_net.py]")
-        if identity(name) in map(identity, named[:number]):
-            raise ConfigError("plugins", named, f"names {identity(name)} twice; two files need two names")
+        stems = [identity(each).removesuffix(".py") for each in named[:number]]
+        if (stem := identity(name).removesuffix(".py")) in stems:
+            raise ConfigError("plugins", named, f"names {stem} twice; two plugins need two names")
         path = Path(name).expanduser()
         if name.endswith(".py"):
             _load_file(name, path)
         elif identity(name) not in _loaded:
-            if "/" in name or path.is_dir():
+            if "/" in name:
                 raise ConfigError("plugins", [name], "is neither a module nor a .py file")
             _import(name, lambda name=name, path=path: _module(name, path))
-            _loaded[identity(name)] = _Loaded(name, "", "")
+            _loaded[identity(name)] = _Loaded(name)
 
 
 def missing(names: Iterable[str]) -> list[str]:
@@ -64,10 +70,33 @@ def missing(names: Iterable[str]) -> list[str]:
 def require(names: Iterable[str], whose: str) -> None:
     """Raises ConfigError where `whose` network or data needs plugins that are not imported."""
     needed = list(names)
+    if odd := [name for name in needed if not isinstance(name, str)]:
+        raise ConfigError("plugins", odd, f"{whose} is said to need these, which are no names: its file is damaged")
     if absent := missing(needed):
         many = "plugin" if len(absent) == 1 else "plugins"
         there = [each.source for each in _loaded.values()]
         raise ConfigError("plugins", there, f"{whose} needs the {many} {', '.join(absent)}: add plugins=[{','.join(needed)}]")
+
+
+def registered(config: Any) -> dict[str, list[str]]:
+    """What of a configuration is of a plugin or a program: {"model=my_net": ["plugin", "my_net.py"]}, or ["program", its file]."""
+    chosen: list[tuple[str, Any]] = [(group, getattr(getattr(config, group, None), "name", None)) for group in register.FOUND]
+    chosen.append(("ste", getattr(config.weights, "ste", None)))
+    found = {}
+    for group, name in chosen:
+        if (each := register.FOUND[group].get(name)) is not None:
+            of = ["program", each.program] if each.program else ["plugin", identity(each.source)]
+            found[f"{group}={name}"] = of
+    return found
+
+
+def require_registered(options: Mapping[str, Sequence[str]]) -> None:
+    """Raises ConfigError for one of what `registered` gave that is of a program, and not here."""
+    for option, (kind, source) in options.items():
+        group, _, name = option.partition("=")
+        if kind == "program" and name not in register.FOUND.get(group, {}):
+            remedy = f"was registered in {source}, by the program that trained the run; put it into a file of its own and name that"
+            raise ConfigError(group, name, f"{remedy}: plugins=[FILE.py]")
 
 
 def digests(names: Iterable[str]) -> dict[str, str]:
@@ -94,12 +123,20 @@ def handed_on() -> None:
 def store() -> None:
     """Makes the options of plugins known to Hydra."""
     into = ConfigStore.instance()
+    for group, name in _stored:  # a plugin that was imported anew may have other options
+        into.repo.get(group, {}).pop(f"{name}.yaml", None)
+    _stored.clear()
     for group, found in register.FOUND.items():
         for name, each in found.items():
+            _stored.add((group, name))
             if each.kind is not None:
                 into.store(group=group, name=name, node=each.kind)
-            else:
+                continue
+            broken.pop(name, None)
+            try:
                 into.store(group=group, name=name, node=_of_method(each), package="_global_")
+            except ConfigError as error:  # hinders nothing until the method is chosen
+                broken[name] = error
 
 
 def __getattr__(name: str) -> Any:
@@ -116,18 +153,51 @@ def __getattr__(name: str) -> Any:
 def _load_file(name: str, path: Path) -> None:
     if not path.is_file():
         raise ConfigError("plugins", [name], f"there is no such file ({path.absolute()})")
-    found = _Loaded(name, str(path.resolve()), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
-    before = _loaded.get(identity(name))
-    if before is not None and before[1:] == found[1:]:
+    path, before = path.resolve(), _loaded.get(identity(name))
+    if before is not None and before.path == path and before.digest == _digest(path, before.helpers):
         return
     if before is not None:
         register.forget(before.source)
+        _forget_modules(before)
         del _loaded[identity(name)]
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # for what lies beside it; last, so that it hides nothing
+    for other in _loaded.values():  # whose modules may be called as this one's
+        if other.path is not None and other.path.parent != path.parent:
+            _forget_modules(other)
+    _find_first(str(path.parent))
+    there = set(sys.modules)
     _import(name, lambda: _of_file(path))
-    _loaded[identity(name)] = found
+    helpers = {each: file for each in set(sys.modules) - there if (file := _file_in(path.parent, each)) is not None}
+    _loaded[identity(name)] = _Loaded(name, path, helpers, _digest(path, helpers))
+
+
+def _find_first(folder: str) -> None:
+    """Has what lies beside a plugin be found: behind all else, so that it hides nothing, but before what lies beside others."""
+    if folder not in sys.path or folder in _folders:
+        sys.path[:] = [each for each in sys.path if each not in _folders]
+        _folders[:] = [folder, *(each for each in _folders if each != folder)]
+        sys.path += _folders
+
+
+def _digest(path: Path, helpers: Mapping[str, Path]) -> str:
+    """Of the bytes of a plugin's file and of what it has imported from beside it."""
+    digest = hashlib.sha256()
+    for each in (path, *sorted(helpers.values())):
+        digest.update(each.read_bytes() if each.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
+def _file_in(folder: Path, name: str) -> Path | None:
+    """The file of an imported module where the folder is what it was found in."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    below = folder.joinpath(*name.split("."))
+    return Path(file).resolve() if file and Path(file).resolve() in (below.with_suffix(".py"), below / "__init__.py") else None
+
+
+def _forget_modules(of: _Loaded) -> None:
+    """Has what lies beside a plugin's file be imported anew, by whoever asks next."""
+    for name, file in of.helpers.items():
+        if of.path is not None and _file_in(of.path.parent, name) == file:
+            del sys.modules[name]
 
 
 def _of_file(path: Path) -> str:
@@ -152,6 +222,8 @@ def _module(name: str, path: Path) -> str:
     except (ImportError, ValueError):
         found = None
     if found is None and name not in sys.modules:
+        if path.is_dir():
+            raise ConfigError("plugins", [name], "is neither a module nor a .py file")
         here = f"; of the file here: plugins=[{name}.py]" if path.with_name(f"{path.name}.py").is_file() else ""
         raise ConfigError("plugins", [name], f"there is no module {name} on Python's path{here}")
     module: ModuleType = importlib.import_module(name)
@@ -167,8 +239,9 @@ def _import(name: str, run: Any) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError("plugins", [name], f"cannot be imported: {_place(error, name)}{register.said(error)}") from error
-    earlier = any(each.function.__module__ == module for found in register.FOUND.values() for each in found.values())
-    if not register.of(name) and not earlier:  # a module may have been imported before
+    modules = [each.function.__module__ for found in register.FOUND.values() for each in found.values()]
+    earlier = [each for each in modules if within(each, [module])]  # a module may have been imported before
+    if not register.of(name) and not earlier:
         remedy = "registers nothing; a function becomes an option under @bnn_train.register.model, .data, .estimator, .weights, "
         raise ConfigError("plugins", [name], f"{remedy}.loss, .logger or .method")
 
@@ -185,19 +258,23 @@ def _is_own(file: str) -> bool:
     return not file.startswith("<frozen") and Path(file) not in (Path(__file__), Path(register.__file__), Path(importlib.__file__))
 
 
+def overrides_of(plugged: register.Plugged) -> dict[str, Any]:
+    """What a method stands for, by key or group. Raises PluginError where it gives no overrides."""
+    given = plugged.call()
+    if isinstance(given, Mapping):
+        return flat(dict(given))
+    if isinstance(given, list | tuple) and all(isinstance(each, str) and "=" in each for each in given):
+        try:
+            parsed = OverridesParser.create().parse_overrides(list(given))
+        except HydraException as error:
+            raise plugged.fault(register.said(error)) from error
+        return {each.key_or_group: each.value() for each in parsed}
+    raise plugged.fault('must give overrides, as in ["model=my_net", "optimizer.lr=0.01"] or {"model": "my_net"}')
+
+
 def _of_method(plugged: register.Plugged) -> dict[str, Any]:
     """What Hydra reads in a file of the group `method`."""
-    try:
-        given = plugged.function()
-    except Exception as error:
-        raise plugged.fault(register.said(error)) from error
-    if isinstance(given, Mapping):
-        pairs = flat(dict(given))
-    elif isinstance(given, list | tuple) and all(isinstance(each, str) and "=" in each for each in given):
-        parsed = OverridesParser.create().parse_overrides(list(given))
-        pairs = {each.key_or_group: each.value() for each in parsed}
-    else:
-        raise plugged.fault('must give overrides, as in ["model=my_net", "optimizer.lr=0.01"] or {"model": "my_net"}')
+    pairs = overrides_of(plugged)
     groups = {key: value for key, value in pairs.items() if key in (*OPTIONS, "block", "trainer", "edges")}
     defaults: list[Any] = [{f"override /{group}": value} for group, value in groups.items()]
     return {"defaults": [*defaults, "_self_"], **nested({key: value for key, value in pairs.items() if key not in groups})}

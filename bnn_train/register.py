@@ -10,10 +10,12 @@ docs/plugins.md has an example of each kind.
 
 import functools
 import inspect
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from bnn_train.config.checks import Group, key
@@ -43,6 +45,7 @@ _KINDS: dict[str, tuple[type[Group] | None, tuple[str, ...]]] = {
     "method": (None, ("",)),
 }
 _HANDED = {"ste": ("progress", "z")}  # keywords that are no keys
+_NAME = r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*"  # what Hydra's grammar reads as a word
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Plugged:
     keys: tuple[str, ...]
     kind: type[Group] | None  # the dataclass of its keys
     noise: str  # of an estimator: the family that it belongs to
+    program: str = ""  # the file of the program that registered it, where it comes from no plugin
 
     @property
     def about(self) -> str:
@@ -90,8 +94,9 @@ _importing: list[str] = []  # the plugin that is being imported, if any
 def model(function: F) -> F:
     """(parts, image_shape, num_classes, *, keys) -> nn.Module from images, (N, *image_shape), to (N, num_classes) class scores.
 
-    parts makes the binary layers that ste, weights and block ask for: parts.conv(n_in, n_out, 3), parts.linear(n_in, n_out).
-    Without it, (image_shape, num_classes, *, keys), the module is what its own layers are. image_shape: (channels, height, width).
+    parts makes the binary layers that ste and weights ask for, parts.conv(n_in, n_out, 3) and parts.linear(n_in, n_out), and
+    parts.around(name, layer) sets around one what block asks for. Without it, (image_shape, num_classes, *, keys), the module is
+    what its own layers are. image_shape: (channels, height, width). An nn.Module class whose __init__ takes these will do.
     """
     return _add("model", function)
 
@@ -195,32 +200,55 @@ def said(error: BaseException) -> str:
 
 
 def _add(group: str, function: F, noise: str = "") -> F:
-    name, source = function.__name__, _importing[-1] if _importing else function.__module__
+    source = _importing[-1] if _importing else str(getattr(function, "__module__", "") or "__main__")
+    name = getattr(function, "__name__", "")
+    if not name or name == "<lambda>":
+        what = "a function without a name" if name else f"{type(function).__name__}, which has no name"
+        raise _refusal(source, f"registers {what}: an option is called as its function, so write def NAME(...) around it")
+    if not re.fullmatch(_NAME, name):
+        remedy = "letters a to z, digits and _, and not true, false, null, nan or inf; give the function another name"
+        raise _refusal(source, f"registers {group}={name}, which cannot be typed as an option: its name has {remedy}")
+    base, ways = _KINDS[group]
+    if inspect.isclass(function):
+        if group not in ("model", "weights"):
+            way = " or ".join(f"({way})" for way in ways)
+            raise _refusal(source, f"registers the class {name} as {group}: write a function of {way} that makes and calls one")
+        base, ways = (WeightsConfig, ("",)) if group == "weights" else (base, ways)
     codes = [each.__code__ for each in (function, *vars(function).values()) if hasattr(each, "__code__")]
     file = codes[0].co_filename if codes else ""
-    there = FOUND[group].get(name)
-    if there is not None and there.file != file and (there.source, there.function.__module__) != (source, function.__module__):
-        raise _refusal(source, f"registers {group}={name}, and so does {there.source}; give one of the two functions another name")
-    if there is None and (name in OPTIONS.get(group, {}) or (CONFIGS / group / f"{name}.yaml").is_file()):
-        raise _refusal(source, f"registers {group}={name}, an option of bnn-train's own; give the function another name")
-    base, ways = _KINDS[group]
-    if inspect.isclass(function):  # of a weight binarizer
-        base, ways = WeightsConfig, ("",)
+    _check_free(group, name, source, file, function)
     try:
         positional, own = signature(function, ways, _HANDED.get(group, ()))
         if base is None and own:
             raise ValueError(f"{name}: a method takes no keys")
+        if odd := [key for key in own if not re.fullmatch(_NAME, key)]:
+            raise ValueError(f"{name}: the key {odd[0]} cannot be typed; it needs letters a to z, digits and _")
         # Pickles of a sweep's jobs find it there, in a process that has not imported the plugin.
         kind = None if base is None else dataclass_of(f"Option_{group}_{name}", base, name, own, "bnn_train.plugins")
     except ValueError as error:
         raise _refusal(source, str(error)) from error
-    plugged = Plugged(group, name, function, source, file, positional, tuple(own), kind, noise)
+    program = "" if _importing else Path(file).name if Path(file).is_file() else "a notebook or at a prompt"
+    plugged = Plugged(group, name, function, source, file, positional, tuple(own), kind, noise, program)
     FOUND[group][name] = plugged
     if kind is not None:
         _options(group)[name] = kind
     for registry, entry in _rooms[group]:
         registry[name] = entry(plugged)
     return function
+
+
+def _check_free(group: str, name: str, source: str, file: str, function: Callable[..., Any]) -> None:
+    """Refuses a name that something else has. What is defined again, as a cell of a notebook is, takes its own place."""
+    there = FOUND[group].get(name)
+    if there is None:
+        if name in OPTIONS.get(group, {}) or (CONFIGS / group / f"{name}.yaml").is_file():
+            raise _refusal(source, f"registers {group}={name}, an option of bnn-train's own; give the function another name")
+        return
+    same = there.source == source and there.function.__module__ == function.__module__
+    if there.file != file and not same:
+        raise _refusal(source, f"registers {group}={name}, and so does {there.source}; give one of the two functions another name")
+    if _importing and there.source == source and there.function is not function:
+        raise _refusal(source, f"registers {group}={name} twice; give one of the two functions another name")
 
 
 def _refusal(source: str, what: str) -> ConfigError:

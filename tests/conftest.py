@@ -69,4 +69,6 @@ def plugin(tmp_path, monkeypatch) -> Iterator[Callable[..., str]]:
     for source in {each.source for found in register.FOUND.values() for each in found.values()}:
         register.forget(source)
     plugins._loaded.clear()
+    plugins._folders.clear()
+    plugins.broken.clear()
     os.environ.pop(plugins.VARIABLE, None)

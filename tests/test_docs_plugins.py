@@ -2,15 +2,22 @@
 
 import re
 import shlex
+import textwrap
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import bnn_train
+from bnn_train import Sign, Ste
 from bnn_train.cli import compose, evaluate, export, plug
 from bnn_train.cli.arguments import for_hydra
 from bnn_train.config.lab import LabConfig
+from bnn_train.config.model import BlockConfig
 from bnn_train.lab import study
+from bnn_train.models import blocks
 
 PAGE = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
 FILES = re.findall(r"^(\w+\.py)\b[^`]*?(?:`[^`\n]+`[^`]*?)*```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
@@ -22,7 +29,15 @@ LESS_OF_LAB = ("protocol.samples=2", "protocol.epochs=[1]", "protocol.plotted=[m
 def test_the_page_has_every_kind_of_file():
     assert [name for name, _ in FILES] == ["my_net.py", "shapes.py", "rows.py", "bump.py", "focal.py"]
     assert all(8 <= len(text.splitlines()) <= 32 for _, text in FILES)
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 14
+
+
+def test_a_block_is_set_around_a_layer_as_the_page_says():
+    (text,) = re.findall(r"^  ```python\n(.*?)^  ```", PAGE, re.MULTILINE | re.DOTALL)
+    space = {"parts": blocks.Parts(lambda: Ste("clipped"), lambda: Sign(Ste("clipped")), BlockConfig(shortcut="per_conv"))}
+    exec(textwrap.dedent(text), space)
+    assert [name for name, _ in space["layers"]] == ["block_conv2", "conv3", "norm_conv3"]
+    assert nn.Sequential(OrderedDict(space["layers"]))(torch.zeros(2, 16, 8, 8)).shape == (2, 32, 4, 4)
 
 
 def test_every_command_runs(plugin, tmp_path, monkeypatch, capsys):

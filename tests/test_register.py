@@ -176,6 +176,58 @@ def test_a_loss_of_ones_own_and_what_does_not_go_with_it():
     assert loss(torch.zeros(2, 1), torch.tensor([[3.0, 0.0], [0.0, -1.0]]), torch.tensor([0, 1])).item() == 2
     with pytest.raises(ConfigError, match=r"label_smoothing=0\.1: is for loss=cross_entropy, and loss=distance does not use it"):
         typed(["loss=distance", "trainer.label_smoothing=0.1"])
+    with pytest.raises(
+        ConfigError, match=r"class_weights=balanced: is for loss=cross_entropy and squared_hinge, and loss=distance"
+    ):
+        typed(["loss=distance", "trainer.class_weights=balanced"])
+
+
+LEARNED = """
+import torch
+from bnn_train.register import *
+
+T = torch.nn.Parameter(torch.ones(3))
+
+
+@loss
+def learned(inputs, logits, labels):
+    return (logits * T).sum()
+
+
+@loss
+def fixed(inputs, logits, labels):
+    return (logits * T.detach()).sum()
+
+
+@loss
+def gone(inputs, logits, labels):
+    return logits.sum() * float("nan")
+
+
+@loss
+def counted(inputs, logits, labels):
+    return (logits.argmax(1) != labels).float().mean()
+"""
+
+
+def test_a_loss_that_no_training_could_follow_is_told_at_the_first_batch(plugin):
+    plugin(LEARNED)
+    plugins.load(["mine.py"])
+    network = torch.nn.Linear(2, 3)
+    logits, labels = network(torch.ones(4, 2)), torch.zeros(4, dtype=torch.int64)
+
+    def said(name, logits=logits):
+        with pytest.raises(PluginError) as caught:
+            losses.build(typed([f"loss={name}"]))(torch.ones(4, 2), logits, labels)
+        return str(caught.value)
+
+    assert said("learned").startswith("loss=learned: mine.py: has a gradient for a tensor of shape (3,) that is no parameter of")
+    assert said("gone") == "loss=gone: mine.py: gives nan for the first batch, whose class scores are finite"
+    assert said("counted").startswith("loss=counted: mine.py: gives a number that does not follow from the class scores")
+    losses.build(typed(["loss=fixed"]))(torch.ones(4, 2), logits, labels).backward()
+    assert network.weight.grad is not None
+    broken = losses.build(typed(["loss=gone"]))
+    assert broken(torch.ones(4, 2), logits / 0, labels).isnan()  # the network's fault
 
 
 @pytest.mark.usefixtures("everything")
@@ -185,6 +237,41 @@ def test_a_network_without_a_binary_layer_is_told():
     assert network.training
     assert models.remarks(config, network) == ["model=real: holds no binary layer: it is trained as it is"]
     assert models.remarks(typed([]), network) == []
+
+
+BLOCKS = """
+from collections import OrderedDict
+
+from torch import nn
+
+from bnn_train import register
+
+
+@register.model
+def alone(parts, image_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), parts.linear(64, 64), nn.Linear(64, num_classes))
+
+
+@register.model
+def around(parts, image_shape, num_classes, *, fits: bool = True):
+    layers = parts.around("linear1", parts.linear(64, 64), fits=fits)
+    return nn.Sequential(OrderedDict([("flat", nn.Flatten()), *layers, ("output", nn.Linear(64, num_classes))]))
+"""
+
+
+def test_what_a_network_leaves_out_of_the_block_is_told(plugin):
+    plugin(BLOCKS)
+    plugins.load(["mine.py"])
+
+    def said(*overrides):
+        config = typed(list(overrides))
+        return models.remarks(config, models.build(config, (1, 8, 8), 10))
+
+    line = "has none of block=reactnet's shortcuts or shifts or activations: parts.conv and parts.linear make layers alone"
+    more = ", parts.around(name, layer, fits=True) one with its block"
+    assert said("model=alone", "block=reactnet") == [f"model=alone: {line}{more}"]
+    assert "has none of block=bireal's shortcuts:" in said("model=around", "block=bireal", "model.fits=false")[0]
+    assert said("model=alone") == said("model=around", "block=reactnet") == said("block=bireal") == []
 
 
 BAD = """
@@ -218,8 +305,7 @@ def test_what_a_function_must_not_give_is_told(plugin):
     with pytest.raises(PluginError, match=r"^ste=flat: mine.py: gives torch.float32 \(\) for a gradient of float32 \(2, 3\)"):
         ste.Ste("flat")
     with pytest.raises(PluginError, match=r"^method=empty: mine.py: must give overrides, as in "):
-        typed(["loss=each"])
-    del register.FOUND["method"]["empty"]
+        plugins.overrides_of(register.FOUND["method"]["empty"])
     config = typed(["loss=each", "weights=halved"])
     with pytest.raises(PluginError, match=r"^loss=each: mine.py: gives a tensor of shape \(2,\); a loss is a scalar"):
         losses.build(config)(torch.zeros(2), torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))

@@ -9,6 +9,7 @@ import yaml
 from hydra.errors import MissingConfigException
 from omegaconf.errors import GrammarParseError
 
+from bnn_train import register
 from bnn_train.cli import keys, own_files
 from bnn_train.config.root import KEY_OF_NAME, WHOLE
 from bnn_train.errors import as_typed
@@ -32,7 +33,10 @@ def missing_file(error: MissingConfigException, file: Path | None, arguments: Se
         file = next((each for each in own_files.typed(arguments) if own_files.line_with(each, option)), None)
     at = f" ({own_files.where(file, own_files.line_with(file, option))})" if file is not None else ""
     meant = keys.close(option, there)
-    more += f"; did you mean {' or '.join(meant)}?" if meant and not more else ""
+    if not more and meant:
+        more = f"; did you mean {' or '.join(meant)}?"
+    elif not more and group in register.FOUND and not any("plugins=" in each for each in arguments):
+        more = "; for one of your own name its file, plugins=[FILE.py]"
     return f"{typed}: must be one of {', '.join(there)}{more}{at}"
 
 
@@ -89,6 +93,8 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
         remedy = f"is a group; choose its option under defaults, as in  override /{key}: {meant}, or set keys below it"
     elif there:
         remedy = f"is a group; choose one of {', '.join(there)}, or set its keys, as in {key}.KEY=VALUE"
+    elif (parent := key.rpartition(".")[0]) in keys.known(schema):
+        remedy = f"{parent} has no keys below it; it {keys.value_must_be(parent, schema)}"
     else:
         remedy = keys.value_must_be(key, schema) or str(error).splitlines()[0].rstrip(".")
     return f"{shown}: {remedy}{own_files.at_key(file, key)}"

@@ -61,7 +61,7 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         code, line = ending(error, schema)
         if code is None:
             log.exception("a defect in bnn-train, please report it")
-        elif isinstance(error, PluginError) or registered.behind(error) == line:
+        elif (isinstance(error, PluginError) and error.__cause__) or registered.behind(error) == line:  # code of the user's raised
             log.error("error: %s (hydra.verbose=true shows the traceback)", line)
             log.debug("", exc_info=True)
         elif _is_refusal(error) and not in_sweep and directory.holds_run(run_dir):

@@ -24,11 +24,12 @@ def main() -> None:
         OWN,
         prog="bnn-eval",
         description="Evaluate a saved network on its test set (and its held-out images). Repeats the numbers of summary.json.",
-        epilog="Example:\n  bnn-eval outputs/2026-01-31/12-00-00-000000",
+        epilog="Examples:\n  bnn-eval outputs/2026-01-31/12-00-00-000000\n  bnn-eval m.bnn --data-root other/",
     )
     what = "a run directory (its result, or what it has reached so far), a checkpoint, or an exported network (.bnn)"
     parser.add_argument("path", type=Path, help=what)
-    parser.add_argument("--data-root", metavar="DIR", help="where the images are now, if not where they were in training")
+    whence = "where the images are now, if not where they were in training; or other test images, with a folder for each class"
+    parser.add_argument("--data-root", metavar="DIR", help=whence)
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N, mps (default: as in training)")
     parser.add_argument(
         "--samples", metavar="N", type=int, help="also evaluate an ensemble of N networks drawn from a stochastic one"

@@ -76,7 +76,7 @@ def _export(parser: Flags, arguments: argparse.Namespace) -> None:
     if which["kind"] == "reached":
         lines.append(grid.sentence("note: the run has no result yet; this is the network that it had reached", ""))
     if not same_images:
-        lines.append(grid.sentence(OTHER_IMAGES, ""))
+        lines.append(grid.sentence(f"note: {OTHER_IMAGES}", ""))
     lines.append(f"saved as {arguments.output}")
     terminal.write("\n".join(lines) + "\n")
 

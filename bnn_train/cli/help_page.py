@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import register
-from bnn_train.cli import compose, methods, own_files
+from bnn_train.cli import compose, methods, own_files, plug
 from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
 from bnn_train.errors import as_typed
@@ -44,7 +44,7 @@ bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
 bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
-bnn-report sweeps/NAME                       the table of a sweep again
+bnn-report sweeps/NAME --html page.html      its table, and a page of it
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\
@@ -75,7 +75,8 @@ def page(name: str, arguments: list[str]) -> str:
     if overrides:
         search = quoted([f"hydra.searchpath=[{','.join(str(folder.resolve()) for folder in folders[1:])}]"]) if folders[1:] else []
         keys = _keys(compose.compose([*overrides, *search], name))
-        heads = [line for file in methods.files(arguments) for line in _said(file)]
+        heads = [line for name in plug.named(arguments) for line in _offered(name)]
+        heads += [line for file in methods.files(arguments) for line in _said(file)]
         for name in register.FOUND["method"]:
             if f"method={name}" in arguments:
                 heads += ["", f"== method={name} ==", "", *_about("method", name)]
@@ -107,6 +108,16 @@ def _groups(name: str, folders: list[Path]) -> list[str]:
         textwrap.fill(f"  {group:<12}" + ", ".join(sorted(found[group])), WIDTH, subsequent_indent=indent)
         for group in sorted(shown)
     ]
+
+
+def _offered(plugin: str) -> list[str]:
+    """The options of a plugin, each with what its author says of it."""
+    options = [(f"{each.group}={each.name}", each.about) for each in register.of(plugin)]
+    wide = max((len(option) for option, _ in options), default=0)
+    indent = " " * (wide + 4)
+    texts = [f"  {option:<{wide}}  {about}".rstrip() for option, about in options]
+    lines = [textwrap.fill(text, WIDTH, subsequent_indent=indent) for text in texts]
+    return ["", f"== plugins: {plugin} ==", "", *lines] if lines else []
 
 
 def _said(file: Path) -> list[str]:
@@ -148,7 +159,7 @@ def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:
         allowed, unit = each.metadata["allowed"], each.metadata["unit"]
         if not isinstance(allowed, str):
             allowed = "one of " + ", ".join(as_typed(choice) for choice in allowed)
-        what = ", ".join(part for part in (_in_words(hints[each.name]), allowed, unit) if part)
+        what = ", ".join(part for part in (each.metadata["kind"] or _in_words(hints[each.name]), allowed, unit) if part)
         line = f"  {prefix}{each.name}={as_typed(values.get(each.name))}  ({what})"
         fits = len(line) <= WIDTH  # wrapping would also make one space of two
         lines += [line] if fits else textwrap.wrap(line, WIDTH, subsequent_indent=" " * 6, break_long_words=False)

@@ -22,9 +22,10 @@ from omegaconf.errors import (
 
 from bnn_train import plugins
 from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
-from bnn_train.config.root import Config
+from bnn_train.config.root import OPTIONS, Config
 from bnn_train.errors import ConfigError
 
+_ONE_OPTION = "takes one option; several, without the brackets, are a sweep and need -m"
 _COMPOSING = re.compile(r"[/\\]hydra[/\\](_internal[/\\](config_|defaults_list|utils)|core[/\\](override_parser|default_))")
 
 
@@ -36,6 +37,10 @@ def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] 
     Raises ConfigError for a value out of range and for an unknown key, with the line of the user's file where it comes from one;
     OmegaConf's errors for an interpolation that leads nowhere and a value that is missing.
     """
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        group, _, value = argument.partition("=")
+        if value.startswith("[") and group in OPTIONS and group != "logger":  # Hydra takes the last, of options without a schema
+            raise ConfigError(group, value, _ONE_OPTION)
     OmegaConf.select(composed, "hydra.run.dir")  # of an interpolation here Hydra would only warn, and go on
     own = copy.deepcopy(composed)
     with read_write(own), open_dict(own):
@@ -56,7 +61,7 @@ def with_origin(refusal: ConfigError, arguments: Sequence[str] | None = None) ->
     For what is refused when the configuration is typed, and also for what only the images' shape tells.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    where = own_files.written_in(refusal.key, given) or methods.behind(refusal, given)
+    where = own_files.written_in(refusal.key, given) or methods.behind_plugged(refusal.key, given) or methods.behind(refusal, given)
     said = not where or refusal.remedy.endswith(where)
     return refusal if said else type(refusal)(refusal.key, refusal.value, refusal.remedy + where)
 
@@ -79,6 +84,13 @@ def is_of_the_configuration(error: BaseException) -> bool:
 def one_line(error: BaseException, schema: type = Config, arguments: Sequence[str] | None = None) -> str:
     """What is wrong, and what would be right in a configuration of `schema`. arguments: by default this process's."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    line = _line(error, schema, given)
+    found = re.match(r"[\w.]+", line)
+    where = methods.behind_plugged(found[0], given) if found else ""
+    return line if line.endswith(where) else line + where
+
+
+def _line(error: BaseException, schema: type, given: list[str]) -> str:
     if isinstance(error, mistyped.FlagError):
         return str(error)
     causes = list(_causes(error))
@@ -97,6 +109,9 @@ def one_line(error: BaseException, schema: type = Config, arguments: Sequence[st
     if file is not None and (found := own_files.fault(file)) is not None:
         return found
     if isinstance(error, MissingConfigException):
+        group, _, name = str(error.missing_cfg_file or "").partition("/")
+        if group == "method" and name in plugins.broken:
+            return str(plugins.broken[name])
         return bad_values.missing_file(error, file, given)
     if isinstance(error, MissingMandatoryValue):
         return bad_values.missing_value(str(error.full_key or ""), given, schema)
@@ -127,7 +142,7 @@ def _said_by_hydra(message: str, lines: Sequence[str], file: Path | None, argume
     found = re.match(r"Sweeping over Hydra's configuration is not supported : '(.*)'", message)
     if found:
         return f"{found[1]}: holds for all jobs and takes one value"
-    found = re.match(r"Multiple values for ([\w/.@]+)\.", message)
+    found = re.match(r"Multiple values for (?:schema/)?(\w+)[\w/.@]*\.", message)
     found = found or re.match(r"(?:schema/)?(\w+)(?:@\S+)? appears more than once in the final defaults list", message)
     if found:
         return _second_option(found[1], arguments)
@@ -178,6 +193,8 @@ def _several_values(shown: str, arguments: Sequence[str], schema: type) -> str:
 def _second_option(group: str, arguments: Sequence[str]) -> str:
     """An option added where one is chosen already: by +group=option, or by a file that does not say override."""
     for argument in arguments:
+        if argument.startswith(f"{group}=["):
+            return f"{argument}: {_ONE_OPTION}"
         if argument.startswith(f"+{group}="):
             return f"{argument}: the group has its option already; type {argument.lstrip('+')}"
     for file in own_files.chosen(arguments):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnn_train import plugins, register
 from bnn_train.cli import keys, own_files
 from bnn_train.config.root import OF_METHODS, WHOLE
 from bnn_train.errors import ConfigError
@@ -46,3 +47,12 @@ def behind(refusal: ConfigError, arguments: Sequence[str]) -> str:
     pairs = dict.fromkeys([(of_key, brought.get(of_key, "")), *_PAIR.findall(str(refusal))])
     named = [f"{group}={name}" for group, name in pairs if brought.get(group) == name and keys.argument(group, arguments) == group]
     return f" (method={chosen['method'].stem} brings {', '.join(named)})" if named else ""
+
+
+def behind_plugged(key: str, arguments: Sequence[str]) -> str:
+    """ " (method=mine of my_net.py sets it)" where a plugin's method says what nobody typed; else ""."""
+    name = keys.argument("method", arguments).partition("=")[2].strip("'\"")
+    plugged = register.FOUND["method"].get(name)
+    if plugged is None or name in plugins.broken or keys.argument(key, arguments) != key:
+        return ""
+    return f" (method={name} of {plugged.source} sets it)" if key in plugins.overrides_of(plugged) else ""

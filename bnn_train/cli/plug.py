@@ -31,7 +31,7 @@ def load_of(arguments: Sequence[str]) -> None:
 
 def named(arguments: Sequence[str]) -> list[str]:
     """The plugins of the last plugins=[a.py,b] of a command line, or plugins=a.py; none where there is none."""
-    given = [argument for argument in arguments if argument.startswith("plugins=")]
+    given = [argument.lstrip("+") for argument in arguments if argument.lstrip("+").startswith("plugins=")]
     if not given:
         return []
     if "],[" in given[-1]:

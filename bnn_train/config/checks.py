@@ -18,9 +18,12 @@ from bnn_train.errors import ConfigError, as_typed
 LARGEST = 2**63  # whole numbers are below it: torch's and the seed's are of 64 bits
 
 
-def key(default: Any = MISSING, meaning: str = "", allowed: Allowed = "", unit: str = "") -> Any:
-    """A field of a typed configuration. `allowed` is for the value, or for every number of a list; a null passes."""
-    metadata = {"meaning": meaning, "allowed": allowed, "unit": unit}
+def key(default: Any = MISSING, meaning: str = "", allowed: Allowed = "", unit: str = "", kind: str = "") -> Any:
+    """A field of a typed configuration. `allowed` is for the value, or for every number of a list; a null passes.
+
+    kind: the type in words, where the annotation is Any because Hydra knows no type for it.
+    """
+    metadata = {"meaning": meaning, "allowed": allowed, "unit": unit, "kind": kind}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -1,7 +1,7 @@
 """Which images, how they are split, limited, normalised and augmented."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -10,6 +10,8 @@ from bnn_train.errors import ConfigError, as_typed
 
 # The readers which come with the package whose data have no held-out images of their own.
 WITHOUT_VAL = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
+
+FITS = ("crop", "pad", "stretch")  # of data/fitting.py
 
 
 @dataclass
@@ -23,8 +25,16 @@ class DataConfig(Group):
     test_fraction: float = key(0.2, "share held out as test set where the data has none of its own", "(0, 1)")
     train_limit: int | None = key(None, "train on the first so many of a fixed shuffle; null: all", "[2, inf)", "images")
     test_limit: int | None = key(None, "test on the first so many of a fixed shuffle; null: all", "[1, inf)", "images")
-    image_size: int | None = key(
-        None, "image_folder crops to a square and resizes; null: the images' own size", "[1, inf)", "pixels"
+    image_size: Any = key(  # Hydra has no type for a number or a list
+        None,
+        "image_folder makes images of this side, or [height,width]; null: the images' own size",
+        unit="pixels",
+        kind="whole number, list of two or null",
+    )
+    fit: str = key(
+        "crop",
+        "how they get it: cropped around the middle to its proportions; whole, on grey; or whole, their proportions changed",
+        FITS,
     )
     grayscale: bool = key(False, "image_folder: one channel instead of three")
     mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std; []: of the training images")
@@ -35,13 +45,25 @@ class DataConfig(Group):
     flip: bool = key(False, "horizontal flip of half of the training images")
     cutout: int = key(0, "side of a square set to the mean in each training image; 0 is off", "[0, inf)", "pixels")
     mixup: float = key(
-        0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, inf)"
+        0.0, "alpha of Beta(alpha, alpha), the share of another image of its batch that is mixed into each; 0 is off", "[0, 100]"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.mean) != len(self.std):
             raise ConfigError("data.mean", self.mean, f"needs as many values as data.std={as_typed(self.std)}")
+        sides = self.image_size if isinstance(self.image_size, list) else [self.image_size] * 2
+        if self.image_size is not None and not (len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides)):
+            remedy = "must be a whole number of at least 1, two of them, [height,width], or null"
+            raise ConfigError("data.image_size", self.image_size, remedy)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that data.image_size asks for."""
+        if self.image_size is None:
+            return None
+        height, width = self.image_size if isinstance(self.image_size, list) else (self.image_size, self.image_size)
+        return height, width
 
 
 @dataclass

@@ -116,6 +116,11 @@ class Config:
         if self.trainer.label_smoothing and self.loss.name != "cross_entropy":
             remedy = f"is for loss=cross_entropy, and loss={self.loss.name} does not use it; leave it at 0"
             raise ConfigError("trainer.label_smoothing", self.trainer.label_smoothing, remedy)
+        if self.trainer.class_weights != "none" and self.loss.name in LOSSES:
+            remedy = (
+                f"is for loss=cross_entropy and squared_hinge, and loss={self.loss.name} weighs its images itself; leave it out"
+            )
+            raise ConfigError("trainer.class_weights", self.trainer.class_weights, remedy)
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)

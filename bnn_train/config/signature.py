@@ -4,14 +4,17 @@ import dataclasses
 import functools
 import inspect
 import operator
+import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bnn_train.config.checks import Group, key
 from bnn_train.errors import ConfigError
+
+_NUMBER = r"\s*[-+]?(\d+\.?\d*(e[-+]?\d+)?|\.\d+|inf)\s*"
 
 
 class Signature(NamedTuple):
@@ -40,20 +43,39 @@ def signature(function: Callable[..., Any], ways: Collection[str], handed: Colle
             continue
         if each.annotation is each.empty or each.default is each.empty:
             raise ValueError(f"{name}: the key {each.name} needs a type and a default, as in {each.name}: int = 3")
-        default = each.default
-        if isinstance(default, dataclasses.Field):
-            made = default.default_factory
-            assert maker.__kwdefaults__ is not None
-            maker.__kwdefaults__[each.name] = made() if made is not dataclasses.MISSING else default.default
-        else:
-            default = key(default, f"of {name}")
-        found[each.name] = (_type(each.annotation, maker), default)
+        found[each.name] = _key(name, each, inspect.unwrap(maker))
     return Signature(len(plain), found)
 
 
-def _type(annotation: Any, function: Callable[..., Any]) -> Any:
+def _key(name: str, parameter: inspect.Parameter, maker: Any) -> tuple[Any, Any]:
+    """The type and the field of a key of the function `name`."""
+    # A function that is registered once more has the plain value by then.
+    default = getattr(maker, "_bnn_train_keys", {}).get(parameter.name, parameter.default)
+    if isinstance(default, dataclasses.Field):
+        made = default.default_factory
+        assert maker.__kwdefaults__ is not None
+        maker.__kwdefaults__[parameter.name] = made() if made is not dataclasses.MISSING else default.default
+        maker._bnn_train_keys = {**getattr(maker, "_bnn_train_keys", {}), parameter.name: default}
+    else:
+        default = key(default, f"of {name}")
+    allowed = default.metadata.get("allowed", "")
+    if isinstance(allowed, str) and allowed and not re.fullmatch(rf"[\[(]{_NUMBER},{_NUMBER}[\])]", allowed):
+        remedy = 'must be as in "[0, 1)", or a list of what there is to choose from'
+        raise ValueError(f"{name}: the range of the key {parameter.name}, {allowed!r}, {remedy}")
+    kind = _type(parameter.annotation, maker, f"{name}: the type of the key {parameter.name}")
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        default = dataclasses.field(default=default.default, metadata={**default.metadata, "allowed": choices})
+        kind = type(choices[0])
+    return kind, default
+
+
+def _type(annotation: Any, function: Callable[..., Any], what: str) -> Any:
     """Of text, where annotations are not evaluated; Optional[int] as int | None."""
-    kind = eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+    try:
+        kind = eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+    except Exception as error:
+        raise ValueError(f"{what}, {annotation}, cannot be read ({type(error).__name__}: {error})") from error
     return functools.reduce(operator.or_, get_args(kind)) if get_origin(kind) is Union else kind
 
 

@@ -21,6 +21,9 @@ class TrainerConfig(Group):
     )
     eval_batch_size: int = key(1000, "images per evaluation step", "[1, inf)", "images")
     label_smoothing: float = key(0.0, "share of each label that is spread over all classes", "[0, 1)")
+    class_weights: str = key(
+        "none", "balanced: every class counts the same in the training loss, however many images it has", ("none", "balanced")
+    )
     clip_grad_norm: float | None = key(None, "largest 2-norm of all gradients together; null: not clipped", "(0, inf)")
     ema: float | None = key(
         None, "also average the weights over the steps; the average keeps this share of itself at each; null: no average", "(0, 1)"

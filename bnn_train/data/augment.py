@@ -85,6 +85,12 @@ def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     return (images.float() / 255 - per_channel(mean)) / per_channel(std)
 
 
+def pixels(inputs: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    """The other way round: the nearest uint8 of normalised images."""
+    offset, scale = (torch.tensor(values, device=inputs.device).view(1, -1, 1, 1) for values in (mean, std))
+    return (255 * (inputs * scale + offset)).round().clamp(0, 255).to(torch.uint8)
+
+
 def augment(images: Tensor, draws: Draws, config: DataConfig) -> Tensor:
     """uint8 training images to augmented, normalised float32 ones."""
     if draws.crop is not None:

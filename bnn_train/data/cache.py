@@ -53,7 +53,8 @@ def _folder(config: DataConfig) -> Path:
 
 def _key(files: Sequence[Path], config: DataConfig) -> str | None:
     """A hash of all files' bytes, of the settings and of what decodes them; None where a file cannot be read: decoding names it."""
-    settings = (_FORMAT, config.image_size, config.grayscale, Image.__version__, features.version("jpg"))
+    how = None if config.size is None else (*config.size, config.fit)
+    settings = (_FORMAT, how, config.grayscale, Image.__version__, features.version("jpg"))
     key = hashlib.sha256(repr(settings).encode())
     try:
         for path in files:

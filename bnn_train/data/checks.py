@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
+from bnn_train import register
 from bnn_train.config.data import DataConfig
 from bnn_train.data.splits import Arrays, Data, Split
 from bnn_train.data.words import listed
@@ -23,22 +24,28 @@ def check(config: DataConfig, arrays: Arrays) -> None:
             if name == "test":
                 remedy = f"takes none of {len(arrays.train):,} images for the test set; choose a larger share"
                 raise ConfigError("data.test_fraction", config.test_fraction, remedy)
-            raise ConfigError("data.root", config.root, f"the data set has no {words} image")
+            raise fault(config, f"the data set has no {words} image")
         if len(split.images) != len(split.labels):
             remedy = f"holds {len(split.images):,} {words} images and {len(split.labels):,} labels; each image needs one"
-            raise ConfigError("data.root", config.root, remedy)
+            raise fault(config, remedy)
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(arrays.classes):
             remedy = (
                 f"the {words} labels are {low} to {high}, and the {len(arrays.classes)} classes are 0 to {len(arrays.classes) - 1}"
             )
-            raise ConfigError("data.root", config.root, remedy)
+            raise fault(config, remedy)
     trained = _counts(arrays.train, arrays.classes) > 0
     for name, split in _splits(arrays):
         never = [arrays.classes[i] for i in (~trained & (_counts(split, arrays.classes) > 0)).nonzero().flatten().tolist()]
         if never:
             remedy = f"there are {_WORDS[name]} images of {listed(never)} and none to train on"
-            raise ConfigError("data.root", config.root, remedy)
+            raise fault(config, remedy)
+
+
+def fault(config: DataConfig, remedy: str) -> ConfigError:
+    """Of the folder that the images are read from, or of the function that gives them."""
+    plugged = register.FOUND["data"].get(config.name)
+    return ConfigError("data.root", config.root, remedy) if plugged is None else plugged.fault(remedy)
 
 
 def say(config: DataConfig, data: Data) -> None:

@@ -14,10 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from bnn_train.data import depth
+from bnn_train.data.fitting import BACKGROUND, fitted
 from bnn_train.data.words import readable
-
-BACKGROUND = 128  # behind what is transparent: black ink and white ink can both be seen on it
-
 
 File = Path | bytes | Image.Image  # a file, the bytes of one, what PIL has opened
 
@@ -29,26 +27,31 @@ class Unreadable(NamedTuple):
 
 
 def decode(
-    file: File, image_size: int | None = None, grayscale: bool = False, scales: depth.Scales | None = None
+    file: File,
+    size: tuple[int, int] | None = None,
+    grayscale: bool = False,
+    scales: depth.Scales | None = None,
+    fit: str = "crop",
 ) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W) of an image; cropped to a square around its middle and resized if image_size is set.
+    """uint8 (C, H, W) of an image; made of `size`, (height, width), as data.`fit` says, if that is set.
 
     An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a doubtful tag, or of many pixels: the image is read all the same
-            return _pixels(file, image_size, grayscale, scales or {})
+            return _pixels(file, size, grayscale, scales or {}, fit)
     except Exception as error:  # for a malformed file PIL's plugins raise whatever comes their way, struct.error or KeyError
         return Unreadable(_reason(error, file))
 
 
-def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 (C, H, W) that `decode` gave, cropped around its middle to the proportions of width and height, and resized to them."""
-    return _planes(ImageOps.fit(Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)), (width, height)))
+def refit(pixels: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
+    """uint8 (C, H, W) that `decode` gave, made of another size, (height, width)."""
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    return _planes(fitted(image, size[::-1], fit))
 
 
-def _pixels(file: File, image_size: int | None, grayscale: bool, scales: depth.Scales) -> np.ndarray | depth.Deep:
+def _pixels(file: File, size: tuple[int, int] | None, grayscale: bool, scales: depth.Scales, fit: str) -> np.ndarray | depth.Deep:
     with opened(file) as image:
         if 0 in image.size:
             raise ValueError("it has no pixels")
@@ -57,13 +60,11 @@ def _pixels(file: File, image_size: int | None, grayscale: bool, scales: depth.S
         upright = _upright(image)
         if bits > 8:
             if bits not in scales:
-                width, height = (image_size,) * 2 if image_size is not None else upright.size
+                height, width = size or upright.size[::-1]
                 return depth.Deep((1 if grayscale else 3, height, width), bits, *depth.ends(upright))
             upright = depth.to_bytes(upright, scales[bits])
         opaque = _over_background(_from_lab(upright)).convert("L" if grayscale else "RGB")
-    if image_size is not None and opaque.size != (image_size, image_size):
-        opaque = ImageOps.fit(opaque, (image_size, image_size))
-    return _planes(opaque)
+    return _planes(opaque if size is None else fitted(opaque, size[::-1], fit))
 
 
 def opened(file: File) -> AbstractContextManager[Image.Image]:

@@ -33,9 +33,9 @@ def decode_all(files: Sequence[Path], config: DataConfig) -> tuple[torch.Tensor,
 
     Files are decoded once; images of more than 8 bits a second time, when the scale of them all is known.
     """
-    if config.image_size is not None:
-        memory.check(len(files), (1 if config.grayscale else 3, config.image_size, config.image_size), config)
-    settled = partial(decode, image_size=config.image_size, grayscale=config.grayscale)
+    if config.size is not None:
+        memory.check(len(files), (1 if config.grayscale else 3, *config.size), config)
+    settled = partial(decode, size=config.size, grayscale=config.grayscale, fit=config.fit)
     images: torch.Tensor | None = None
     first = files[0]
     deep: dict[int, depth.Deep] = {}
@@ -118,7 +118,7 @@ def _main_left_out() -> Iterator[None]:
 
 def _different_sizes(two: list[tuple[Path, Sequence[int]]]) -> ConfigError:
     sizes = " and ".join(f"{s[2]}x{s[1]} ({readable(p.parent.name)}/{readable(p.name)})" for p, s in two)
-    return ConfigError("data.image_size", None, f"the images differ in size, {sizes}; set it, for example to 64")
+    return ConfigError("data.image_size", None, f"the images differ in size, {sizes}; set it, for example to 64 or [48,64]")
 
 
 def _no_images(reasons: dict[Path, str], config: DataConfig) -> ConfigError:

@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 
 def layout(config: DataConfig) -> Layout:
     """The layout of config.root. Raises ConfigError where it is no folder, or could be read in two ways."""
-    root = _root(config)
+    root = existing_root(config)
     visible = folders_in(root, config.root)
     roles: dict[str, list[Path]] = {}
     for path in visible:
@@ -55,7 +55,8 @@ def layout(config: DataConfig) -> Layout:
     raise ConfigError("data.root", config.root, remedy)
 
 
-def _root(config: DataConfig) -> Path:
+def existing_root(config: DataConfig) -> Path:
+    """data.root. Raises ConfigError where it is no folder."""
     root = root_of(config)
     try:
         is_folder = root.is_dir()

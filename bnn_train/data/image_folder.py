@@ -66,14 +66,33 @@ def peek_folder(config: DataConfig) -> tuple[tuple[int, int, int], int] | None:
     """
     classes = folders.classes(folders.layout(config).train, config)
     channels = 1 if config.grayscale else 3
-    if config.image_size is not None:
-        return (channels, config.image_size, config.image_size), len(classes)
+    if config.size is not None:
+        return (channels, *config.size), len(classes)
     # decoded: what turns an image turns its shape
-    first = decode(_members(classes[0], config).files[0], config.image_size, config.grayscale)
+    first = decode(_members(classes[0], config).files[0], grayscale=config.grayscale)
     if isinstance(first, Unreadable):
         return None
     _, height, width = first.shape
     return (channels, height, width), len(classes)
+
+
+def split_sizes(config: DataConfig) -> tuple[list[str], dict[str, int]]:
+    """(classes, {"train", "val", "test": images}) that reading config.root would give, told from the files' names alone.
+
+    Raises ConfigError as image_folder does of what is no image set; of what cannot be split, nothing is said.
+    """
+    layout = folders.layout(config)
+    parts = {name: _part(getattr(layout, name), config) for name in ("train", "val", "test") if getattr(layout, name) is not None}
+    sizes = {"train": 0, "val": 0, "test": 0} | {name: len(part.files) for name, part in parts.items()}
+    if layout.test is None:
+        sizes["test"] = max(1, round(config.test_fraction * sizes["train"]))
+        sizes["train"] -= sizes["test"]
+    if config.val_size:
+        sizes["val"] = config.val_size
+        sizes["train"] -= config.val_size
+    for name, limit in (("train", config.train_limit), ("test", config.test_limit)):
+        sizes[name] = sizes[name] if limit is None else min(limit, sizes[name])
+    return [readable(name) for name in parts["train"].classes], sizes
 
 
 def _part(folder: Path, config: DataConfig) -> Part:

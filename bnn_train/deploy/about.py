@@ -4,11 +4,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from bnn_train.data.fitting import FITS
 from bnn_train.report import tables
 
 # The keys of config/data.py that say which images the network was tested on. No others are kept: how they were augmented does not
 # matter any more, and where the decoded ones are cached is no business of a file.
-DATA = ("name", "root", "val_size", "test_fraction", "train_limit", "test_limit", "image_size", "grayscale", "mean", "std")
+DATA = (
+    *("name", "root", "val_size", "test_fraction", "train_limit", "test_limit"),
+    *("image_size", "fit", "grayscale", "mean", "std"),
+)
 
 
 def which(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -36,8 +40,16 @@ def plugins(about: Mapping[str, Any]) -> list[str]:
     return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
 
 
-def image_size(about: Mapping[str, Any], image_shape: tuple[int, int, int]) -> int | None:
-    """The size to which training cropped and resized image files; None where it took them as they were."""
+def image_size(about: Mapping[str, Any], image_shape: tuple[int, int, int]) -> tuple[int, int] | None:
+    """The height and width that training gave image files; None where it took them as they were."""
     asked = data(about)
-    side = asked.get("image_size") if asked.get("name") == "image_folder" else None
-    return image_shape[1] if type(side) is int and image_shape[1:] == (side, side) else None
+    given = asked.get("image_size") if asked.get("name") == "image_folder" else None
+    sides = [given, given] if type(given) is int else given
+    fits = isinstance(sides, list) and all(type(side) is int for side in sides) and sides == list(image_shape[1:])
+    return image_shape[1:] if fits else None
+
+
+def fit(about: Mapping[str, Any], image_shape: tuple[int, int, int]) -> str:
+    """How it gave it to them, a value of data.fit: crop, as before there were others, unless the file tells."""
+    asked = data(about).get("fit")
+    return asked if isinstance(asked, str) and asked in FITS and image_size(about, image_shape) is not None else "crop"

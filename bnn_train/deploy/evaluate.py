@@ -16,7 +16,8 @@ from bnn_train.data.splits import Split
 from bnn_train.deploy import about
 from bnn_train.deploy.file import DamagedFile
 from bnn_train.errors import ConfigError
-from bnn_train.runs.saved import load_data
+from bnn_train.report import classes
+from bnn_train.runs.saved import to_measure
 
 
 class _Network(Protocol):
@@ -28,7 +29,7 @@ class _Network(Protocol):
 def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any]:
     """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
 
-    The figures of runs.saved.evaluate_saved, of the exported file `path`. `data_root` is where the images are now.
+    The figures of runs.saved.evaluate_saved, of the exported file `path`. `data_root` is where the images are now, or others.
 
     Raises ConfigError for a file that is no exported network, and as loading the data does.
     """
@@ -37,12 +38,13 @@ def evaluate_exported(path: Path, data_root: str | None = None) -> dict[str, Any
     if data_root is None and datasets.needs_root(config) and not Path(config.root).expanduser().is_dir():
         remedy = f"is not here ({Path(config.root).expanduser().absolute()}), where the network was trained; use data.root=FOLDER"
         raise ConfigError("data.root", config.root, remedy)
-    data, same_images = load_data(config, signature, data_root)
-    result: dict[str, Any] = {**about.which(network.about, path), "same_images": same_images}
-    for name, split in (("test", data.test), ("val", data.val)):
-        if split is not None:
-            loss, accuracy = measure(network, split, batch_size)
-            result |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy, f"{name}_images": len(split)}
+    images = to_measure(config, signature, data_root)
+    result: dict[str, Any] = {**about.which(network.about, path), **images.told}
+    for name, split in images.splits.items():
+        loss, accuracy, predicted = measure(network, split, batch_size)
+        result |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy, f"{name}_images": len(split)}
+        if name == "test":
+            result |= classes.figures(predicted.tolist(), split.labels.tolist(), signature["classes"])
     return result
 
 
@@ -68,20 +70,20 @@ def _told(path: Path, told: Mapping[str, Any]) -> tuple[DataConfig, Mapping[str,
     return config, signature, min(batch_size, 1000)  # type: ignore[return-value]
 
 
-def measure(network: _Network, split: Split, batch_size: int) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy in [0, 1]) on a split.
+def measure(network: _Network, split: Split, batch_size: int) -> tuple[float, float, np.ndarray]:
+    """(mean cross-entropy, accuracy in [0, 1], class numbers (N,)) on a split.
 
     The class is the first of the largest logits, as in torch. The accuracy is torch's quotient in float32, so that equal counts
     print the same digits; the cross-entropy is a float64 mean.
     """
     images, labels = split.images.cpu().numpy(), split.labels.cpu().numpy()
-    loss, correct = 0.0, 0
+    loss, predicted = 0.0, np.zeros(len(labels), np.int64)
     for start in range(0, len(labels), batch_size):
         batch = slice(start, start + batch_size)
         logits, right = network.logits(images[batch]).astype(np.float64), labels[batch]
-        correct += int((logits.argmax(axis=1) == right).sum())
+        predicted[batch] = logits.argmax(axis=1)
         logits -= logits.max(axis=1, keepdims=True)
         chosen = np.take_along_axis(logits, right[:, None], axis=1)[:, 0]
         loss += float((np.log(np.exp(logits).sum(axis=1)) - chosen).sum())
-    accuracy: float = (torch.tensor(correct) / len(labels)).item()
-    return loss / len(labels), accuracy
+    accuracy: float = (torch.tensor((predicted == labels).sum()) / len(labels)).item()
+    return loss / len(labels), accuracy, predicted

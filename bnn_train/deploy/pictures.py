@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageMode
 
 from bnn_train.data import depth
-from bnn_train.data.decode import Unreadable, decode, fit, opened
+from bnn_train.data.decode import Unreadable, decode, opened, refit
+from bnn_train.data.fitting import FITS
 from bnn_train.data.image_files import images_in, left_out_line
 from bnn_train.data.words import readable
 from bnn_train.deploy import about
@@ -45,14 +46,16 @@ class Wanted(NamedTuple):
     """The images (C, H, W) that a network takes, and what its training did to image files: what it did, too, needs no word."""
 
     shape: tuple[int, int, int]
-    image_size: int | None = None  # cropped and resized them to
+    image_size: tuple[int, int] | None = None  # made them of this height and width
     grayscale: bool = False  # made them grey
+    fit: str = "crop"  # how images get the network's size, a value of data.fit
 
 
 def wanted(told: Mapping[str, Any], shape: tuple[int, int, int]) -> Wanted:
     """Of a network for images of that shape; told: what a file says of it (deploy/about.py), or {"data": the run's own}."""
     data = about.data(told)
-    return Wanted(shape, about.image_size(told, shape), data.get("name") == "image_folder" and data.get("grayscale") is True)
+    made_grey = data.get("name") == "image_folder" and data.get("grayscale") is True
+    return Wanted(shape, about.image_size(told, shape), made_grey, about.fit(told, shape))
 
 
 class Prepared(NamedTuple):
@@ -68,17 +71,19 @@ class Prepared(NamedTuple):
     scale: depth.Scale | None
 
 
-def read(file: str | Path | bytes, image_shape: Sequence[int]) -> np.ndarray:
+def read(file: str | Path | bytes, image_shape: Sequence[int], fit: str = "crop") -> np.ndarray:
     """uint8 (C, H, W), as `image_shape` says, of an image file, or of the bytes of one, as training prepares it.
 
     Upright as its EXIF tag says; over grey where it is transparent; grey or RGB; 16 bits go over their whole range, 0 to 65,535;
-    cropped around its middle to the proportions of `image_shape`, and resized. An image of 32 bits or floats has a scale of its own
+    made of the size of `image_shape` as data.fit=`fit` does it. An image of 32 bits or floats has a scale of its own
     (0 to 1, else 0 to 255, else from its smallest to its largest value): it cannot be compared with the next one.
 
-    Raises ConfigError for what is no readable image, and for an `image_shape` of other than 1 or 3 channels.
+    Raises ConfigError for what is no readable image, for an `image_shape` of other than 1 or 3 channels and another `fit`.
     """
+    if fit not in FITS:
+        raise ConfigError("fit", fit, f"must be one of {', '.join(FITS)}")
     picture = Picture("bytes", file) if isinstance(file, bytes) else Picture(readable(file), Path(file))
-    (found,) = prepared([picture], Wanted(shape_of_pictures(image_shape)))
+    (found,) = prepared([picture], Wanted(shape_of_pictures(image_shape), fit=fit))
     if isinstance(found, Failure):
         raise ConfigError("image", found.name, found.reason)
     return found.pixels
@@ -150,7 +155,7 @@ def prepared(pictures: Sequence[Picture], wanted: Wanted) -> Iterator[Prepared |
 
 
 def _decoded(picture: Picture, wanted: Wanted, scales: depth.Scales) -> np.ndarray | depth.Deep | Unreadable:
-    return decode(picture.file, wanted.image_size, wanted.shape[0] == 1, scales)
+    return decode(picture.file, wanted.image_size, wanted.shape[0] == 1, scales, wanted.fit)
 
 
 def _others_of_32_bits(pictures: Sequence[Picture], wanted: Wanted) -> Iterator[depth.Deep]:
@@ -170,7 +175,7 @@ def _prepared(
     assert not isinstance(found, depth.Deep)
     channels, height, width = wanted.shape
     resized = found.shape[1:] != (height, width)
-    pixels = fit(found, width, height) if resized else found
+    pixels = refit(found, (height, width), wanted.fit) if resized else found
     # Read again only where something can follow from it: it costs a tenth of decoding a small image.
     header = _header(picture.file) if 32 in scales or (channels == 1 and not wanted.grayscale) else None
     made_grey = channels == 1 and not wanted.grayscale and header is not None and header.in_colour

@@ -10,10 +10,11 @@ from bnn_train import register
 from bnn_train.binary import progressive, weights, windows
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.checks import check_choice
+from bnn_train.config.model import BlockConfig
 from bnn_train.config.root import Config
 from bnn_train.config.weights import StomppConfig
 from bnn_train.errors import ConfigError, PluginError
-from bnn_train.models.around import Residual
+from bnn_train.models.around import Gated, Residual, Shift, UnitVariance, activation
 from bnn_train.models.blocks import Parts
 from bnn_train.models.cnn import cnn
 from bnn_train.models.lenet import lenet
@@ -97,7 +98,25 @@ def remarks(config: Config, model: nn.Module) -> list[str]:
         found.append("holds no binary layer: it is trained as it is")
     elif plugged is not None and plugged.positional == 2:
         found.append("makes its layers itself: ste, weights, block and trainer.precision do not change them")
+    elif plugged is not None and (absent := _absent_of_block(config.block, model)):
+        why = f"has none of block={config.block.name}'s {' or '.join(absent)}: parts.conv and parts.linear make layers alone"
+        found.append(f"{why}, parts.around(name, layer, fits=True) one with its block")
     return [f"model={config.model.name}: {line}" for line in found]
+
+
+def _absent_of_block(block: BlockConfig, model: nn.Module) -> list[str]:
+    """What a block asks for and no module of the network is. The order of BatchNorm and sign cannot be told."""
+    made = activation(block.activation, 1, images=True)
+    made = made[1] if isinstance(made, nn.Sequential) else made  # rprelu: PReLU between two shifts
+    asked = {
+        "shortcuts": Residual if block.shortcut == "per_conv" else None,
+        "shifts": Shift if block.shift else None,
+        "gates": Gated if block.gate else None,
+        "activations": None if made is None else type(made),
+        "unit variance": UnitVariance if block.unit_variance else None,
+    }
+    there = {type(module) for module in model.modules()}
+    return [name for name, kind in asked.items() if kind is not None and kind not in there]
 
 
 @torch.no_grad()

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bnn_train.report import classes
+
 Row = dict[str, Any]  # one line of metrics.jsonl
 
 ENOUGH_STEPS = 1000  # below it a network that has learned little may just not have been trained
@@ -21,12 +23,14 @@ def advice(
     largest_class: float,
     ill: Sequence[str] = (),
     unfinished: Sequence[str] = (),
+    uneven: str = "",
 ) -> list[str]:
     """A line for each thing that a user should know of the result; none for a good one.
 
     steps, per_epoch: of the whole run, and of an epoch. largest_class: the share of the test images that are of the most frequent
     class. ill: what is wrong with its binary layers (report/health.py), which comes before more steps or another size.
-    unfinished: that it is not binary yet, and how to get there, which comes first and leaves its figures open.
+    unfinished: that it is not binary yet, and how to get there, which comes first and leaves its figures open. uneven: that some
+    classes have many more training images than others (data/balance.py), where they could count the same.
     """
     found = [*unfinished]
     accuracy, images = summary["test_accuracy"], summary["images"]["test"]
@@ -39,6 +43,10 @@ def advice(
         )
         always = f"naming the most frequent class each time, {largest_class:.2%}"
         found.append(f"test accuracy {accuracy:.2%} is {better} {always}, on {images:,} images")
+    if never := classes.never_named(summary):
+        found.append(f"the network never names {_listed(never)}, of which there are test images")
+    if uneven and (useless or never):
+        found.append(f"{uneven}: trainer.class_weights=balanced lets every class count the same")
     found += ill
     if unfinished:
         return found
@@ -57,6 +65,11 @@ def advice(
     elif useless and not ill:
         found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    """a, b, c and 5 more classes."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more classes" if len(names) > 3 else "")
 
 
 def _longer(epochs: int, max_steps: int | None, per_epoch: int) -> str:

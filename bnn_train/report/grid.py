@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from bnn_train.errors import plain as plain
 from bnn_train.report import terminal
 
 GAP = 2  # spaces between columns; one where the table would otherwise go on below itself
@@ -80,7 +81,13 @@ def fold(pieces: Sequence[str], indent: str = "  ", width: int | None = None, fi
 
 def sentence(text: str, indent: str = "  ", first: str = "") -> str:
     """Prose, broken at its spaces alone. Not for a command that is to be copied."""
-    return fold([plain(word) for word in text.split()], indent, first=first)
+    pieces: list[str] = []
+    for word in text.split():
+        if pieces and re.fullmatch(r"\(?[\d.,]+", pieces[-1]) and re.fullmatch(r"(B|kB|MB|GB|s)[.,;:)]*", word):
+            pieces[-1] += f" {word}"  # a figure and its unit
+        else:
+            pieces.append(plain(word))
+    return fold(pieces, indent, first=first)
 
 
 def folded(text: str, most: int, after: str = "._/ ") -> str:
@@ -91,11 +98,6 @@ def folded(text: str, most: int, after: str = "._/ ") -> str:
             lines.append("")
         lines[-1] += part
     return "\n".join(line.rstrip() for line in lines)
-
-
-def plain(text: str) -> str:
-    """With escapes for what would move the cursor, or end a line where none ends; a table's own line breaks come later."""
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
 def length(text: str) -> int:

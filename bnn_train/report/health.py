@@ -149,7 +149,7 @@ def _calm(config: Any) -> str:
 
 
 # Each figure of health.jsonl: header, format, and how soon the table does without it.
-_COLUMNS = {
+COLUMNS = {
     "flipped": ("flipped", ".2%", 0),
     "back_and_forth": ("back and forth", ".2%", 0),
     "never_moved": ("never moved", ".1%", 0),
@@ -163,14 +163,19 @@ _COLUMNS = {
 
 def table(row: Row) -> str:
     """A line for each binary layer."""
+    within = f", step {row['steps']}" if "steps" in row else ""
+    return grid.table(columns(row), f"health of the binary layers in epoch {row['epoch']}{within}")
+
+
+def columns(row: Row) -> list[Column]:
+    """The layers and their figures, of which there are any."""
     layers = row["layers"]
     columns = [Column("layer", list(layers), right=False, dotted=True)]
-    for figure, (header, form, spare) in _COLUMNS.items():
+    for figure, (header, form, spare) in COLUMNS.items():
         if any(figure in figures for figures in layers.values()):
             cells = [f"{figures[figure]:{form}}" if figure in figures else "" for figures in layers.values()]
             columns.append(Column(header, cells, spare=spare))
-    within = f", step {row['steps']}" if "steps" in row else ""
-    return grid.table(columns, f"health of the binary layers in epoch {row['epoch']}{within}")
+    return columns
 
 
 def show(run_dir: Path) -> str:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ class Job:
     summary: dict[str, Any] = field(default_factory=dict)  # summary.json, of a finished job
     reason: str = ""  # the last line of failure.txt; what is damaged or missing
     command: str = ""  # that continues a job which was extended by itself
+    folder: Path = Path()  # its directory
 
 
 def read_jobs(sweep_dir: Path) -> list[Job]:
@@ -40,12 +40,16 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
         folders = sorted(Path(entry.path) for entry in os.scandir(sweep_dir) if entry.is_dir())
     except OSError as error:
         raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
-    jobs = [_read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
+    jobs = [read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
     if not jobs:
-        raise ConfigError("sweep", sweep_dir, _instead(sweep_dir, folders))
+        raise ConfigError("sweep", sweep_dir, _instead(folders))
+    return named(jobs)
+
+
+def named(jobs: list[Job]) -> list[Job]:
+    """The jobs themselves; where the overrides of none are known, each with its name for its setting."""
     if any(job.status == "finished" for job in jobs):
         return jobs
-    # No job's overrides are known: each has its name for its setting.
     return [replace(job, status="finished", overrides={"job": job.name}) if job.summary else job for job in jobs]
 
 
@@ -54,15 +58,17 @@ def is_job(folder: Path) -> bool:
     return any(os.path.lexists(folder / mark) for mark in MARKS) and not (folder / "lab.json").exists()
 
 
-def _instead(sweep_dir: Path, folders: list[Path]) -> str:
+def _instead(folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
-    if is_job(sweep_dir):
-        remedy = f"bnn-eval {shlex.quote(str(sweep_dir))} shows it, bnn-report --health its layers"
-        return f"is the directory of one run, and {remedy}; bnn-report takes that of a sweep, which holds one for each job"
     sweeps = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"
     return "holds no job directories; give the directory of a sweep (sweeps/NAME)"
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a directory, whole or not."""
+    return replace(_read_job(folder), folder=folder)
 
 
 def _read_job(folder: Path) -> Job:

@@ -24,8 +24,21 @@ def table(report: Report) -> str:
 
 
 def _table(measured: dict[str, Any]) -> str:
+    title, columns = heading(measured), columns_of(measured)
+    if grid.fits(columns):
+        return grid.table(columns, title)
+    parts = [grid.table(columns[:9], title), *([grid.table([columns[0], *columns[9:]])] if columns[9:] else [])]
+    return "\n\n".join(parts)
+
+
+def heading(measured: dict[str, Any]) -> str:
+    """Which network was measured."""
     norm = measured["gradient_norm"]["all"]
-    title = f"{_where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
+    return f"{where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
+
+
+def columns_of(measured: dict[str, Any]) -> list[Column]:
+    """The estimators and their figures, in one network."""
     layers = [name for name in measured["gradient_norm"] if name != "all"]
     names = [
         "passes",
@@ -51,10 +64,7 @@ def _table(measured: dict[str, Any]) -> str:
         rows.append(cells)
     columns = [Column("estimator", list(measured["estimators"]), right=False)]
     columns += [Column(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
-    if grid.fits(columns):
-        return grid.table(columns, title)
-    parts = [grid.table(columns[:9], title), *([grid.table([columns[0], *columns[9:]])] if columns[9:] else [])]
-    return "\n\n".join(parts)
+    return columns
 
 
 def legend() -> str:
@@ -66,7 +76,8 @@ passes: forward + backward, of one sample. bias, std, rmse: of the whole gradien
 no bias could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100.
 cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with
 100. gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
-Annealed estimators (ede, reste) are as at that share of the last epoch; half-way where nothing is trained."""
+Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where
+nothing is trained."""
 
 
 def saved_line(report: Report, folder: Path, plots: list[Path]) -> str:
@@ -79,7 +90,7 @@ def _shows(block: dict[str, Any]) -> bool:
     return block["bias"] > block["bias_floor"]
 
 
-def _where(measured: dict[str, Any]) -> str:
+def where(measured: dict[str, Any]) -> str:
     return f"{measured['problem']}, epoch {measured['epoch']}" if measured["epoch"] else measured["problem"]
 
 
@@ -124,7 +135,7 @@ def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figur
                 draw(axis, estimator["blocks"][block], _kind(estimator), _colour(i, len(shown)), label)
             axis.set_xscale("log")
             axis.grid(alpha=0.25)
-            axis.set_title(f"{_where(measured)}: {'all layers' if block == 'all' else block}", fontsize=8)
+            axis.set_title(f"{where(measured)}: {'all layers' if block == 'all' else block}", fontsize=8)
             axis.tick_params(labelsize=7)
         line[0].set_ylabel(quantity, fontsize=8)
     for axis in axes[-1]:
@@ -179,7 +190,7 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
             side.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.25)
         axis.tick_params(labelsize=7)
-        axis.set_title(_where(measured), fontsize=9)
+        axis.set_title(where(measured), fontsize=9)
         axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
     axes[0].set_ylabel("relative bias", fontsize=8)
     noisy = [(i, label) for i, label in enumerate(shown) if rows[0]["estimators"][label]["samples"] > 1]

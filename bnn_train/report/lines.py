@@ -37,6 +37,15 @@ def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ..
     return grid.fold([*counts, f"{shape},", f"{classes:,} classes"])
 
 
+def classes_line(classes: Sequence[str], counts: Sequence[int]) -> str:
+    """The names of the classes and how many training images each has."""
+    most = 20
+    each = [f"{grid.plain(name)} ({count:,})," for name, count in zip(classes[:most], counts, strict=False)]
+    if len(classes) > most:
+        return grid.fold(["training images by class:", *each, f"and {len(classes) - most:,} more classes"])
+    return grid.fold(["training images by class:", *each[:-1], each[-1][:-1]])
+
+
 def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int, end: float | None = None) -> str:
     """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs.
 

@@ -4,7 +4,7 @@ import csv
 import io
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bnn_train import files
@@ -65,6 +65,7 @@ class Setting:
     accuracies: list[float]
     without_noise: list[float]  # the same; but where an ensemble ranks, the accuracies of the networks without noise
     seconds: list[float]
+    jobs: list[Job] = field(default_factory=list)
 
     @property
     def mean(self) -> float:
@@ -86,10 +87,12 @@ def settings(jobs: list[Job]) -> tuple[list[str], str, list[Setting]]:
     for job in finished:
         overrides = job.overrides or {}
         groups.setdefault(tuple(overrides.get(key, ABSENT) for key in keys), []).append(job)
-    found = [
-        Setting(values, *([job.summary[key] for job in group] for key in (measure, measure.replace("ensemble_", ""), "seconds")))
-        for values, group in groups.items()
-    ]
+    found = []
+    for values, group in groups.items():
+        accuracies, without_noise, seconds = (
+            [job.summary[key] for job in group] for key in (measure, measure.replace("ensemble_", ""), "seconds")
+        )
+        found.append(Setting(values, accuracies, without_noise, seconds, group))
     return keys, measure, sorted(found, key=lambda setting: (-setting.mean, setting.values))
 
 
@@ -109,8 +112,8 @@ def table(jobs: list[Job], title: str) -> str:
     return "\n\n".join(blocks)
 
 
-def _ranking(keys: list[str], ranked: list[Setting], ensemble: bool, title: str) -> str:
-    """A column for each key; or, where that is too wide, a setting's keys and values below its figures."""
+def columns(keys: list[str], ranked: list[Setting], ensemble: bool) -> tuple[Column, list[Column], list[Column]]:
+    """(rank, a column for each key, the figures): what the table and the page show of the settings."""
     rank = Column("rank", [str(i) for i in range(1, len(ranked) + 1)])
     names = short_names(keys)
     values = [
@@ -125,8 +128,15 @@ def _ranking(keys: list[str], ranked: list[Setting], ensemble: bool, title: str)
         *([Column("mean without noise", plain)] if ensemble else []),
         Column("time", [duration(statistics.fmean(setting.seconds)) for setting in ranked]),
     ]
+    return rank, values, figures
+
+
+def _ranking(keys: list[str], ranked: list[Setting], ensemble: bool, title: str) -> str:
+    """A column for each key; or, where that is too wide, a setting's keys and values below its figures."""
+    rank, values, figures = columns(keys, ranked, ensemble)
     if grid.fits([rank, *values, *figures]):
         return grid.table([rank, *values, *figures], title)
+    names = [column.header for column in values]
     lines = grid.table([rank, *figures], title, width=max(terminal.width(), 60)).split("\n")  # 60: room for all of these
     above = len(lines) - len(ranked)
     pairs = [

@@ -1,23 +1,32 @@
 """The tables that a run prints: its network before training, its result after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from bnn_train.report import grid
+from bnn_train.report import classes, grid
 from bnn_train.report.grid import Column
 
 MOST_ROWS = 24  # of a network's table: one of more has a single row for all that multiplies nothing
 
 
 def network_table(rows: Sequence[Any]) -> str:
-    """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network.
-
-    bits: of a weight x of an input, such as 1x32.
-    """
+    """Layer by layer (models.layer_table.LayerRow) with a total, and the size beside that of a float32 network."""
     totals = network_totals(rows)
+    sizes = network_size(totals)
     if len(rows) > MOST_ROWS:
         rows = _together(rows)
+    return f"{grid.table(network_columns(rows, totals), 'network', total=True)}\n{grid.sentence(sizes)}"
+
+
+def network_size(totals: Mapping[str, int]) -> str:
+    """In words, of what network_totals gives."""
+    ratio = totals["float32_bytes"] / totals["bytes"]
+    return f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
+
+
+def network_columns(rows: Sequence[Any], totals: Mapping[str, int]) -> list[Column]:
+    """The columns of the layers' table, the totals last. bits: of a weight x of an input, such as 1x32."""
     counted = [row.binary_macs + row.real_macs > 0 for row in rows]
 
     def macs(kind: str) -> list[str]:
@@ -25,7 +34,7 @@ def network_table(rows: Sequence[Any]) -> str:
         return [*each, f"{totals[kind]:,}"]
 
     bits = [f"{row.weight_bits}x{row.input_bits}" if counts else "" for row, counts in zip(rows, counted, strict=True)]
-    columns = [
+    return [
         Column("layer", [*(row.name or row.kind for row in rows), "total"], right=False, dotted=True),
         Column("output", [*("x".join(str(size) for size in row.output_shape) for row in rows), ""], spare=2),
         Column("parameters", [*(f"{row.parameters:,}" for row in rows), f"{totals['parameters']:,}"]),
@@ -34,9 +43,6 @@ def network_table(rows: Sequence[Any]) -> str:
         Column("real MACs", macs("real_macs")),
         Column("memory", [*(size(row.bytes) for row in rows), size(totals["bytes"])], spare=1),
     ]
-    ratio = totals["float32_bytes"] / totals["bytes"]
-    sizes = f"{size(totals['bytes'])} in memory after training; in float32 {size(totals['float32_bytes'])}, {ratio:.1f}x as much"
-    return f"{grid.table(columns, 'network', total=True)}\n{grid.sentence(sizes)}"
 
 
 def _together(rows: Sequence[Any]) -> list[Any]:
@@ -51,7 +57,7 @@ def _together(rows: Sequence[Any]) -> list[Any]:
 
 def network_totals(rows: Sequence[Any]) -> dict[str, int]:
     """Sums over the layers, for summary.json."""
-    dicts = [asdict(row) for row in rows]
+    dicts = [vars(row) for row in rows]
     totals = {key: sum(row[key] for row in dicts) for key in ("parameters", "binary_macs", "real_macs", "bytes", "binary_weights")}
     saved = sum(4 * row["binary_weights"] - -(-row["binary_weights"] // 8) for row in dicts)
     return {**totals, "float32_bytes": totals["bytes"] + saved}
@@ -91,6 +97,11 @@ def duration(seconds: float) -> str:
 
 def result_table(summary: dict[str, Any], run_dir: object) -> str:
     """The result of a run, from its summary.json, and where it lies."""
+    return f"{grid.pairs(result_rows(summary), 'result')}\n\nsaved in {run_dir}"
+
+
+def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of the result's table."""
     rows = []
     for split in ("test", "test_ensemble", "val", "val_ensemble", "train"):
         if summary.get(f"{split}_accuracy") is not None:
@@ -104,7 +115,7 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
         rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))
     rows.append(("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second"))
     rows.append(("device", summary["device"]))
-    return f"{grid.pairs(rows, 'result')}\n\nsaved in {run_dir}"
+    return rows
 
 
 def _not_chosen(candidate: Mapping[str, Any]) -> tuple[str, str]:
@@ -122,7 +133,7 @@ KINDS = {
     "recalibrated": "with recomputed BatchNorm statistics",
 }
 OTHER_IMAGES = (
-    "note: these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
+    "these are other images than the network was trained and measured with: as many, of the same classes, but not the same "
     "pixels (other files, or decoded by another version of Pillow)"
 )
 
@@ -138,10 +149,29 @@ def evaluation_table(result: dict[str, Any]) -> str:
     names, *numbers = zip(*rows, strict=True)
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
-    other = "" if result.get("same_images", True) else f"\n{grid.sentence(OTHER_IMAGES)}"
-    if result.get("stochastic") is False:
-        other += f"\n{grid.sentence('note: the network is not stochastic, so all that are drawn of it are this one')}"
-    return f"{which_network(result)}{other}\n\n{grid.table(columns)}"
+    alike = "note: the network is not stochastic, so all that are drawn of it are this one"
+    drawn = [grid.sentence(alike)] if result.get("stochastic") is False else []
+    by_class = classes.table(result)
+    parts = [which_network(result), *_which_images(result), *drawn, "", grid.table(columns), *(["", by_class] if by_class else [])]
+    return "\n".join(parts)
+
+
+def _which_images(result: Mapping[str, Any]) -> list[str]:
+    """Of the images, what must be said of them: other ones than the network's own, or its test images by themselves."""
+    if "missing_classes" not in result:
+        if result.get("same_images", True):
+            return []
+        where = f"{result['data']}: " if "data" in result else ""
+        whole = f"; measured are the {result['test_images']:,} that would be its test images, of a folder test/ it would be all"
+        return [grid.sentence(f"note: {where}{OTHER_IMAGES}{whole}")]
+    those = f"{result['test_images']:,} images of {result['data']}"
+    if result["same_images"]:
+        return [grid.sentence(f"on {those}, the run's own test images")]
+    lines = [grid.sentence(f"note: measured on {those}: not the run's own; where it was trained on some, that flatters it")]
+    if missing := result["missing_classes"]:
+        names = ", ".join(missing[:10]) + (f" and {len(missing) - 10:,} more classes" if len(missing) > 10 else "")
+        lines.append(grid.sentence(f"note: there is no image of {names}"))
+    return lines
 
 
 def which_network(result: Mapping[str, Any]) -> str:

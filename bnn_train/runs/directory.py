@@ -98,7 +98,17 @@ def read_summary(run_dir: Path) -> dict[str, Any] | None:
 
 
 def write_summary(summary: dict[str, Any], run_dir: Path) -> None:
-    write_text(json.dumps(summary, indent=2) + "\n", run_dir / "summary.json")
+    rows = [f"  {json.dumps(key)}: {_in_lines(value)}" for key, value in summary.items()]
+    write_text("{\n" + ",\n".join(rows) + "\n}\n", run_dir / "summary.json")
+
+
+def _in_lines(value: Any) -> str:
+    """JSON for people: each item on a line of its own, but a list of numbers or a row of them on one."""
+    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+        return "[\n    " + ",\n    ".join(json.dumps(row) for row in value) + "\n  ]"
+    if isinstance(value, list) and not any(isinstance(item, dict | str) for item in value):
+        return json.dumps(value)
+    return json.dumps(value, indent=2).replace("\n", "\n  ")  # in a text a line break is an escape
 
 
 def mark_continued(run_dir: Path) -> None:

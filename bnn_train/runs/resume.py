@@ -8,17 +8,27 @@ from typing import Any
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import EXTENDS, FREE, OF_METHODS, WHOLE, Config, typed
-from bnn_train.data.splits import Data
+from bnn_train.data import checks
+from bnn_train.data.splits import Data, Split
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
 _FEW = 3  # keys that a refusal lists
+_OF_TRAINING = ("loss", "logger")  # groups that a trained network does without
 
 
-def config_of(state: Mapping[str, Any]) -> Config:
-    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported."""
+def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
+    """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported.
+
+    to_train: whether the run is to go on. Else its loss and loggers are not needed, nor what plugins and programs add of these.
+    """
     config = state["config"]
-    plugins.require(config.get("plugins", ()), "the run")
+    config = config if to_train else {group: values for group, values in config.items() if group not in _OF_TRAINING}
+    own = {option: of for option, of in state.get("registered", {}).items() if to_train or option.split("=")[0] not in _OF_TRAINING}
+    spared = {of[1] for of in state.get("registered", {}).values()} - {of[1] for of in own.values()}
+    names = config.get("plugins", ())
+    plugins.require([name for name in names if not isinstance(name, str) or plugins.identity(name) not in spared], "the run")
+    plugins.require_registered(own)
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
     return typed(config)
@@ -127,10 +137,23 @@ def data_signature(data: Data) -> dict[str, Any]:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     digest = hashlib.sha256()
     for split in splits.values():
-        for tensor in (split.images, split.labels) if split else ():
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        if split:
+            _add(split, digest)
     sizes = {name: len(split) if split else 0 for name, split in splits.items()}
-    return {"classes": data.classes, "image_shape": list(data.image_shape), **sizes, "digest": digest.hexdigest()[:32]}
+    same = {"classes": data.classes, "image_shape": list(data.image_shape), **sizes}
+    return {**same, "digest": digest.hexdigest()[:32], "test_digest": split_digest(data.test)}
+
+
+def split_digest(split: Split) -> str:
+    """Of the pixels and labels of one split."""
+    digest = hashlib.sha256()
+    _add(split, digest)
+    return digest.hexdigest()[:32]
+
+
+def _add(split: Split, digest: "hashlib._Hash") -> None:
+    for tensor in (split.images, split.labels):
+        digest.update(tensor.cpu().contiguous().numpy().data)
 
 
 def check_same(state: Mapping[str, Any], config: Config, data: Data, device_kind: str) -> None:
@@ -144,15 +167,15 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
     """Raises ConfigError where the images are not those that the run was started with."""
     found = data_signature(data)
     for key, value in state["data"].items():
-        if key == "digest" and found[key] != value:
+        if key.endswith("digest") and found[key] != value:
             remedy = (
                 "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
                 "of their own (sweep.name, hydra.run.dir)"
             )
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
         if found[key] != value:
             remedy = f"the data have changed since the run was started: {key} was {as_typed(value)}, is {as_typed(found[key])}"
-            raise ConfigError("data.root", config.data.root, remedy)
+            raise checks.fault(config.data, remedy)
 
 
 def network_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,16 +12,18 @@ from typing import Any
 import torch
 
 from bnn_train import device, files, models, plugins
+from bnn_train.config.data import WITHOUT_VAL
 from bnn_train.config.notes import notes
 from bnn_train.config.root import Config
+from bnn_train.data import balance
 from bnn_train.data.batches import eval_batches
 from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
-from bnn_train.report import grid, health, lines, tables
+from bnn_train.report import classes, grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, turns
-from bnn_train.runs.summary import Summary, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
+from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
         about = {"config": asdict(config), "overrides": list(overrides or ())}
         about |= {"data": resume.data_signature(data), "device": where.type}
         about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
+        about |= {"registered": registered} if (registered := plugins.registered(config)) else {}
         about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
         return _train(config, run_dir, data, where, state, about)
 
@@ -139,6 +142,8 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
     log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    if config.data.name not in WITHOUT_VAL and (by_class := classes.table(summary)):
+        log.info("%s\n", by_class)
     if illnesses(trainer, last, at_end=True):
         log.info("%s\n", health.table(trainer.health.row))
     for line in summary["notes"]:
@@ -223,10 +228,14 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
         log.info("%s\n", tables.edges_table(trainer.edges.rows()))
     sizes = (len(data.train), len(data.val) if data.val else 0, len(data.test))
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
+    if config.data.name not in WITHOUT_VAL:
+        log.info("%s", lines.classes_line(data.classes, balance.counts(data.train, len(data.classes)).tolist()))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
     for line in [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]:
         log.info("%s", grid.sentence(f"note: {line}"))
+    if uneven := balance.uneven(data.train, data.classes) if can_be_balanced(config) else "":
+        log.info("%s", grid.sentence(f"note: {uneven}; trainer.class_weights=balanced lets every class count the same"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")
 

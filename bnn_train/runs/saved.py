@@ -15,14 +15,14 @@ from bnn_train.binary.layers import is_stochastic
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig, EvalConfig
-from bnn_train.data import datasets
+from bnn_train.data import checks, datasets, other_images
 from bnn_train.data.augment import normalise
-from bnn_train.data.splits import Data
+from bnn_train.data.splits import Data, Split
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
-from bnn_train.report import grid
+from bnn_train.report import classes, grid
 from bnn_train.runs import checkpoint, fit
-from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state
+from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state, split_digest
 from bnn_train.training.evaluation import evaluate
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     """
     file = checkpoint.find(path, key)
     state = checkpoint.load(file, key)
-    config = config_of(state)
+    config = config_of(state, to_train=False)
     where = device.choose(device_name or config.device)
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
@@ -72,7 +72,9 @@ def evaluate_saved(
     `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added,
     where the network is stochastic, and "stochastic" says whether it is.
 
-    "same_images" says whether all images have the pixels that the network was trained and measured with.
+    "data" is where the images are, and "same_images" whether all of them have the pixels that the network was trained and measured
+    with. `data_root` may also be a folder of other test images (data/other_images.py). What is given for each class of the test set
+    report/classes.py says.
 
     Raises ConfigError for a file that is no checkpoint, and as loading the data does.
     """
@@ -82,13 +84,16 @@ def evaluate_saved(
     if samples is not None:
         ensemble = EnsembleConfig(samples=samples)
         config.eval = ensemble if drawn["stochastic"] else EvalConfig()
-    data, same_images = load_data(config.data, saved.data, data_root, _device_of(saved.model))
+    images = to_measure(config.data, saved.data, data_root, _device_of(saved.model))
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
-    result |= {"same_images": same_images, **drawn}
-    for name, split in (("test", data.test), ("val", data.val)):
-        if split is not None:
-            result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config).items()}
-            result[f"{name}_images"] = len(split)
+    result |= {**images.told, **drawn}
+    for name, split in images.splits.items():
+        predicted: list[Tensor] = []
+        result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config, predicted).items()}
+        result[f"{name}_images"] = len(split)
+        if name == "test":
+            numbers, labels = torch.cat(predicted).tolist(), split.labels.tolist()
+            result |= classes.figures(numbers, labels, saved.data["classes"])
     return result
 
 
@@ -101,6 +106,34 @@ def logits(saved: Saved, images: np.ndarray) -> np.ndarray:
     for module in trained:  # by whoever has it in hand
         module.training = True
     return found.float().cpu().numpy()
+
+
+class Images(NamedTuple):
+    """What a network is measured on: by name, "test" and where there is one "val"; and what a result tells of it."""
+
+    splits: dict[str, Split]
+    told: dict[str, Any]  # data, same_images; of other test images than the run's own also which classes are missing
+
+
+def to_measure(
+    config: DataConfig, signature: Mapping[str, Any], data_root: str | None = None, where: torch.device = device.CPU
+) -> Images:
+    """The run's own images, or the test images of the folder `data_root` where that does not hold as many of the same classes.
+
+    signature: what data_signature said of the run's. Raises ConfigError as load_data and other_images.read do.
+    """
+    if data_root is not None and config.name == "image_folder":
+        config = replace(config, root=data_root)
+        known, sizes = list(signature["classes"]), {name: signature[name] for name in ("train", "val", "test")}
+        if not other_images.is_laid_out_as(config, known, sizes):
+            found = other_images.read(config, known, _shape(signature["image_shape"]))
+            same = split_digest(found.split) == signature.get("test_digest")
+            told: dict[str, Any] = {"data": str(found.folder), "same_images": same, "missing_classes": found.missing}
+            return Images({"test": found.split.to(where)}, told)
+    data, same_images = load_data(config, signature, data_root, where)
+    splits = {name: split for name, split in (("test", data.test), ("val", data.val)) if split is not None}
+    root = data_root or config.root
+    return Images(splits, {"data": root if datasets.needs_root(config) else config.name, "same_images": same_images})
 
 
 def load_data(
@@ -120,9 +153,9 @@ def load_data(
         raise ConfigError("data.root", config.root, remedy)
     data = datasets.load(config, where)
     found = data_signature(data)
-    if any(found[name] != value for name, value in signature.items() if name != "digest"):
+    if any(found[name] != value for name, value in signature.items() if not name.endswith("digest")):
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
-        raise ConfigError("data.root", config.root, remedy)
+        raise checks.fault(config, remedy)
     return data, found["digest"] == signature.get("digest", found["digest"])
 
 

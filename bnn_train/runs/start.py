@@ -28,7 +28,7 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
     found = _plain(path)
     if found is None:
         state = checkpoint.load(checkpoint.find(path, KEY), KEY)
-        found, kind = network_state(state)["model"], config_of(state).weights.name
+        found, kind = network_state(state)["model"], config_of(state, to_train=False).weights.name
     else:
         kind = "real"
     saved, own = _network(found), _network(model.state_dict())

@@ -12,11 +12,14 @@ import numpy as np
 
 from bnn_train import device, files
 from bnn_train.binary import windows
+from bnn_train.config.loss import LOSSES
+from bnn_train.config.root import Config
 from bnn_train.config.weights import StomppConfig
+from bnn_train.data import balance
 from bnn_train.files import for_people
-from bnn_train.report import health, lines, tables
+from bnn_train.report import classes, health, lines, tables
 from bnn_train.report.advice import advice
-from bnn_train.runs import checkpoint, directory, environment
+from bnn_train.runs import checkpoint, directory, environment, mistakes
 from bnn_train.runs.choice import Candidate, choose, reached
 from bnn_train.training.evaluation import class_scores
 from bnn_train.training.selection import best_epoch, first_candidate, is_out_of_patience
@@ -48,6 +51,11 @@ def illnesses(trainer: Trainer, row: Row, at_end: bool) -> dict[str, str]:
     return health.illnesses(trainer.health.row, row, trainer.config, len(trainer.data.classes), at_end)
 
 
+def can_be_balanced(config: Config) -> bool:
+    """Whether trainer.class_weights=balanced would change anything."""
+    return config.trainer.class_weights == "none" and config.loss.name not in LOSSES
+
+
 def is_best(trainer: Trainer, row: Row) -> bool:
     """Whether the epoch that `row` measures is the best so far on the held-out images, where these choose."""
     first = first_candidate(trainer.config, trainer.steps)
@@ -76,15 +84,19 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     which = chosen.which()
     summary = _summary(trainer, chosen, candidates, layers, run_dir)
     summary |= {key: about[key] for key in ("choices", "overrides") if key in about}
+    scores, labels = class_scores(trainer.model, data.test, config), data.test.labels.cpu()
+    summary |= classes.figures(scores.argmax(dim=1).tolist(), labels.tolist(), data.classes)
     largest_class = data.test.labels.bincount().max().item() / len(data.test)
     ill = list(illnesses(trainer, last, at_end=True).values())
     unfinished = not_binary_yet(trainer, run_dir)
-    summary["notes"] = advice(summary, list(rows.values()), trainer.number, trainer.steps, largest_class, ill, unfinished)
-    scores = class_scores(trainer.model, data.test, config).numpy()
-    labels = data.test.labels.cpu().numpy()
+    uneven = balance.uneven(data.train, data.classes) if can_be_balanced(config) else ""
+    summary["notes"] = advice(summary, list(rows.values()), trainer.number, trainer.steps, largest_class, ill, unfinished, uneven)
+    wrong, places = mistakes.surest(scores, data.test.labels, data.test.images)
+    found = {"scores": scores, "labels": labels, "wrong": wrong, "wrong_index": places}
+    arrays = {name: tensor.numpy() for name, tensor in found.items()}
 
     def predictions(file: BinaryIO) -> None:
-        np.savez_compressed(file, allow_pickle=False, scores=scores, labels=labels, classes=np.array(data.classes), **which)
+        np.savez_compressed(file, allow_pickle=False, **arrays, classes=np.array(data.classes), **which)
 
     files.write(run_dir / "predictions.npz", predictions)
     checkpoint.save(

@@ -14,11 +14,13 @@ from bnn_train.data.splits import Split
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, config: Config) -> dict[str, float]:
+def evaluate(model: nn.Module, split: Split, config: Config, predicted: list[Tensor] | None = None) -> dict[str, float]:
     """Mean cross-entropy (`loss`) and `accuracy` in [0, 1] on a split, with running BatchNorm statistics and without noise.
 
     With eval=ensemble also `ensemble_loss` and `ensemble_accuracy`: those of the mean of the probabilities that `eval.samples`
     networks drawn from the stochastic one predict; they leave torch's generators as they were. Without noise the two are the same.
+
+    predicted: gets the class numbers of each batch, without noise.
     """
     model.eval()
     ensemble = config.eval if isinstance(config.eval, EnsembleConfig) else None
@@ -29,7 +31,10 @@ def evaluate(model: nn.Module, split: Split, config: Config) -> dict[str, float]
         if samples:
             torch.manual_seed(config.seed)
         for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
-            alone = together = F.log_softmax(model(inputs), dim=1)
+            logits = model(inputs)
+            alone = together = F.log_softmax(logits, dim=1)
+            if predicted is not None:
+                predicted.append(logits.argmax(dim=1).cpu())
             if samples:
                 with sampling(model):
                     drawn = torch.stack([F.log_softmax(model(inputs), dim=1) for _ in range(samples)])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from bnn_train.binary.layers import annealed, constrained_layers
 from bnn_train.config.root import Config
-from bnn_train.data import mixup
+from bnn_train.data import balance, mixup
 from bnn_train.data.batches import train_batches
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges
@@ -48,7 +48,8 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.edges, self.optimizer, self.data = config, model, edges, optimizer, data
         self.after_step = after_step
-        self.loss = losses.build(config)
+        is_balanced = config.trainer.class_weights == "balanced"
+        self.loss = losses.build(config, balance.weights(data.train, len(data.classes)) if is_balanced else None)
         self.steps = len(data.train) // config.trainer.batch_size  # in an epoch
         device = data.train.labels.device
         self.history: list[Row] = []  # one row per finished epoch

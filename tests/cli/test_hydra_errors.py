@@ -131,6 +131,13 @@ def test_what_cannot_be_read_is_answered_with_what_can(line, typed, expected, ri
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
+        ("model=[mlp,cnn]", "model=[mlp,cnn]: takes one option; several, without the brackets, are a sweep and need -m"),
+        ("loss=[cross_entropy,squared_hinge]", "loss=[cross_entropy,squared_hinge]: takes one option; several,"),
+        ("trainer.epochs.x=2", "trainer.epochs.x=2: trainer.epochs has no keys below it; it must be a whole number of at least 1"),
+        (
+            "model=widget",
+            "model=widget: must be one of binarynet, cnn, lenet, mlp, resnet18, resnet20, vgg_small; for one of your own",
+        ),
         ("model.hidden=[,]", "model.hidden=[,]: must be a list of whole numbers of at least 1, as in [32,64]"),
         ("model.hidden=512]", "model.hidden=512]: the brackets do not match; must be a list of"),
         ("seed=${", "seed=${: the brackets do not match; must be a whole number"),

@@ -87,7 +87,7 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
     assert printed == at_the_end
     assert (shown.returncode, "1 failed" in shown.stdout) == (0, True)
     refused = subprocess.run([*line[:-1], str(tmp_path / "none")], env=environment, capture_output=True, text=True)
-    assert (refused.returncode, refused.stderr.startswith("error: sweep=")) == (2, True)
+    assert (refused.returncode, refused.stderr.startswith("error: path=")) == (2, True)
 
 
 def test_a_key_that_one_of_the_swept_options_does_not_take_is_refused_before_any_job(command, tmp_path):

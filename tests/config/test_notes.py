@@ -19,7 +19,7 @@ from bnn_train.config.notes import notes
         "block=xnor",
         "model=cnn block=real_to_binary",
         "optimizer.weight_decay=0.1 optimizer.decay_norm_and_bias=true",
-        "data=image_folder data.image_size=8 data.grayscale=true data.cache_dir=c data.test_fraction=0.5",
+        "data=image_folder data.image_size=[8,9] data.fit=pad data.grayscale=true data.cache_dir=c data.test_fraction=0.5",
         "data=mnist data.root=x",
         "data.test_fraction=0.5",
         "trainer.max_steps=200",
@@ -85,6 +85,11 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
         (
             "model=cnn model.hidden=[] model.dropout=0.5",
             "model.dropout=0.5: follows the last hidden linear layer, of which there is none",
+        ),
+        ("data.fit=pad", "data.fit=pad: is not for data=digits, which comes as it is"),
+        (
+            "data=image_folder data.fit=pad",
+            "data.fit=pad: does nothing with data.image_size=null, which leaves the images' size as it is",
         ),
         ("data.image_size=32", "data.image_size=32: is not for data=digits, which comes as it is"),
         ("data=cifar10 data.grayscale=true", "data.grayscale=true: is not for data=cifar10, which comes as it is"),

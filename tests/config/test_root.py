@@ -93,7 +93,12 @@ def test_the_classic_script_to_the_letter(compose):
         ("data.mean=[nan]", "data.mean=nan: must be a finite number"),
         ("trainer.epochs=9223372036854775808", "trainer.epochs=9223372036854775808: must be below 2^63"),
         ("model.hidden=[[16]]", "model.hidden=[[16]]: must be a list of whole numbers of at least 1, as in [32,64]"),
-        ("data.image_size=0", "data.image_size=0: must be a whole number of at least 1"),
+        ("data.image_size=0", "data.image_size=0: must be a whole number of at least 1, two of them, [height,width], or null"),
+        *(
+            (f"data.image_size={value}", f"data.image_size={value}: must be a whole number of at least 1")
+            for value in ("[48]", "[48,0]", "[48,64,3]", "48.5", "[48,true]", "[[48,64]]", "true", "48x64", "[]", "-1")
+        ),
+        ("data.fit=fill", "data.fit=fill: must be one of crop, pad, stretch"),
         ("data.test_fraction=1", "data.test_fraction=1.0: must be in (0, 1)"),
         ("data.std=[0]", "data.std=[0.0]: every number must be a number above 0"),
         ("data.mean=[0.1,0.2]", "data.mean=[0.1,0.2]: needs as many values as data.std=[0.5]"),
@@ -164,7 +169,8 @@ def test_the_classic_script_to_the_letter(compose):
             "trainer.patience=5",
             "trainer.patience=5: needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/",
         ),
-        ("data.mixup=-0.1", "data.mixup=-0.1: must be a number of at least 0"),
+        ("data.mixup=-0.1", "data.mixup=-0.1: must be in [0, 100]"),
+        ("data.mixup=1e308", "data.mixup=1e+308: must be in [0, 100]"),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
     ],
 )

@@ -60,10 +60,20 @@ def test_a_touched_and_a_moved_file_are_not(cached, files, tmp_path):
     assert cached([tmp_path / "c.png", files[1]])[2] == 0
 
 
-@pytest.mark.parametrize("values", [{"image_size": 3}, {"grayscale": True}])
+@pytest.mark.parametrize(
+    "values", [{"image_size": 3}, {"image_size": [3, 4]}, {"image_size": 4, "fit": "pad"}, {"image_size": 4}, {"grayscale": True}]
+)
 def test_other_settings_are_decoded(cached, values):
     cached()
+    cached(image_size=[4, 3])
+    cached(image_size=4, fit="stretch")
     assert cached(**values)[2] == 1
+
+
+def test_the_same_size_and_a_fit_that_does_nothing_are_the_same_settings(cached):
+    cached(image_size=3)
+    cached()
+    assert cached(image_size=[3, 3])[2] == cached(fit="pad")[2] == 0
 
 
 def test_another_order_and_another_division_are_other_images(cached, files):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from bnn_train.data.decode import BACKGROUND, Unreadable, decode, fit
+from bnn_train.data.decode import Unreadable, decode, refit
 from bnn_train.data.depth import WHOLE, Deep, Scale
+from bnn_train.data.fitting import BACKGROUND, FITS
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -140,8 +141,8 @@ def test_32_bits_and_floats(saved, dtype):
 
 def test_a_deep_image_is_resized_like_any(saved):
     path = saved(Image.fromarray(np.full((6, 9), 65535, np.uint16)), "x.png")
-    assert decode(path, image_size=4) == Deep((3, 4, 4), 16, 65535, 65535)
-    assert np.unique(decode(path, image_size=4, scales={16: Scale(0, 65535)})).tolist() == [255]
+    assert decode(path, size=(4, 4)) == Deep((3, 4, 4), 16, 65535, 65535)
+    assert np.unique(decode(path, size=(4, 4), scales={16: Scale(0, 65535)})).tolist() == [255]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_name_that_is_no_utf_8(saved):
 
 def test_the_bytes_of_a_file_are_read_as_the_file_is(saved):
     path = saved(noise(size=(33, 21)), "x.jpg")
-    assert np.array_equal(decode(path.read_bytes(), 16), decode(path, 16))
+    assert np.array_equal(decode(path.read_bytes(), (16, 16)), decode(path, (16, 16)))
     assert decode(b"") == Unreadable("empty")
     assert decode(b"words") == Unreadable("in no format that Pillow knows")
 
@@ -186,11 +187,12 @@ def test_an_image_waits_for_the_scale_of_its_bits_alone(saved):
     assert decode(path, grayscale=True, scales={16: WHOLE}) == Deep((1, 1, 3), 32, 0, 1)
 
 
+@pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("grayscale", [False, True])
-def test_fitting_afterwards_is_fitting_while_decoding(saved, grayscale):
+def test_fitting_afterwards_is_fitting_while_decoding(saved, grayscale, fit):
     path = saved(noise(size=(33, 21)), "x.png")
-    assert np.array_equal(fit(decode(path, grayscale=grayscale), 9, 9), decode(path, 9, grayscale))
-    assert fit(decode(path, grayscale=grayscale), 11, 7).shape == (1 if grayscale else 3, 7, 11)
+    assert np.array_equal(refit(decode(path, grayscale=grayscale), (9, 9), fit), decode(path, (9, 9), grayscale, fit=fit))
+    assert refit(decode(path, grayscale=grayscale), (7, 11), fit).shape == (1 if grayscale else 3, 7, 11)
 
 
 def test_decoding_needs_numpy_and_pillow_alone():

@@ -7,7 +7,7 @@ from PIL import Image
 
 from bnn_train import register
 from bnn_train.config.data import OwnDataConfig
-from bnn_train.data import given
+from bnn_train.data import checks, given
 from bnn_train.data.splits import Split
 from bnn_train.errors import PluginError
 
@@ -17,9 +17,12 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 NAMES = ["dog", "cat", "owl"]
 
 
+def plug(value):
+    return register.Plugged("data", "own", lambda: value, "own.py", "", 0, (), OwnDataConfig, "")
+
+
 def read(value):
-    plugged = register.Plugged("data", "own", lambda: value, "own.py", "", 0, (), OwnDataConfig, "")
-    return given.read(plugged, OwnDataConfig(name="own", test_fraction=0.5))
+    return given.read(plug(value), OwnDataConfig(name="own", test_fraction=0.5))
 
 
 @pytest.mark.parametrize("images", [GREY, GREY[:, None], GREY[..., None], torch.from_numpy(GREY), list(GREY)])
@@ -83,21 +86,71 @@ def test_lists_of_dicts():
     assert mixed.train.images.shape == (7, 3, 4, 5)
 
 
+ROWS = [{"image": image, "label": int(label)} for image, label in zip(GREY, LABELS, strict=True)]
+
+
+@pytest.mark.parametrize("value", [ROWS, Rows(ROWS), {"train": ROWS}])
+def test_rows_without_a_test_set_are_the_training_set(value):
+    arrays = read(value)
+    assert (len(arrays.train), len(arrays.test)) == (3, 3)
+
+
+def test_held_out_rows_may_be_called_valid():
+    assert len(read({"train": ROWS, "test": ROWS, "valid": ROWS[:4]}).val) == 4
+
+
+def test_what_looks_like_channels_at_the_end_is_told(caplog):
+    images = np.zeros((6, 7, 8, 5), np.uint8)
+    assert read((images, LABELS)).train.images.shape[1:] == (7, 8, 5)
+    assert caplog.messages == [
+        "note: data=own: takes images of shape (6, 7, 8, 5) as 7 channels of 8x5 pixels; if it has 5, transpose(0, 3, 1, 2)"
+    ]
+    caplog.clear()
+    read((images.transpose(0, 3, 1, 2), LABELS))
+    assert not caplog.messages
+
+
+def test_a_class_that_is_tested_and_never_trained_is_a_fault_of_the_plugin(monkeypatch):
+    monkeypatch.setitem(register.FOUND["data"], "own", plugged := plug((GREY[:2], LABELS[:2], GREY, LABELS)))
+    config = OwnDataConfig(name="own")
+    with pytest.raises(PluginError, match=r"^data=own: own\.py: there are test images of 2 and none to train on$"):
+        checks.check(config, given.read(plugged, config))
+
+
 @pytest.mark.parametrize(
     ("value", "line"),
     [
         (3, "must give a dict or a tuple with training images and labels, and those of the test set"),
         ((GREY, LABELS, GREY), "must give a dict or a tuple with training images and labels"),
-        ({"images": GREY}, "gives images; the names are train_images, train_labels, test_images and so on, or train and test"),
+        ({"images": GREY}, "gives images; the names are train, test, valid, validation, or train_images"),
+        ({"train_images": GREY}, "gives train_images alone; training images and labels go together"),
+        ({"train": ROWS, "test_images": GREY}, "gives test_images alone; test images and labels go together"),
         ((GREY / 255, LABELS), "images of float64 (6, 4, 5); they must be uint8 of shape (N, height, width), (N, channels,"),
+        ((GREY / 255, LABELS), "; floats in [0, 1] become pixels by (255 * x).round().astype('uint8')"),
+        ((GREY.astype(np.int64), LABELS), "; whole numbers from 0 to 255 become pixels by x.astype('uint8')"),
+        ((GREY > 3, LABELS), "images of bool (6, 4, 5); they must be uint8"),
         ((GREY[0], LABELS), "gives training images of uint8 (4, 5); they must be uint8"),
+        ((GREY[:, :, :0], LABELS), "gives training images of uint8 (6, 4, 0); they must be uint8"),
         (([GREY[0], GREY[0, :2]], LABELS[:2]), "gives training images of several sizes; resize them in the function"),
+        (([GREY[0], None], LABELS[:2]), "gives NoneType as a training image; each must be an array or a PIL image"),
         ((GREY, LABELS[:5]), "gives 6 training images and 5 labels; each image needs one"),
-        ((GREY, LABELS / 2), "must give labels that are whole numbers from 0 or names of classes"),
+        ((GREY, LABELS / 2), "gives training labels such as 0.0, float64; they must be whole numbers from 0, or names of classes"),
+        ((GREY, [None] * 6), "gives training labels such as None, object; they must be whole numbers from 0, or names of classes"),
+        ((GREY, ["a", 1] * 3), "gives training labels of which some are text and some are not; they must be whole numbers"),
+        ((GREY, LABELS, GREY, NAMES * 2), "gives numbers as labels of one set and names as those of another; they must be"),
+        ((GREY, LABELS - 1), "gives the training label -1; they must be whole numbers from 0, or names of classes"),
+        ((GREY, LABELS, GREY, LABELS - 1), "gives the test label -1; they must be whole numbers from 0, or names of classes; of"),
+        ((GREY, LABELS * 10**9), "gives labels up to 2000000000 of 6 images: number the classes from 0 on, without gaps"),
+        ((GREY, LABELS + 1), "gives labels from 1 to 3: number the classes from 0, or give the names of all of them"),
+        ((GREY, LABELS, GREY[:0], LABELS[:0]), "gives no test image; leave them out, and data.test_fraction says how many others"),
         ((GREY, np.eye(6, dtype=int)), "gives training labels of shape (6, 6); they must be (N,)"),
         ((GREY, NAMES * 2, GREY, NAMES * 2, ["dog", "cat"]), "gives the label owl, and the classes are dog, cat"),
+        ((GREY, LABELS, GREY, LABELS, NAMES[:2]), "gives the training label 2, and 2 classes, 0 to 1"),
+        ((GREY, LABELS, GREY, LABELS, 3), "gives 3 as classes; they are a list of names"),
+        ((GREY, LABELS, GREY, LABELS, "abc"), "gives abc as classes; they are a list of names"),
         ((GREY, LABELS, COLOURED, LABELS), "gives images of several sizes, (1, 4, 5) and (3, 4, 5), (channels, height, width)"),
-        ({"train": [{"picture": GREY[0], "label": 0}]}, 'gives as training images no list of {"image": ..., "label": ...}'),
+        ({"train": []}, 'gives as training images no list of {"image": ..., "label": ...}'),
+        ({"train": [{"img": GREY[0], "label": 0}]}, "gives training rows of img, label; rename what is in them to image and label"),
     ],
 )  # fmt: skip
 def test_what_is_no_data_set_is_told(value, line):

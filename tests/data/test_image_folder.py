@@ -24,6 +24,7 @@ def test_images_are_cropped_to_the_middle_and_resized(load, tmp_path, paint):
             paint(tmp_path / "pictures" / name / f"{i}.png", size=(20 + i, 10))
     assert load(image_size=7).image_shape == (3, 7, 7)
     assert load(image_size=7, grayscale=True).image_shape == (1, 7, 7)
+    assert load(image_size=[5, 7]).image_shape == (3, 5, 7)
     pixels = np.full((10, 30, 3), 255, np.uint8)
     pixels[:, 10:20] = 7
     for name in ("a", "b"):

@@ -22,12 +22,22 @@ def test_which_network_it_is_where_it_tells(told):
 
 
 def test_the_size_of_image_files_is_the_networks_own():
-    def size(side, name="image_folder", shape=(3, 8, 8)):
-        return about.image_size({"data": {"name": name, "image_size": side}}, shape)
+    def size(given, name="image_folder", shape=(3, 8, 8)):
+        return about.image_size({"data": {"name": name, "image_size": given}}, shape)
 
-    assert size(8) == 8
+    assert size(8) == size([8, 8]) == (8, 8)
+    assert size([8, 9], shape=(3, 8, 9)) == (8, 9)
     assert size(10**9) is size(None) is size("8") is size(8, "digits") is size(8, shape=(3, 8, 9)) is None
+    assert size([9, 8], shape=(3, 8, 9)) is size([8]) is size([8, True]) is size([8.0, 8.0]) is size([[8], 8]) is size([]) is None
     assert about.image_size({}, (3, 8, 8)) is about.image_size({"data": []}, (3, 8, 8)) is None
+
+
+def test_how_images_get_their_size_is_to_crop_them_unless_it_is_told():
+    def fit(given, size=8):
+        return about.fit({"data": {"name": "image_folder", "image_size": size, "fit": given}}, (3, 8, 8))
+
+    assert fit("pad") == "pad"
+    assert fit("pad", size=None) == fit("other") == fit(["pad"]) == fit(None) == about.fit({}, (3, 8, 8)) == "crop"
 
 
 @pytest.fixture(scope="module")

@@ -123,8 +123,9 @@ def test_measuring_in_batches_by_hand():
     network = Standin(lambda images: logits[images[:, 0, 0, 0]])
     for labels, accuracy in ([0, 1, 0], 1), ([1, 2, 0], np.float32(1) / np.float32(3)), ([1, 1, 2], np.float32(1) / np.float32(3)):
         for batch_size in (1, 2, 3, 100):
-            loss, found = measure(network, Split(images, torch.tensor(labels)), batch_size)
+            loss, found, predicted = measure(network, Split(images, torch.tensor(labels)), batch_size)
             assert found == accuracy
+            assert predicted.tolist() == [0, 1, 0]
             assert loss == pytest.approx(F.cross_entropy(torch.from_numpy(logits).double(), torch.tensor(labels)).item(), rel=1e-12)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from bnn_train.data.fitting import FITS
 from bnn_train.deploy import pictures
 from bnn_train.deploy.pictures import Failure, Picture, Prepared, Wanted
 from bnn_train.errors import ConfigError
@@ -119,13 +120,19 @@ def test_another_size_is_fitted_and_colours_converted_to_the_networks(save, chan
     assert np.array_equal(found.pixels, expected[None] if channels == 1 else expected.transpose(2, 0, 1))
 
 
-def test_the_size_of_training_is_prepared_as_in_training(save, tmp_path):
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [4, [4, 6]])
+def test_the_size_of_training_is_prepared_as_in_training(save, tmp_path, size, fit):
     from bnn_train.config.data import DataConfig
     from bnn_train.data.decoding import decode_all
 
-    found = one(save("x.png", noise(9, 7, 3)), (3, 4, 4), image_size=4)
-    images, _ = decode_all([tmp_path / "x.png"], DataConfig("image_folder", root=str(tmp_path), image_size=4))
+    config = DataConfig("image_folder", root=str(tmp_path), image_size=size, fit=fit)
+    name = save("x.png", noise(9, 7, 3))
+    images, _ = decode_all([tmp_path / "x.png"], config)
+    wanted = pictures.wanted({"data": vars(config)}, tuple(images.shape[1:]))
+    (found,) = pictures.prepared([Picture(name, Path(name))], wanted)
     assert not found.resized  # nothing that training did not do
+    assert np.array_equal(pictures.read(name, wanted.shape, fit), found.pixels)
     assert np.array_equal(found.pixels, images[0].numpy())
 
 

@@ -137,7 +137,7 @@ def test_a_training_within_a_training_is_refused(plugin, at):
     ("body", "line"),
     [
         ("return logits.nothing", r"mine\.py, line 4: AttributeError: 'Tensor' object has no attribute 'nothing'"),
-        ("return logits.detach().mean()", r"mine\.py: gives a number that has no gradient"),
+        ("return logits.detach().mean()", r"mine\.py: gives a number that does not follow from the class scores"),
     ],
 )
 def test_what_a_plugins_code_raises_is_a_line_that_names_its_place(plugin, body, line):

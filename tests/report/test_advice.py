@@ -5,11 +5,11 @@ from bnn_train.report.advice import advice
 
 def notes(
     accuracy=0.9, train_accuracy=0.5, images=100, losses=(1.0, 0.99), steps=2000, largest_class=0.5, ill=(), unfinished=(),
-    epochs=2, max_steps=None, per_epoch=40, **more,
+    epochs=2, max_steps=None, per_epoch=40, uneven="", **more,
 ):  # fmt: skip
     summary = {"test_accuracy": accuracy, "train_accuracy": train_accuracy, "images": {"test": images}, "epoch": 1}  # the best
     summary |= {"epochs": epochs, "max_steps": max_steps, **more}
-    return advice(summary, [{"train_loss": loss} for loss in losses], steps, per_epoch, largest_class, ill, unfinished)
+    return advice(summary, [{"train_loss": loss} for loss in losses], steps, per_epoch, largest_class, ill, unfinished, uneven)
 
 
 def test_a_good_result_is_left_alone():
@@ -79,6 +79,15 @@ def test_what_ails_the_layers_comes_before_more_steps_and_another_size():
 def test_a_run_that_ended_within_its_first_epoch():
     lines = notes(accuracy=0.1, train_accuracy=0.1, images=10, largest_class=0.1, losses=(1.0,), steps=5, max_steps=5)
     assert "trainer.max_steps=null trainer.epochs=25 would be" in lines[1]
+
+
+def test_a_class_that_is_never_named_and_what_to_do_where_the_classes_are_uneven():
+    missed = {"classes": ["a", "b", "c"], "confusion": [[5, 0, 0], [1, 0, 0], [0, 0, 0]]}  # of c there is no test image
+    uneven = "the classes are uneven, 5 training images of b and 25 of a"
+    assert notes(**missed) == ["the network never names b, of which there are test images"]
+    assert notes(**missed, uneven=uneven)[1] == f"{uneven}: trainer.class_weights=balanced lets every class count the same"
+    assert notes(uneven=uneven) == []
+    assert "class_weights" in notes(accuracy=0.5, uneven=uneven)[1]
 
 
 def test_learned_by_heart():

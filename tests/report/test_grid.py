@@ -80,6 +80,16 @@ def test_long_titles_paths_and_prose_break_between_words_alone():
     assert grid.fold(["a" * 99, "b"], width=10) == "a" * 99 + "\n  b"  # a path that is to be copied stays whole
 
 
+def test_a_figure_and_its_unit_stay_on_one_line(columns):
+    columns(40)
+    assert grid.sentence("as written: the same on every image; 14.1 kB, in 2 s", "") == (
+        "as written: the same on every image;\n14.1 kB, in 2 s"
+    )
+    assert grid.sentence("it was written just now, and has 14.1 kB, in 2 s", "") == (
+        "it was written just now, and has\n14.1 kB, in 2 s"
+    )
+
+
 def test_pairs(columns):
     columns(40)
     text = grid.pairs([("network", "epoch 10, best on the held-out images"), ("time", "1 s")], "result")

@@ -96,7 +96,6 @@ def test_a_job_that_may_not_be_read_is_named(folder, monkeypatch):
     [
         ("none", "cannot be read (No such file or directory)"),
         ("sweeps/seed/seed=0/summary.json", "cannot be read (Not a directory)"),
-        ("sweeps/seed/seed=0", "is the directory of one run"),
         ("sweeps", "holds no job directories, but sweeps: seed; give one of them"),
         ("", "holds no job directories; give the directory of a sweep"),
     ],

@@ -75,7 +75,20 @@ def test_result_and_evaluation_tables():
 def test_an_evaluation_on_other_images_says_so():
     result = {"checkpoint": "a.pt", "kind": "last", "epoch": 3, "step": 0, "test_accuracy": 0.5, "test_loss": 1.0, "test_images": 9}
     assert "other images" not in tables.evaluation_table({**result, "same_images": True})
-    assert "note: these are other images than the network was trained" in tables.evaluation_table({**result, "same_images": False})
+    other = {**result, "data": "photos", "same_images": False}
+    assert "note: photos: these are other images than the network was trained" in tables.evaluation_table(other)
+    assert "the 9 that would be its test images" in " ".join(tables.evaluation_table(other).split())
+
+
+def test_an_evaluation_on_test_images_alone_names_them_and_what_is_missing():
+    result = {"checkpoint": "a.pt", "kind": "last", "epoch": 3, "step": 0, "test_accuracy": 0.5, "test_loss": 1.0, "test_images": 9}
+    result |= {"data": "new/test", "same_images": False, "missing_classes": ["cat", "dog"]}
+    text = " ".join(tables.evaluation_table(result).split())
+    assert "note: measured on 9 images of new/test: not the run's own" in text
+    assert "note: there is no image of cat, dog" in text
+    own = tables.evaluation_table({**result, "same_images": True, "missing_classes": []})
+    assert "on 9 images of new/test, the run's own test images" in " ".join(own.split())
+    assert "note" not in own
 
 
 def test_edges_table():

@@ -102,7 +102,7 @@ PARTS = itertools.product(
 CASES = [
     *[(*m, f"optimizer={o}", f"scheduler={s}", "scheduler.warmup=1", "ste=ede", "ste.stochastic=true") for m, o, s in PARTS],
     (*MLP, "ste=tanh", "ste.stochastic=true"),
-    (*MLP, "ste=ede", "ste.stochastic=true", "data.val_size=100", "weights.clip=0.1"),
+    (*MLP, "ste=ede", "ste.stochastic=true", "data.val_size=100", "weights.clip=0.1", "trainer.class_weights=balanced"),
     (*MLP, "ste=reste", "optimizer=adamw", "trainer.label_smoothing=0.1", "trainer.clip_grad_norm=1", "data.cutout=2"),
     (*CNN, "optimizer=adam", "ste=approx_sign", "ste.stochastic=true"),
     (*CNN, "optimizer=sgd", "ste=reste", "data.cutout=3", "data.val_size=100"),

@@ -29,9 +29,18 @@ def check_one_network(folder):
     state = checkpoint.load(folder / "checkpoints" / "result.pt")
     with np.load(folder / "predictions.npz") as predictions:
         which = {key: predictions[key].item() for key in ("kind", "epoch", "step")}
-        accuracy = (predictions["scores"].argmax(axis=1) == predictions["labels"]).mean()
+        right = predictions["scores"].argmax(axis=1) == predictions["labels"]
+        accuracy = right.mean()
+        assert len(predictions["wrong"]) == len(predictions["wrong_index"]) == min(24, (~right).sum())
+        assert not right[predictions["wrong_index"]].any()
         log_p = torch.log_softmax(torch.from_numpy(predictions["scores"]), dim=1)
         loss = torch.nn.functional.nll_loss(log_p, torch.from_numpy(predictions["labels"])).item()
+        numbers, classes = zip(predictions["labels"], predictions["scores"].argmax(axis=1), strict=True), predictions["classes"]
+    confusion = np.zeros((len(classes), len(classes)), int)
+    for place in numbers:
+        confusion[place] += 1
+    assert (summary["classes"], summary["confusion"]) == (classes.tolist(), confusion.tolist())
+    assert summary["per_class"] == [row[i] / sum(row) if sum(row) else None for i, row in enumerate(confusion.tolist())]
     assert which == state["result"] == {key: summary[key] for key in which}
     assert accuracy == pytest.approx(summary["test_accuracy"])
     assert loss == pytest.approx(summary["test_loss"], rel=1e-5)
@@ -39,6 +48,9 @@ def check_one_network(folder):
     assert (found["kind"], found["epoch"], found["step"]) == (summary["kind"], summary["epoch"], summary["step"])
     assert {key: found[key] for key in found if key.endswith(("accuracy", "loss"))} == {
         key: value for key, value in summary.items() if key.endswith(("accuracy", "loss")) and not key.startswith("train")
+    }
+    assert {key: found[key] for key in ("classes", "per_class", "confusion")} == {
+        key: summary[key] for key in ("classes", "per_class", "confusion")
     }
     model = load(folder).model
     for row in summary.get("edges", []):

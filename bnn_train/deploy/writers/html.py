@@ -45,7 +45,7 @@ def page(packed: Packed) -> str:
     data = about.data(packed.about)
     # What tells of this machine is left out: a page is made to be shown around.
     shown = {key: packed.about[key] for key in _SHOWN if key in packed.about}
-    shown["data"] = {key: data[key] for key in ("name", "image_size") if key in data}
+    shown["data"] = {key: data[key] for key in ("name", "image_size", "fit") if key in data}
     content = file.encode(replace(packed, about=shown))
     values = infer(packed)
     facts = {
@@ -53,6 +53,7 @@ def page(packed: Packed) -> str:
         "image_shape": list(packed.image_shape),
         "values": [[value.kind, list(value.shape)] for value in values],
         "shown": [{"value": i, "name": name, "kind": values[i].kind, "shape": list(values[i].shape)} for i, name in seen(packed)],
+        "fit": about.fit(packed.about, packed.image_shape),
         "tall_first": _tall_first(),
         "drawn": data["name"] if data.get("name") in _DRAWN and packed.image_shape == _DRAWN[data["name"]] else None,
     }

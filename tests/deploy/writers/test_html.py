@@ -15,8 +15,9 @@ from PIL import Image
 
 from bnn_train import device, models
 from bnn_train.binary.layers import BinaryLayer
-from bnn_train.data.decode import decode, fit
-from bnn_train.deploy import file, reference
+from bnn_train.data.decode import decode, refit
+from bnn_train.data.fitting import FITS
+from bnn_train.deploy import file, pictures, reference
 from bnn_train.deploy.infer import infer
 from bnn_train.deploy.packed import Op, Packed
 from bnn_train.deploy.packing.pack import pack
@@ -349,15 +350,16 @@ class TestInABrowser:
             (20, 400),
             (2, 9),
         ]
-        for (w, h), channels, (width, height) in itertools.product(sizes, (1, 3), ((8, 8), (32, 32), (28, 20))):
+        every = itertools.product(sizes, (1, 3), ((8, 8), (32, 32), (28, 20)), FITS)
+        for (w, h), channels, (width, height), fit in every:
             pixels = rng.integers(0, 256, (channels, h, w), dtype=np.uint8)
             flat = base64_of(np.ascontiguousarray(pixels.transpose(1, 2, 0)).tobytes())
             found = page.evaluate(f"""(() => {{
                 const data = Uint8Array.from(atob('{flat}'), (c) => c.charCodeAt(0));
                 const picture = {{ width: {w}, height: {h}, channels: {channels}, data }};
-                return Array.from(planes(fitted(picture, {width}, {height}, facts.tall_first)));
+                return Array.from(planes(fitted(picture, {width}, {height}, '{fit}', facts.tall_first)));
             }})()""")
-            assert found == fit(pixels, width, height).ravel().tolist(), (w, h, channels, width, height)
+            assert found == refit(pixels, (height, width), fit).ravel().tolist(), (w, h, channels, width, height, fit)
 
     def test_files_are_decoded_to_pillow_s_bytes(self, page, tmp_path):
         """PNG: colours, grey, transparent, of a palette; JPEG, turned by its tag."""
@@ -403,8 +405,15 @@ class TestInABrowser:
             assert said(browser)
             assert browser.evaluate("Array.from(last.pixels)") == pixels.ravel().tolist()
 
-    def test_an_image_dropped_is_classified_as_bnn_predict_does(self, compose, tmp_path):
-        packed = network_of(compose, "model=cnn", "model.stages=[[8],[8]]", "model.hidden=[]", shape=(3, 16, 16))
+    @pytest.mark.parametrize(
+        ("shape", "data"),
+        [((3, 16, 16), {}), ((3, 16, 20), {"name": "image_folder", "image_size": [16, 20], "fit": "pad"})],
+    )
+    def test_an_image_dropped_is_classified_as_bnn_predict_does(self, compose, tmp_path, shape, data):
+        about = {"data": data}
+        packed = network_of(compose, "model=cnn", "model.stages=[[8],[8]]", "model.hidden=[]", shape=shape, about=about)
+        wanted = pictures.wanted(about, shape)
+        assert wanted.fit == data.get("fit", "crop")
         html.write(packed, tmp_path / "m.html")
         rng = np.random.default_rng(0)
         with Browser(find(), tmp_path / "m.html") as browser:
@@ -413,7 +422,8 @@ class TestInABrowser:
                 data = base64_of((tmp_path / "a.png").read_bytes())
                 browser.evaluate(f"open(new File([Uint8Array.from(atob('{data}'), (c) => c.charCodeAt(0))], 'a.png'))")
                 assert said(browser)
-                expected = Network(packed).logits(fit(decode(tmp_path / "a.png"), 16, 16))
+                (found,) = pictures.prepared([pictures.Picture("a.png", tmp_path / "a.png")], wanted)
+                expected = Network(packed).logits(found.pixels)
                 assert browser.evaluate("Array.from(last.scores)") == expected[0].tolist()
             browser.evaluate("open(new File(['no image'], 'notes.txt'))")
             assert browser.evaluate("said.textContent") == "notes.txt is no image that this browser reads."

@@ -3,6 +3,7 @@
 
 const facts = JSON.parse($("facts").textContent);
 const [channels, height, width] = facts.image_shape;
+const FITTED = { crop: "cropped to its middle, ", pad: "laid on grey, ", stretch: "" };
 let own = null; // the network in this thread: for scoresOf, and where there are no workers
 
 function networkFile() {
@@ -126,7 +127,7 @@ function turnTo(drawing) {
   $("clear").textContent = facts.drawn && !drawing ? `Draw ${drawable}` : "Clear";
   $("hint").textContent = drawing
     ? "With mouse, pen or finger; with the keys, arrows move, the space bar puts the pen down and up, Escape clears."
-    : `It is cropped to its middle, ${channels === 1 ? "made grey, " : ""}and made as small as the images of the training.`;
+    : `It is ${FITTED[facts.fit]}${channels === 1 ? "made grey, " : ""}and made as small as the images of the training.`;
 }
 
 // ---- images
@@ -145,7 +146,7 @@ async function open(file) {
     photo.hidden = false;
     $("empty").hidden = true;
     $("drop").classList.add("full");
-    show(planes(fitted(opaque(picture, channels), width, height, facts.tall_first)), true);
+    show(planes(fitted(opaque(picture, channels), width, height, facts.fit, facts.tall_first)), true);
   } catch {
     say(`${file.name || "This"} is no image that this browser reads.`, true);
   }

@@ -1,8 +1,8 @@
 "use strict";
-// Pictures as the network was trained on them. resized() and fitted() are Pillow's resize and ImageOps.fit, to the byte.
+// Pictures as the network was trained on them. resized() and cropped() are Pillow's resize and ImageOps.fit, to the byte.
 // A picture is {width, height, channels, data}: Uint8 (Clamped) numbers, rows of pixels, a pixel's channels side by side.
 
-const BACKGROUND = 128; // behind what is transparent
+const BACKGROUND = 128; // behind what is transparent, and beside what is padded
 
 function bicubic(x) {
   x = Math.abs(x);
@@ -73,10 +73,28 @@ function resized(picture, width, height, box, tallFirst) {
   return down(across(part, wide), high.map(([from, shares]) => [from - first, shares]));
 }
 
-/** Cropped around its middle to the proportions of width and height, and resized to them. */
-function fitted(picture, width, height, tallFirst) {
-  const { width: w, height: h } = picture, has = w / h, wanted = width / height;
+/** Of that width and height as data.fit says: crop, pad or stretch. */
+function fitted(picture, width, height, fit, tallFirst) {
+  const { width: w, height: h } = picture;
   if (w === width && h === height) return picture;
+  if (fit === "stretch") return resized(picture, width, height, [0, 0, w, h], tallFirst);
+  return (fit === "pad" ? padded : cropped)(picture, width, height, tallFirst);
+}
+
+/** Whole, in the middle of a grey ground. */
+function padded(picture, width, height, tallFirst) {
+  const { width: w, height: h, channels: n } = picture;
+  const side = (mine, other, room) => Math.max(1, Math.floor((2 * mine * room + other) / (2 * other)));
+  const [wide, high] = w * height >= h * width ? [width, side(h, w, width)] : [side(w, h, height), height];
+  const { data } = resized(picture, wide, high, [0, 0, w, h], tallFirst), found = new Uint8Array(width * height * n).fill(BACKGROUND);
+  const left = Math.floor((width - wide) / 2), top = Math.floor((height - high) / 2);
+  for (let y = 0; y < high; y++) found.set(data.subarray(y * wide * n, (y + 1) * wide * n), ((top + y) * width + left) * n);
+  return { width, height, channels: n, data: found };
+}
+
+/** Cropped around its middle to the proportions of width and height, and resized to them. */
+function cropped(picture, width, height, tallFirst) {
+  const { width: w, height: h } = picture, has = w / h, wanted = width / height;
   const wide = has > wanted ? wanted * h : w, high = has < wanted ? w / wanted : h;
   const left = (w - wide) * 0.5, top = (h - high) * 0.5;
   return resized(picture, width, height, [left, top, left + wide, top + high], tallFirst);

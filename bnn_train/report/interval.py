@@ -1,0 +1,37 @@
+"""The interval that holds a mean with 95% certainty, from few normal samples: Student's t."""
+
+import functools
+import math
+import statistics
+from collections.abc import Sequence
+
+LEVEL = 0.95
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """The mean's interval reaches so far to both sides; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    return quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+@functools.cache
+def quantile(freedom: int) -> float:
+    """The t within whose plus and minus Student's distribution has 95% of its mass. freedom: degrees, at least 1."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):  # to the last bit of an angle
+        middle = (low + high) / 2
+        low, high = (middle, high) if _mass(middle, freedom) < LEVEL else (low, middle)
+    return math.sqrt(freedom) * math.tan(high)
+
+
+def _mass(angle: float, freedom: int) -> float:
+    """Between -t and t, where t = sqrt(freedom) tan(angle): Abramowitz & Stegun, 26.7.3 and 26.7.4."""
+    sine, square = math.sin(angle), math.cos(angle) ** 2
+    odd = freedom % 2
+    term = sine * math.cos(angle) if odd else sine
+    total = 0.0
+    for k in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= square * (k - 1) / k
+    return 2 / math.pi * (angle + total) if odd else total

@@ -1,0 +1,93 @@
+"""Loss and accuracy over the epochs, for each setting, with the range of its seeds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from bnn_train.report import sweep
+from bnn_train.report.jobs import Job
+from bnn_train.report.page import read
+
+SPLITS = ("train", "val", "test", "val_ensemble", "test_ensemble", "ema_val", "ema_test")  # in the order of the choice
+MOST_POINTS = 300  # of one curve
+MOST_ROWS = 12_000  # of all of them: about 0.7 MB in the page
+Range = tuple[float, float, float]  # mean, smallest, largest over the runs
+
+
+class Point(NamedTuple):
+    """One epoch of a setting on one split."""
+
+    epoch: int
+    loss: Range | None
+    accuracy: Range | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seeds alone, finished or not."""
+
+    label: str
+    jobs: list[Job]
+    curves: dict[str, list[Point]]  # by split
+
+
+def settings(jobs: Sequence[Job]) -> list[Setting]:
+    """The settings that have measured an epoch, in the order of the ranking and then those that are not ranked."""
+    keys, _, ranked = sweep.settings(list(jobs))
+    groups: dict[tuple[str, ...], list[Job]] = {setting.values: [] for setting in ranked}
+    measured = {}
+    for job in jobs:
+        rows = read.rows(job.folder / "metrics.jsonl") if job.status in ("finished", "unfinished") else []
+        if rows:
+            measured[job.folder] = rows
+            overrides = job.overrides or {}
+            groups.setdefault(tuple(overrides.get(key, sweep.ABSENT) for key in keys), []).append(job)
+    names = sweep.short_names(keys)
+    count = sum(
+        len({split for rows in (measured[job.folder] for job in group) for split in _splits(rows)}) for group in groups.values()
+    )
+    most = max(10, min(MOST_POINTS, MOST_ROWS // max(1, count)))
+    return [
+        Setting(_label(names, values, group), group, _curves([measured[job.folder] for job in group], most))
+        for values, group in groups.items()
+        if group
+    ]
+
+
+def _label(names: Sequence[str], values: Sequence[str], jobs: Sequence[Job]) -> str:
+    if not names:
+        return jobs[0].name if len(jobs) == 1 else f"{len(jobs)} runs"
+    return (
+        ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True) if value != sweep.ABSENT) or "as configured"
+    )
+
+
+def _splits(rows: Sequence[read.Row]) -> list[str]:
+    return [split for split in SPLITS if any(f"{split}_accuracy" in row or f"{split}_loss" in row for row in rows)]
+
+
+def _curves(runs: Sequence[Sequence[read.Row]], most: int) -> dict[str, list[Point]]:
+    epochs: dict[int, list[read.Row]] = {}
+    for rows in runs:
+        for row in rows:
+            epochs.setdefault(row["epoch"], []).append(row)
+    kept = list(thinned(sorted(epochs), most))
+    curves = {}
+    for split in _splits([row for rows in runs for row in rows]):
+        points = [Point(epoch, *(_range(epochs[epoch], f"{split}_{kind}") for kind in ("loss", "accuracy"))) for epoch in kept]
+        curves[split] = [point for point in points if point.loss or point.accuracy]
+    return {split: points for split, points in curves.items() if points}
+
+
+def _range(rows: Sequence[read.Row], key: str) -> Range | None:
+    values = [value for row in rows if (value := read.number(row.get(key))) is not None]
+    return (fmean(values), min(values), max(values)) if values else None
+
+
+def thinned(values: Sequence[int], most: int) -> Iterator[int]:
+    """At most `most` (2 or more) of them, evenly, with the first and the last."""
+    if len(values) <= most:
+        yield from values
+        return
+    yield from (values[round(i * (len(values) - 1) / (most - 1))] for i in range(most))

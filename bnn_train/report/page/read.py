@@ -1,0 +1,51 @@
+"""What a run has left in its directory, whole or not: whatever is missing or damaged is None or left out."""
+
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+Row = dict[str, Any]
+
+
+def rows(file: Path) -> list[Row]:
+    """The whole lines of a .jsonl file by epoch; of an epoch that is there twice the last."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found: dict[int, Row] = {}
+    for line in lines:
+        with suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                found[row["epoch"]] = row
+    return [found[epoch] for epoch in sorted(found)]
+
+
+def content(file: Path) -> Any:
+    """Of a JSON file."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def configuration(run_dir: Path) -> dict[str, Any] | None:
+    """The composed configuration as nested dictionaries."""
+    try:
+        text = (run_dir / ".hydra" / "config.yaml").read_text(encoding="utf-8")
+        found = OmegaConf.to_container(OmegaConf.create(text))
+    except Exception:  # whatever the parser of YAML raises for rubbish
+        return None
+    return found if isinstance(found, dict) else None  # type: ignore[return-value]
+
+
+def number(value: object) -> float | None:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
