@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 
 from bnn_train import register
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.root import OPTIONS
+from bnn_train.config.root import OPTIONS, SEVERAL
 from bnn_train.errors import ConfigError
 
 VARIABLE = "BNN_TRAIN_PLUGINS"  # in the environment of a sweep's jobs: what the command has imported, as JSON
@@ -82,6 +82,7 @@ def registered(config: Any) -> dict[str, list[str]]:
     """What of a configuration is of a plugin or a program: {"model=my_net": ["plugin", "my_net.py"]}, or ["program", its file]."""
     chosen: list[tuple[str, Any]] = [(group, getattr(getattr(config, group, None), "name", None)) for group in register.FOUND]
     chosen.append(("ste", getattr(config.weights, "ste", None)))
+    chosen += [(SEVERAL, name) for name in config.logger]
     found = {}
     for group, name in chosen:
         if (each := register.FOUND[group].get(name)) is not None:
@@ -130,7 +131,7 @@ def store() -> None:
         for name, each in found.items():
             _stored.add((group, name))
             if each.kind is not None:
-                into.store(group=group, name=name, node=each.kind)
+                into.store(group=group, name=name, node=each.kind, package=f"{group}.{name}" if group == SEVERAL else None)
                 continue
             broken.pop(name, None)
             try:

@@ -20,12 +20,12 @@ from typing import Any, TypeVar, overload
 
 from bnn_train.config.checks import Group, key
 from bnn_train.config.data import OwnDataConfig
+from bnn_train.config.logger import LoggerConfig
 from bnn_train.config.loss import LossConfig
 from bnn_train.config.model import ModelConfig
 from bnn_train.config.root import CONFIGS, OPTIONS
 from bnn_train.config.signature import dataclass_of, signature
 from bnn_train.config.ste import SteConfig
-from bnn_train.config.trainer import LoggerConfig
 from bnn_train.config.weights import OwnWeightsConfig, WeightsConfig
 from bnn_train.errors import ConfigError, PluginError
 

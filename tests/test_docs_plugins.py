@@ -27,9 +27,9 @@ LESS_OF_LAB = ("protocol.samples=2", "protocol.epochs=[1]", "protocol.plotted=[m
 
 
 def test_the_page_has_every_kind_of_file():
-    assert [name for name, _ in FILES] == ["my_net.py", "shapes.py", "rows.py", "bump.py", "focal.py"]
+    assert [name for name, _ in FILES] == ["my_net.py", "shapes.py", "rows.py", "bump.py", "focal.py", "notes.py"]
     assert all(8 <= len(text.splitlines()) <= 32 for _, text in FILES)
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 16
 
 
 def test_a_block_is_set_around_a_layer_as_the_page_says():

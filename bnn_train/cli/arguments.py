@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-from bnn_train.cli import mistyped
+from bnn_train.cli import loggers, mistyped
 from bnn_train.cli.keys import groups_of
 from bnn_train.config.root import WHOLE, Config
 from bnn_train.errors import ConfigError
@@ -37,7 +37,8 @@ def text_keys() -> set[str]:
 
 def for_hydra(arguments: list[str]) -> list[str]:
     """The command line as Hydra must see it. `method=null` is the default, but no choice of Hydra's, and is left out."""
-    return [argument for argument in quoted(flags_first(arguments)) if argument not in {f"{group}=null" for group in WHOLE}]
+    given = quoted(loggers.full_keys(flags_first(arguments)))
+    return [argument for argument in given if argument not in {f"{group}=null" for group in WHOLE}]
 
 
 def quoted(arguments: list[str]) -> list[str]:
@@ -161,6 +162,7 @@ def check_flags(arguments: list[str], schema: type = Config) -> None:
         remedy = "would replace every option of the program; a folder of your own is added with -cd"
         raise ConfigError("--config-path", given.config_path, remedy)
     check_typed_once(given.overrides)
+    loggers.check(given.overrides)
     for override in given.overrides:
         if override.startswith(f"{SEARCHPATH}=["):
             for item in _split(override.partition("=")[2][1:-1]):

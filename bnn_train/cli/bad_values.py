@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import GrammarParseError
 
 from bnn_train import register
-from bnn_train.cli import keys, own_files
+from bnn_train.cli import keys, loggers, own_files
 from bnn_train.config.root import KEY_OF_NAME, WHOLE
 from bnn_train.errors import as_typed
 
@@ -93,6 +93,8 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
         remedy = f"is a group; choose its option under defaults, as in  override /{key}: {meant}, or set keys below it"
     elif there:
         remedy = f"is a group; choose one of {', '.join(there)}, or set its keys, as in {key}.KEY=VALUE"
+    elif of := loggers.having(key):
+        remedy = f"stands below its logger's name, as in  logger: {{{of}: {{{key.partition('.')[2]}: ...}}}}"
     elif (parent := key.rpartition(".")[0]) in keys.known(schema):
         remedy = f"{parent} has no keys below it; it {keys.value_must_be(parent, schema)}"
     else:

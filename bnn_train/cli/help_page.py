@@ -2,6 +2,7 @@
 
 import textwrap
 import types
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -12,6 +13,7 @@ from bnn_train import register
 from bnn_train.cli import compose, methods, own_files, plug
 from bnn_train.cli.arguments import check_flags, quoted
 from bnn_train.config.checks import Group
+from bnn_train.config.root import SEVERAL
 from bnn_train.errors import as_typed
 
 WIDTH = 80  # characters, the default of terminals
@@ -136,17 +138,25 @@ def _about(group: str, option: str | None) -> list[str]:
 def _keys(composed: DictConfig) -> list[str]:
     """Two lines for each key: key=value with type, range and unit; meaning."""
     lines = []
-    for key, node in ((str(key), node) for key, node in composed.items_ex(resolve=False)):
-        kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    for key, node in _nodes(composed):
+        kind = OmegaConf.get_type(node)
         if isinstance(kind, type) and issubclass(kind, Group):
+            group, _, last = key.partition(".")
             option = node.get("name") or node.get("mode")
-            lines.append(f"\n== {key}{f' ({option})' if option else ''} ==\n")
-            lines += _about(key, option)
+            lines.append(f"\n== {key}{f' ({option})' if option and option != last else ''} ==\n")
+            lines += _about(group, option)
             lines += _of(kind, node, f"{key}.")
     lines.append("\n== of the whole run ==\n")
     root = OmegaConf.get_type(composed)
     lines += _of(root, composed, "") if isinstance(root, type) else []
     return [*lines, ""]
+
+
+def _nodes(composed: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """The groups, and in their place those below them where there are several."""
+    for key, node in composed.items_ex(resolve=False):
+        if isinstance(node, DictConfig):
+            yield from ((f"{key}.{name}", node[name]) for name in map(str, node)) if key == SEVERAL else [(str(key), node)]
 
 
 def _of(kind: type, node: DictConfig, prefix: str) -> list[str]:

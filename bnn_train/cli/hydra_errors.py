@@ -22,7 +22,7 @@ from omegaconf.errors import (
 
 from bnn_train import plugins
 from bnn_train.cli import bad_values, keys, methods, mistyped, own_files, unknown_keys
-from bnn_train.config.root import OPTIONS, Config
+from bnn_train.config.root import OPTIONS, SEVERAL, Config
 from bnn_train.errors import ConfigError
 
 _ONE_OPTION = "takes one option; several, without the brackets, are a sweep and need -m"
@@ -39,7 +39,7 @@ def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] 
     """
     for argument in sys.argv[1:] if arguments is None else arguments:
         group, _, value = argument.partition("=")
-        if value.startswith("[") and group in OPTIONS and group != "logger":  # Hydra takes the last, of options without a schema
+        if value.startswith("[") and group in OPTIONS and group != SEVERAL:  # Hydra takes the last, of options without a schema
             raise ConfigError(group, value, _ONE_OPTION)
     OmegaConf.select(composed, "hydra.run.dir")  # of an interpolation here Hydra would only warn, and go on
     own = copy.deepcopy(composed)
@@ -180,7 +180,8 @@ def _several_values(shown: str, arguments: Sequence[str], schema: type) -> str:
     there = own_files.options(key, arguments)
     remedy = "gives several values, which is a sweep and needs -m"
     if there:
-        return f"{shown}: {remedy}; without it choose one of {', '.join(there)}"
+        several = f", or several as a list, {key}=[{value}]" if key == SEVERAL else ""
+        return f"{shown}: {remedy}; without it choose one of {', '.join(there)}{several}"
     if must_be.startswith("must be a list"):
         remedy += f"; one list is typed {key}=[{value}]"
     elif re.fullmatch(r"[+-]?\d+,\d+", value) and "number" in must_be and "whole" not in must_be:

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from bnn_train import register
 from bnn_train.config.checks import Group
 from bnn_train.config.root import CONFIGS as CONFIGS
-from bnn_train.config.root import OPTIONS, WHOLE, Config
+from bnn_train.config.root import OPTIONS, SEVERAL, WHOLE, Config
 from bnn_train.config.words import must_be
 
 # What the most used tools call the same thing (torch, Lightning, Keras, timm, Hugging Face's Trainer). Nothing that is only akin:
@@ -37,9 +37,17 @@ SYNONYMS = {
 
 
 def groups_of(schema: type) -> dict[str, list[type]]:
-    """The groups of a configuration, each with the dataclasses of its options, the one that all share first."""
+    """The groups of a configuration, each with the dataclasses of its options, the one that all share first.
+
+    Of loggers, of which several hold at once, each is a group of its own: logger.wandb.
+    """
     hints = {name: kind for name, kind in get_type_hints(schema).items() if isinstance(kind, type) and is_dataclass(kind)}
-    return {name: list(dict.fromkeys([kind, *OPTIONS.get(name, {}).values()])) for name, kind in hints.items()}
+    groups = {name: list(dict.fromkeys([kind, *OPTIONS.get(name, {}).values()])) for name, kind in hints.items()}
+    return (
+        {**groups, SEVERAL: [], **{f"{SEVERAL}.{name}": [kind] for name, kind in OPTIONS[SEVERAL].items()}}
+        if schema is Config
+        else groups
+    )
 
 
 def known(schema: type) -> list[str]:

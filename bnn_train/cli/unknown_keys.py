@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from bnn_train.cli import keys, own_files
+from bnn_train.cli import keys, loggers, own_files
 from bnn_train.config.checks import Group
 from bnn_train.config.root import KEY_OF_NAME, NEED_SCHEMA, OPTIONS, Config
 from bnn_train.errors import ConfigError
@@ -36,6 +36,8 @@ def no_such_key(key: str, kind: type, node: Any, schema: type, file: Path | None
     group, _, last = key.rpartition(".")
     if key.startswith("hydra.") or key == "hydra":
         return "there is no such key of Hydra's; --cfg hydra shows them"
+    if of_logger := loggers.remedy(key):
+        return of_logger
     if not (is_dataclass(kind) and issubclass(kind, Group)):
         if any(key.startswith(f"{name}.") for name in keys.known(schema)):  # below a dict, which may get new entries
             return f"there is no such key; to add it, type +{key}=..."
@@ -59,7 +61,7 @@ def no_such_key(key: str, kind: type, node: Any, schema: type, file: Path | None
 def _option(group: str, node: Any) -> str:
     """The option that a group's node is of, as typed."""
     name = dict(node.items_ex(resolve=False)).get(KEY_OF_NAME.get(group, "name")) if isinstance(node, DictConfig) else None
-    return f"{group}={name}" if name is not None else group
+    return f"{group}={name}" if name is not None and not group.endswith(f".{name}") else group
 
 
 def refuse_unknown(composed: DictConfig, schema: type = Config) -> None:

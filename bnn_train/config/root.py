@@ -12,12 +12,13 @@ from omegaconf import MISSING, OmegaConf
 from bnn_train.config.checks import Group, check_choice, key
 from bnn_train.config.data import DATA, WITHOUT_VAL, DataConfig
 from bnn_train.config.edges import EdgesConfig
+from bnn_train.config.logger import LOGGERS, LoggerConfig, by_name
 from bnn_train.config.loss import LOSSES, LossConfig
 from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
 from bnn_train.config.optimizer import OPTIMIZERS, OptimizerConfig
 from bnn_train.config.scheduler import SCHEDULERS, SchedulerConfig
 from bnn_train.config.ste import STES, SteConfig
-from bnn_train.config.trainer import EVALS, LOGGERS, EvalConfig, LoggerConfig, SweepConfig, TrainerConfig
+from bnn_train.config.trainer import EVALS, EvalConfig, SweepConfig, TrainerConfig
 from bnn_train.config.weights import WEIGHTS, WeightsConfig
 from bnn_train.errors import ConfigError
 
@@ -41,17 +42,18 @@ OPTIONS: dict[str, Mapping[str, type[Group]]] = {
     "logger": LOGGERS,
     "eval": EVALS,
 }
+SEVERAL = "logger"  # the group of which any number of options holds at once, each below its name
 # Groups whose other options take the keys of one dataclass.
-ALIKE: dict[str, type[Group]] = {"data": DataConfig, "ste": SteConfig, "loss": LossConfig, "logger": LoggerConfig}
-NEED_SCHEMA = [
-    group for group in OPTIONS if group not in ALIKE or group == "ste"
-]  # whose options' files begin with their keys' schema
+ALIKE: dict[str, type[Group]] = {"data": DataConfig, "ste": SteConfig, "loss": LossConfig}
+# Groups whose options' files begin with their keys' schema. A logger's may, and one that only chooses others need not.
+NEED_SCHEMA = [group for group in OPTIONS if group not in (*ALIKE, SEVERAL) or group == "ste"]
 KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
 OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler")  # the groups that a method speaks of
 
+SEVERAL_TYPED = "choose it with logger=csv, or several with logger=[csv,tensorboard]"
 NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
 
 
@@ -66,7 +68,9 @@ class Config:
     optimizer: OptimizerConfig = MISSING
     scheduler: SchedulerConfig = MISSING
     trainer: TrainerConfig = MISSING
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    logger: dict[str, LoggerConfig] = field(
+        default_factory=dict
+    )  # by name; each option stands below its own, so that any can be added
     eval: EvalConfig = field(default_factory=EvalConfig)
     edges: EdgesConfig = field(default_factory=EdgesConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
@@ -93,7 +97,12 @@ class Config:
 
     def _check_names(self) -> None:
         """An option's name stands for its keys: another name with these keys would be another option's."""
+        for name, logger in self.logger.items():
+            if type(logger) is not LOGGERS.get(name) or logger.name != name:
+                raise ConfigError(f"logger.{name}.name", logger.name, f"names a logger, and comes with its keys: {SEVERAL_TYPED}")
         for group in OPTIONS:
+            if group == SEVERAL:
+                continue
             key_of_name = KEY_OF_NAME.get(group, "name")
             chosen = getattr(self, group)
             name = getattr(chosen, key_of_name)
@@ -142,7 +151,7 @@ def choices(chosen: Mapping[str, Any]) -> dict[str, str]:
     An option's name need not be that of its keys: weights=irnet is of the kind sign, and so may be one of the user's own.
     """
     groups = (*WHOLE, *(each.name for each in fields(Config)))
-    return {group: str(chosen[group]) for group in groups if chosen.get(group) is not None}
+    return {group: str(chosen[group]) for group in groups if chosen.get(group) is not None}  # of a list Hydra says None
 
 
 def typed(tree: Mapping[str, Any]) -> Config:
@@ -156,20 +165,35 @@ def typed(tree: Mapping[str, Any]) -> Config:
     for group, values in tree.items():
         if group == "block" and isinstance(values.get("shortcut"), bool):  # what it was before there were two kinds
             values = {**values, "shortcut": "per_conv" if values["shortcut"] else "none"}
+        if group == SEVERAL:
+            known[group] = {}
+            for name, keys in by_name(values).items():
+                node[group][name] = OmegaConf.structured(_logger(name, whose))
+                known[group][name] = _taken(f"{group}.{name}", keys, node[group][name], whose)
+            continue
         if group in OPTIONS:
             node[group] = OmegaConf.structured(_kind(group, values.get(KEY_OF_NAME.get(group, "name"))))
-        if isinstance(values, dict) and group in node:
-            kind = OmegaConf.get_type(node[group])
-            assert kind is not None
-            takes = {each.name for each in fields(kind)}
-            for name in values:
-                if name not in takes and values[name] is not None:
-                    raise ConfigError(f"{group}.{name}", values[name], f"is a key of another version of {whose}")
-            values = {name: value for name, value in values.items() if name in takes}
-        known[group] = values
+        known[group] = _taken(group, values, node[group], whose) if isinstance(values, dict) and group in node else values
     config = OmegaConf.to_object(OmegaConf.merge(node, known))
     assert isinstance(config, Config)
     return config
+
+
+def _taken(group: str, values: dict[str, Any], node: Any, whose: str) -> dict[str, Any]:
+    """The keys that the option takes, whose node it is. Raises ConfigError where another one has a value."""
+    kind = OmegaConf.get_type(node)
+    assert kind is not None
+    takes = {each.name for each in fields(kind)}
+    for name in values:
+        if name not in takes and values[name] is not None:
+            raise ConfigError(f"{group}.{name}", values[name], f"is a key of another version of {whose}")
+    return {name: value for name, value in values.items() if name in takes}
+
+
+def _logger(name: str, whose: str) -> type[Group]:
+    if name not in LOGGERS:
+        raise ConfigError("logger", name, f"is a logger of another version of {whose}")
+    return LOGGERS[name]
 
 
 def _kind(group: str, name: Any) -> type[Group]:

@@ -1,4 +1,4 @@
-"""The loop, its evaluation and where its rows go besides the run directory's files."""
+"""The loop, its evaluation, and the name of a sweep."""
 
 import re
 from dataclasses import dataclass
@@ -74,17 +74,6 @@ class EnsembleConfig(EvalConfig):
 
 
 EVALS: dict[str, type[EvalConfig]] = {"deterministic": EvalConfig, "ensemble": EnsembleConfig}
-
-
-@dataclass
-class LoggerConfig(Group):
-    group: ClassVar[str] = "logger"
-
-    name: str = key("files", "", ("files", "tensorboard"))
-    tensorboard: bool = key(False, "also write tensorboard/ into the run directory")
-
-
-LOGGERS: dict[str, type[LoggerConfig]] = {}  # those with keys of their own
 
 
 @dataclass

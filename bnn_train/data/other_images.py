@@ -19,7 +19,7 @@ from bnn_train.data.decoding import decode_all
 from bnn_train.data.image_files import folders_in, images_in, left_out_line, loose_in
 from bnn_train.data.image_folder import split_sizes
 from bnn_train.data.root import root_of
-from bnn_train.data.splits import Split, limited
+from bnn_train.data.splits import Split
 from bnn_train.data.words import listed, readable
 from bnn_train.errors import ConfigError
 
@@ -43,7 +43,7 @@ def is_laid_out_as(config: DataConfig, classes: list[str], sizes: dict[str, int]
 
 
 def read(config: DataConfig, classes: list[str], image_shape: tuple[int, int, int]) -> OtherImages:
-    """The test images of config.root, made as the network's own were; the first data.test_limit where that is set.
+    """The test images of config.root, made as the network's own were: all of them, since data.test_limit was said of the run's own.
 
     Raises ConfigError for a class that the network does not know, for no image and for another size, and as image_folder does.
     """
@@ -75,7 +75,7 @@ def read(config: DataConfig, classes: list[str], image_shape: tuple[int, int, in
         raise ConfigError("data.root", config.root, f"{remedy}data.image_size, so they must have that size")
     split = Split(images, torch.tensor(labels), [readable(path.relative_to(root_of(config))) for path in files])
     missing = [name for number, name in enumerate(classes) if number not in set(labels)]
-    return OtherImages(limited(split, config.test_limit), folder, missing)
+    return OtherImages(split, folder, missing)
 
 
 def _folder(config: DataConfig) -> Path:

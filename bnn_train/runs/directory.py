@@ -76,7 +76,9 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
         return
     with suppress(OSError):
         shutil.rmtree(run_dir / ".hydra", ignore_errors=True)
-        for name in ("train.log", "network.json", LOCK):
+        for name in ("tensorboard", "wandb"):
+            shutil.rmtree(run_dir / name, ignore_errors=True)
+        for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", LOCK):
             (run_dir / name).unlink(missing_ok=True)
         (run_dir / "checkpoints").rmdir()
         run_dir.rmdir()

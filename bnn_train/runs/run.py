@@ -47,6 +47,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
             log.info("%s", lines.finished_line(for_people(run_dir), summary.get("ended", "")))
             return summary
         where = device.choose(config.device)
+        loggers.check(config.logger)
         assemble.check(config, where)
         data = assemble.load_data(config, where)
         if state is not None:
@@ -122,22 +123,24 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             with fit.expected(state, model, "resume", for_people(run_dir)):
                 trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
-        outputs = loggers.build(config.logger, run_dir, trainer.history, trainer.health.row)
-        if state is not None:
-            checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
         said: dict[str, str] = {}
-        try:
-            with _naming_what_the_machine_lacks(config):
-                last = _fit(trainer, outputs, save, check_interrupt, run_dir, said)
-        except Interrupted as stop:
-            trainer.check_finite()  # nothing broken may replace what is saved
-            save(trainer, "last.pt")
-            log.warning("%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps)
-            for line in not_binary_yet(trainer, run_dir):
-                log.warning("%s", grid.sentence(f"note: {line}"))
-            log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
-            raise
-        summary = write_result(trainer, last, layers, about, run_dir)
+        with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
+            if state is not None:
+                checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
+            try:
+                with _naming_what_the_machine_lacks(config):
+                    last = _fit(trainer, outputs, save, check_interrupt, run_dir, said)
+            except Interrupted as stop:
+                trainer.check_finite()  # nothing broken may replace what is saved
+                save(trainer, "last.pt")
+                log.warning(
+                    "%s in epoch %d after step %d of %d: saved last.pt", stop, trainer.epoch + 1, trainer.step, trainer.steps
+                )
+                for line in not_binary_yet(trainer, run_dir):
+                    log.warning("%s", grid.sentence(f"note: {line}"))
+                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
+                raise
+            outputs.summary = summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
@@ -168,7 +171,7 @@ def _naming_what_the_machine_lacks(config: Config) -> Iterator[None]:
 
 def _fit(
     trainer: Trainer,
-    outputs: list[loggers.Logger],
+    outputs: loggers.Outputs,
     save: Callable[[Trainer, str], None],
     check_interrupt: Callable[[], None],
     run_dir: Path,
@@ -185,8 +188,7 @@ def _fit(
         if trainer.step == 0 and is_best(trainer, row):
             save(trainer, "best.pt")  # before last.pt: a crash between the two repeats the epoch, and writes the same again
         save(trainer, "last.pt")
-        for output in outputs:
-            output(row, trainer.health.row)
+        outputs.write(row, trainer.health.row)
         times.append(trainer.speed)
         directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock)
         clock = time.perf_counter()
@@ -249,6 +251,7 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
         log.info("%s", lines.plan_line(1, 1, 1, None))  # a result alone, of which nothing is left to do
         return {}
     where = device.choose(config.device)
+    loggers.check(config.logger)
     assemble.check(config, where)
     data = assemble.load_data(config, where)
     if state is not None:

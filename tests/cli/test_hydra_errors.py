@@ -15,7 +15,24 @@ STES = "must be one of approx_sign, clamped_grad, clipped,"
         # options
         ("ste=foo", f"ste=foo: {STES}"),
         ("optimizer=null", "optimizer=null: must be one of adam, adamw, bayesbinn, bop, "),
-        ("logger=null", "logger=null: must be one of files, tensorboard"),
+        ("logger=null", "logger=null: must be one of csv, files, mlflow, tensorboard, wandb"),
+        (
+            "logger=csv,wandb",
+            "logger=csv,wandb: gives several values, which is a sweep and needs -m; without it choose one of csv, files, mlflow, "
+            "tensorboard, wandb, or several as a list, logger=[csv,wandb]",
+        ),
+        (
+            "logger=[csv,wand]",
+            "logger=[csv,wand]: there is no logger wand, only csv, files, mlflow, tensorboard, wandb; did you mean",
+        ),
+        ("logger=[csv,csv]", "logger=[csv,csv]: names csv twice"),
+        ("logger.tensorboard=true", "logger.tensorboard=true: is no key but a logger: choose it with logger=tensorboard, or"),
+        ("logger.project=p", "logger.wandb.project=p: is a key of logger=wandb, which is not chosen; add logger=wandb, or"),
+        ("logger=wandb logger.wandb.size=1", "logger.wandb.size=1: logger.wandb takes logger.wandb.project, logger.wandb.mode"),
+        ("logger=wandb logger.projekt=p", "logger.projekt=p: there is no such key; did you mean logger.project?"),
+        ("logger=csv logger.csv.size=1", "logger.csv.size=1: logger.csv takes no keys"),
+        ("logger.mine.size=1", "logger.mine.size=1: there is no logger mine, only csv, files,"),
+        ("logger=wandb logger.mode=of", "logger.wandb.mode=of: must be one of online, offline, disabled"),
         ("scheduler=null", "scheduler=null: must be one of constant, cosine,"),
         ("trainer=2", "trainer=2: must be one of default"),
         ("optimizer=", "optimizer=: must be one of adam, adamw,"),

@@ -11,13 +11,13 @@ from bnn_train.cli.compose import CONFIGS
 from bnn_train.config.checks import Group, flat
 from bnn_train.config.edges import RULES
 from bnn_train.config.root import OPTIONS as OPTIONS_OF
-from bnn_train.config.root import WHOLE, Config, typed
+from bnn_train.config.root import SEVERAL, WHOLE, Config, typed
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.optim import optimizers, schedules
 
 GROUPS = [
     each.name for each in fields(Config) if isinstance(each.type, type) and issubclass(each.type, Group) and each.name != "sweep"
-]
+] + [SEVERAL]
 # protocol is bnn-lab's; tests/lab has its checks.
 OPTIONS = [f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "protocol"]
 
@@ -219,6 +219,7 @@ def test_no_key_is_null_because_another_option_needs_it(compose):
     says_something = {
         *("data.train_limit", "data.test_limit", "data.image_size", "data.crop_padding"),
         *("weights.clip", "weights.ste", "weights.tau_end", "trainer.clip_grad_norm"),
+        *("logger.wandb.project", "logger.wandb.mode", "logger.mlflow.uri", "logger.mlflow.experiment"),
         *("trainer.checkpoint_every", "trainer.max_steps", "trainer.ema", "trainer.patience", "sweep.name", "resume", "init_from"),
     }
     for option in OPTIONS:

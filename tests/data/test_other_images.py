@@ -19,6 +19,7 @@ def test_class_folders_are_read_whole(read, pictures):
     found = read()
     assert (found.split.labels.tolist(), found.folder, found.missing) == ([0] * 10 + [1] * 10, pictures, [])
     assert found.split.names[10] == "dog/0.png"
+    assert len(read(test_limit=3).split) == 20  # which was said of the run's own test images
 
 
 @pytest.mark.parametrize("parts", [("test",), ("train", "Test"), ("train", "val", "testing"), ("train", "val")])
