@@ -57,7 +57,7 @@ LOGGERS: dict[str, type[LoggerConfig]] = {
 
 
 def by_name(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{logger: its keys} of a plain tree, also of those from before there were several: {"tensorboard": bool, "name": NAME, keys}."""
+    """{logger: its keys} of a plain tree, also of one from before there were several: {"tensorboard": bool, "name": NAME, keys}."""
     if not isinstance(tree.get("name", "files"), str) or not (isinstance(tree.get("tensorboard"), bool) or "name" in tree):
         return dict(tree)
     keys = {name: value for name, value in tree.items() if name != "tensorboard"}
