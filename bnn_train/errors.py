@@ -5,7 +5,8 @@ import unicodedata
 
 
 class ConfigError(ValueError):
-    """A user's mistake. Reads `key=value: remedy`, one line, whatever signs a file or a user has put into it."""
+    """A user's mistake. Reads `key=value: remedy`, one line, whatever signs a file or a user has put into it;
+    where no key is to blame the remedy alone."""
 
     exit_code = 2
 
@@ -14,7 +15,7 @@ class ConfigError(ValueError):
         self.key, self.value, self.remedy = key, value, remedy
 
     def __str__(self) -> str:
-        return plain(f"{self.key}={as_typed(self.value)}: {self.remedy}")
+        return plain(f"{self.key}={as_typed(self.value)}: {self.remedy}" if self.key else self.remedy)
 
 
 class PluginError(ConfigError):
@@ -35,8 +36,11 @@ class Interrupted(BaseException):
     """The user or the system asked for the end. Not an Exception: nothing on the way may swallow it."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
+        super().__init__(signal_number)  # what a pickle makes it of again
         self.exit_code = 128 + signal_number
+
+    def __str__(self) -> str:
+        return signal.Signals(self.args[0]).name
 
 
 def plain(text: str) -> str:

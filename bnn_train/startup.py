@@ -4,6 +4,8 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Of glibc's malloc.h.
@@ -39,6 +41,21 @@ def prepare() -> None:
     _wait_with_patience()
     if processors() < (os.cpu_count() or 1):
         os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """Behind it the environment says of threads, and of cuBLAS (device.py), what it said before."""
+    names = ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "CUBLAS_WORKSPACE_CONFIG")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _keep_memory() -> None:

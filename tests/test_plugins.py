@@ -172,6 +172,13 @@ def test_a_file_that_has_changed_is_imported_anew_and_a_resumed_run_says_so(plug
     plugin(MODEL.replace("key(1,", "key(2,"))
     assert bnn_train.train([argument, "model=my_net", "trainer.epochs=1"]).network().module[5].weight.shape == (8, 8)
     bnn_train.train([argument, "resume=run", "trainer.epochs=2"])  # with the depth that it was started with
+    bnn_train.load("run")
+    plugin(MODEL.replace("nn.Flatten(),", "nn.Flatten(), nn.Identity(),", 1))
+    unfit = r"mine\.py has changed since the run was saved, and what was saved does not fit: "
+    with pytest.raises(bnn_train.ConfigError, match=f"^path=.*{unfit}"):
+        bnn_train.load("run", plugins=["mine.py"])
+    with pytest.raises(bnn_train.ConfigError, match=f"^resume=run: {unfit}"):
+        bnn_train.train([argument, "resume=run", "trainer.epochs=3"])
     assert "note: mine.py has changed since the run was saved" in (tmp_path / "run" / "train.log").read_text()
 
 

@@ -6,13 +6,18 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from bnn_train import plugins
 from bnn_train import register as registered
@@ -22,6 +27,7 @@ from bnn_train.config import schema
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.report import terminal
+from bnn_train.runs import directory
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +64,8 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         elif (isinstance(error, PluginError) and error.__cause__) or registered.behind(error) == line:  # code of the user's raised
             log.error("error: %s (hydra.verbose=true shows the traceback)", line)
             log.debug("", exc_info=True)
+        elif _is_refusal(error) and not in_sweep and directory.holds_run(run_dir):
+            terminal.say(f"error: {line}", "stderr")  # what the run is, and its log, is as before
         else:
             log.error("error: %s", line)
         if not in_sweep:
@@ -67,6 +75,11 @@ def job(function: Callable[[], Any], run_dir: Path, in_sweep: bool, in_search: b
         if in_search:
             raise
         return float("nan")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it is of what was asked for, and not of the machine or of what was read, which have raised something before."""
+    return isinstance(error, ConfigError) and (error.__cause__ is None or _is_refusal(error.__cause__))
 
 
 def ending(error: BaseException, schema: type = Config) -> endings.Ending:
@@ -98,6 +111,28 @@ def register() -> None:
     OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: names.sweep_dir(_root_), replace=True)
     OmegaConf.register_new_resolver("job_dir", lambda *also, _root_: names.job_dir(_root_.hydra.overrides.task, also), replace=True)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within, Hydra is as in a process of its own; behind it is what the caller's program, which may use Hydra too, has made of it:
+    its composing, its options in the ConfigStore, its resolvers."""
+    globally, store = GlobalHydra.instance(), ConfigStore.instance()
+    begun, options, resolvers = globally.hydra, store.repo, dict(BaseContainer._resolvers)
+    globally.hydra = None
+    store.repo = _hydras_own(options)
+    try:
+        yield
+    finally:
+        Singleton._instances[GlobalHydra] = globally  # type: ignore[assignment]  # Hydra has put another in its place
+        globally.hydra = begun
+        store.repo = options | _hydras_own(store.repo)  # which it fills but once
+        BaseContainer._resolvers = resolvers
+
+
+def _hydras_own(options: dict[str, Any]) -> dict[str, Any]:
+    """Of what is in the ConfigStore."""
+    return {name: each for name, each in options.items() if name == "hydra" or name.startswith("_")}
 
 
 def compose(overrides: list[str], name: str = "train", folder: Path = CONFIGS) -> DictConfig:

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bnn_train import plugins, startup
-from bnn_train.cli import compose, help_page, hydra_errors, plug, searches, side_by_side
+from bnn_train.cli import beside_resume, compose, help_page, hydra_errors, plug, searches, side_by_side
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import Busy, ConfigError
@@ -30,7 +30,12 @@ def main() -> None:
     elif {"--help", "-h"} & set(arguments):
         compose.command(lambda: terminal.write(help_page.page("train", arguments)))
     else:
+        compose.command(_settle)
         compose.compose_and_call("train", _job)
+
+
+def _settle() -> None:
+    sys.argv[1:] = beside_resume.settled(sys.argv[1:])
 
 
 def _job(composed: DictConfig) -> float:

@@ -57,9 +57,9 @@ LOGGERS: dict[str, type[LoggerConfig]] = {
 
 
 def by_name(tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{logger: its keys} of a plain tree, also of one from before there were several: {"name": NAME, "tensorboard": bool, keys}."""
-    if not isinstance(tree.get("name"), str):
+    """{logger: its keys} of a plain tree, also of one from before there were several: {"tensorboard": bool, "name": NAME, keys}."""
+    if not isinstance(tree.get("name", "files"), str) or not (isinstance(tree.get("tensorboard"), bool) or "name" in tree):
         return dict(tree)
     keys = {name: value for name, value in tree.items() if name != "tensorboard"}
     found = {"tensorboard": {"name": "tensorboard"}} if tree.get("tensorboard") else {}
-    return found if tree["name"] in ("files", "tensorboard") else {**found, tree["name"]: keys}
+    return found if tree.get("name", "files") in ("files", "tensorboard") else {**found, tree["name"]: keys}

@@ -28,6 +28,8 @@ CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.
 # Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
 FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every", "trainer.keep", "dry_run")
 
+EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
+
 # The options that have a dataclass of their own, by group and name.
 OPTIONS: dict[str, Mapping[str, type[Group]]] = {
     "data": DATA,

@@ -80,7 +80,7 @@ def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """uint8 to float32 (x / 255 - mean) / std, per channel."""
 
     def per_channel(values: list[float]) -> Tensor:
-        return torch.tensor(values, device=images.device).view(1, -1, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
 
     return (images.float() / 255 - per_channel(mean)) / per_channel(std)
 

@@ -6,6 +6,7 @@ Upright, as the camera's orientation tag says; over grey where it is transparent
 
 import io
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from bnn_train.data import depth
 from bnn_train.data.fitting import BACKGROUND, fitted
 from bnn_train.data.words import readable
 
+File = Path | bytes | Image.Image  # a file, the bytes of one, what PIL has opened
+
 
 class Unreadable(NamedTuple):
     """Why a file is no image."""
@@ -24,13 +27,13 @@ class Unreadable(NamedTuple):
 
 
 def decode(
-    file: Path | bytes,
+    file: File,
     size: tuple[int, int] | None = None,
     grayscale: bool = False,
     scales: depth.Scales | None = None,
     fit: str = "crop",
 ) -> np.ndarray | depth.Deep | Unreadable:
-    """uint8 (C, H, W) of a file, or of the bytes of one; made of `size`, (height, width), as data.`fit` says, if that is set.
+    """uint8 (C, H, W) of an image; made of `size`, (height, width), as data.`fit` says, if that is set.
 
     An image of more than 8 bits needs the scale of its bits in `scales`; without it it comes back as what is known of it.
     """
@@ -48,10 +51,10 @@ def refit(pixels: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     return _planes(fitted(image, size[::-1], fit))
 
 
-def _pixels(
-    file: Path | bytes, size: tuple[int, int] | None, grayscale: bool, scales: depth.Scales, fit: str
-) -> np.ndarray | depth.Deep:
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+def _pixels(file: File, size: tuple[int, int] | None, grayscale: bool, scales: depth.Scales, fit: str) -> np.ndarray | depth.Deep:
+    with opened(file) as image:
+        if 0 in image.size:
+            raise ValueError("it has no pixels")
         bits = depth.bits(image.mode, image.format)
         image.load()
         upright = _upright(image)
@@ -62,6 +65,13 @@ def _pixels(
             upright = depth.to_bytes(upright, scales[bits])
         opaque = _over_background(_from_lab(upright)).convert("L" if grayscale else "RGB")
     return _planes(opaque if size is None else fitted(opaque, size[::-1], fit))
+
+
+def opened(file: File) -> AbstractContextManager[Image.Image]:
+    """An image to be read; what somebody else has opened is left open."""
+    if isinstance(file, Image.Image):
+        return nullcontext(file)
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
 
 
 def _planes(image: Image.Image) -> np.ndarray:
@@ -92,11 +102,12 @@ def _over_background(image: Image.Image) -> Image.Image:
     if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
         return image
     ground = Image.new("RGBA", image.size, (BACKGROUND, BACKGROUND, BACKGROUND, 255))
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    whole = image.convert("LA") if image.mode == "La" else image  # which has no way to RGBA of its own
+    return Image.alpha_composite(ground, whole.convert("RGBA")).convert("RGB")
 
 
-def _reason(error: Exception, file: Path | bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
+def _reason(error: Exception, file: File) -> str:
+    if isinstance(error, UnidentifiedImageError) and not isinstance(file, Image.Image):
         size = len(file) if isinstance(file, bytes) else file.stat().st_size
         return "in no format that Pillow knows" if size else "empty"
     if isinstance(error, Image.DecompressionBombError):

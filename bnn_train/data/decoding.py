@@ -2,11 +2,14 @@
 
 import logging
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -91,10 +94,26 @@ def _results(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator
 def _in_processes(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator[Any]:
     with ProcessPoolExecutor(startup.processors(), multiprocessing.get_context("spawn")) as pool:
         try:
-            yield from pool.map(function, files, chunksize=32)
+            with _main_left_out():
+                results = pool.map(function, files, chunksize=32)  # starts them all
+            yield from results
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Within, the processes that are started do not run the program's own file, which needs no `if __name__ == "__main__"` then.
+
+    multiprocessing runs it in each of them to find what it defines; what decodes is not there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _different_sizes(two: list[tuple[Path, Sequence[int]]]) -> ConfigError:

@@ -1,6 +1,5 @@
 """Image files as a network wants them: found, decoded as in training, fitted to its size. Needs numpy and Pillow."""
 
-import io
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageMode
 
 from bnn_train.data import depth
-from bnn_train.data.decode import Unreadable, decode, refit
+from bnn_train.data.decode import Unreadable, decode, opened, refit
 from bnn_train.data.fitting import FITS
 from bnn_train.data.image_files import images_in, left_out_line
 from bnn_train.data.words import readable
@@ -22,10 +21,10 @@ STANDARD_INPUT = "-"
 
 
 class Picture(NamedTuple):
-    """A file, or the bytes of one, and what it is called in front of the user."""
+    """A file, the bytes of one, or what PIL has opened, and what it is called in front of the user."""
 
     name: str
-    file: Path | bytes
+    file: Path | bytes | Image.Image
 
 
 class Failure(NamedTuple):
@@ -190,12 +189,12 @@ class _Header(NamedTuple):
     in_colour: bool
 
 
-def _header(file: Path | bytes) -> _Header | None:
+def _header(file: Path | bytes | Image.Image) -> _Header | None:
     """None for what Pillow does not know."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in decoding
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            with opened(file) as image:
                 in_colour = ImageMode.getmode(image.mode).basemode != "L"
                 return _Header(depth.bits(image.mode, image.format), in_colour)
     except Exception:  # PIL raises whatever comes its way; decoding names it

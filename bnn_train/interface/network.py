@@ -1,7 +1,8 @@
 """A trained network as an object, whether torch holds it or a file of 1 bit a weight."""
 
-import io
+import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Network:
         source: "Saved | deploy.Network",
     ) -> None:
         self.file, self.which, self.classes = file, dict(which), classes
+        self._place = file.absolute()  # wherever the program goes
         self._wanted, self._logits, self._source = wanted, logits, source
 
     @property
@@ -73,20 +75,26 @@ class Network:
             if isinstance(layer, BinaryLayer) and layer.binarizer.bits == 1
         }
 
-    def evaluate(self, data_root: str | Path | None = None) -> dict[str, Any]:
+    def evaluate(self, data_root: str | Path | None = None, samples: int | None = None) -> dict[str, Any]:
         """What bnn-eval prints: test_accuracy in [0, 1], test_loss, and of the held-out images where there are any.
 
-        data_root: where the images are now, if not where they were in training.
+        data_root: where the images are now, if not where they were in training. samples: also test_ensemble_accuracy and the like,
+        of the mean of so many networks drawn from a stochastic one.
         """
         root = None if data_root is None else str(data_root)
+        if samples is not None and isinstance(self._source, deploy.Network):
+            remedy = "an exported network draws none; load the run that it was made of, or leave it out"
+            raise ConfigError("samples", samples, remedy)
         from bnn_train.deploy.evaluate import evaluate_exported
         from bnn_train.interface import kept
         from bnn_train.runs.saved import evaluate_saved
 
         with kept.settings():
             if isinstance(self._source, deploy.Network):
-                return evaluate_exported(self.file, root)
-            return evaluate_saved(self.file, root)
+                found = evaluate_exported(self._place, root)
+            else:
+                found = evaluate_saved(self._place, root, samples=samples)
+        return found | {"checkpoint": self.which["checkpoint"]}
 
     def __repr__(self) -> str:
         shape, names = "x".join(map(str, self.image_shape)), ", ".join(self.classes[:4])
@@ -96,12 +104,24 @@ class Network:
     def _pixels(self, images: Images, layout: str) -> np.ndarray:
         """uint8 (N, C, H, W)."""
         several = images if isinstance(images, list | tuple) else [images]
-        if several and all(isinstance(each, str | Path | bytes | Image.Image) for each in several):
+        are_pictures = [isinstance(each, str | Path | bytes | Image.Image) for each in several]
+        if several and all(are_pictures):
             return _read(several, self._wanted)
-        return checked(images, self.image_shape, layout)
+        if any(are_pictures):
+            raise ConfigError("images", f"a list of {len(several)}", "holds arrays and image files; give them one after the other")
+        if not several:
+            return np.empty((0, *self.image_shape), np.uint8)
+        arrays = [each.detach().cpu().numpy() if hasattr(each, "requires_grad") else each for each in several]  # of torch
+        if not isinstance(images, list | tuple):
+            return checked(arrays[0], self.image_shape, layout)
+        shapes = [each.shape for each in arrays if isinstance(each, np.ndarray)]
+        if len(set(shapes)) > 1:
+            other = next(shape for shape in shapes if shape != shapes[0])
+            raise ConfigError("images", f"shapes {shapes[0]} and {other}", "arrays in one list must be of one shape")
+        return checked(arrays, self.image_shape, layout)  # type: ignore[arg-type]
 
 
-def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:
+def load(path: str | os.PathLike[str], plugins: Sequence[str] = ()) -> Network:
     """The network of a run directory (its result, or what it has reached), of a checkpoint, or of an exported file (.bnn).
 
     plugins: modules or .py files that the run was trained with, to be imported; an exported file needs none. Raises ConfigError
@@ -124,13 +144,15 @@ def load(path: str | Path, plugins: Sequence[str] = ()) -> Network:
     channels, height, width = found.data["image_shape"]
     which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
     wanted = pictures.wanted({"data": vars(found.config.data)}, (channels, height, width))
+    return Network(file, which, list(found.data["classes"]), wanted, partial(_by_torch, found), found)
+
+
+def _by_torch(found: "Saved", images: np.ndarray) -> np.ndarray:
+    from bnn_train.runs import saved
+
     at_once = found.config.trainer.eval_batch_size
-
-    def logits(images: np.ndarray) -> np.ndarray:
-        parts = [saved.logits(found, images[start : start + at_once]) for start in range(0, len(images), at_once)]
-        return np.concatenate(parts) if parts else np.empty((0, len(found.data["classes"])), np.float32)
-
-    return Network(file, which, list(found.data["classes"]), wanted, logits, found)
+    parts = [saved.logits(found, images[start : start + at_once]) for start in range(0, len(images), at_once)]
+    return np.concatenate(parts) if parts else np.empty((0, len(found.data["classes"])), np.float32)
 
 
 def _read(images: Sequence[str | Path | bytes | Image.Image], wanted: pictures.Wanted) -> np.ndarray:
@@ -147,10 +169,6 @@ def _read(images: Sequence[str | Path | bytes | Image.Image], wanted: pictures.W
 def _picture(image: str | Path | bytes | Image.Image, number: int) -> pictures.Picture:
     if isinstance(image, str | Path):
         return pictures.Picture(str(image), Path(image).expanduser())
-    if isinstance(image, Image.Image):
-        stream = io.BytesIO()
-        image.save(stream, "TIFF", exif=image.getexif())  # holds every mode, and the tag that says which side is up
-        image = stream.getvalue()
     return pictures.Picture(f"[{number}]", image)
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bnn_train import files, plugins, startup
-from bnn_train.cli import compose, hooks, hydra_errors, plug
+from bnn_train import files, plugins, register, startup
+from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug
 from bnn_train.cli.keys import CONFIGS
 from bnn_train.config.root import Config, choices
-from bnn_train.errors import ConfigError, Interrupted
+from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.interface.typed import Overrides, arguments
 from bnn_train.report import lines
 from bnn_train.runs import directory
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ONE_AT_A_TIME = threading.Lock()  # torch's generators and flags, which a run sets, are the process's
+_training: list[int] = []  # the thread that has it
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Run:
     directory: Path
     summary: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_place", self.directory.absolute())  # wherever the program goes
+
+    def __fspath__(self) -> str:
+        """Its run directory: a Run stands where a path may, as in train({"resume": run})."""
+        return str(files.for_people(self._place))  # type: ignore[attr-defined]
+
     def __repr__(self) -> str:
         accuracy = self.summary.get("test_accuracy")
         return f"<Run in {self.directory}{'' if accuracy is None else f', test accuracy {accuracy:.2%}'}>"
@@ -45,8 +53,12 @@ class Run:
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """A dict for each epoch, as in metrics.jsonl: epoch, lr, train_loss, train_accuracy, test_accuracy ..."""
-        file = self.directory / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        if not self.summary:  # of a dry run
+            return []
+        file: Path = self._place / "metrics.jsonl"  # type: ignore[attr-defined]
+        if not file.exists():
+            raise ConfigError("directory", self.directory, f"holds no metrics.jsonl any more ({file.parent})")
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
     def frame(self) -> Any:
         """The history as a pandas DataFrame, one row an epoch. pandas must be installed."""
@@ -60,7 +72,7 @@ class Run:
         """The network that the run gave."""
         from bnn_train.interface.network import load
 
-        return load(self.directory)
+        return load(self)
 
 
 def train(overrides: Overrides = ()) -> Run:
@@ -71,30 +83,50 @@ def train(overrides: Overrides = ()) -> Run:
     bar stands on a terminal and in a notebook; the log is in train.log.
 
     torch's generators, threads and flags are given back as they were found. Runs in one process wait for each other. Raises
-    ConfigError for a mistake, Diverged where the loss is no number, KeyboardInterrupt at Ctrl-C, after what was reached is saved.
+    ConfigError for a mistake, also where a plugin's code raises or gives what it must not; Diverged where the loss is no number;
+    KeyboardInterrupt at Ctrl-C, after what was reached is saved.
     """
-    with _ONE_AT_A_TIME:
-        plugins.load(plug.named(arguments(overrides)))
-        given = arguments(overrides)  # once more: a plugin's keys may hold paths
-        config, composed = _composed(given)
-        startup.prepare()
-        from bnn_train.interface import kept
-        from bnn_train.runs.run import run
+    if threading.get_ident() in _training:
+        where = "by a plugin's function, or by a script that plugins= names"
+        remedy = f"train() is called within a training, {where}; call it before, and in such a script below"
+        raise ConfigError("", "", f'{remedy}  if __name__ == "__main__":')
+    with _ONE_AT_A_TIME, startup.environment():
+        _training.append(threading.get_ident())
+        try:
+            return _train(overrides)
+        finally:
+            _training.clear()
 
-        folder = Path(composed.hydra.run.dir)
-        log = None if config.dry_run else folder / "train.log"
-        with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
-            chosen = choices(composed.hydra.runtime.choices)
-            logger.info("%s", lines.first_line(config, chosen))
-            try:
-                summary = run(config, folder, list(composed.hydra.overrides.task), chosen)
-            except ConfigError as refusal:
-                raise hydra_errors.with_origin(refusal, given) from refusal
-            except Interrupted as stop:
-                if stop.exit_code == 128 + signal.SIGINT:
-                    raise KeyboardInterrupt(f"saved; continue with train(['resume={folder}'])") from None
+
+def _train(overrides: Overrides) -> Run:
+    plugins.load(plug.named(arguments(overrides)))
+    given = beside_resume.settled(arguments(overrides))  # once more: a plugin's keys may hold paths
+    with compose.apart():
+        config, composed = _composed(given)
+    startup.prepare()
+    from bnn_train.interface import kept
+    from bnn_train.runs.run import run
+
+    folder = Path(composed.hydra.run.dir)
+    log = None if config.dry_run else folder / "train.log"
+    with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
+        chosen = choices(composed.hydra.runtime.choices)
+        logger.info("%s", lines.first_line(config, chosen))
+        try:
+            summary = run(config, folder, list(composed.hydra.overrides.task), chosen)
+        except ConfigError as refusal:
+            raise hydra_errors.with_origin(refusal, given) from refusal
+        except Interrupted as stop:
+            if stop.exit_code == 128 + signal.SIGINT:
+                needed = [f"plugins=[{','.join(config.plugins)}]"] if config.plugins else []
+                raise KeyboardInterrupt(f"saved; continue with train({[*needed, f'resume={folder}']})") from None
+            raise
+        except Exception as error:
+            line = register.behind(error)
+            if line is None:
                 raise
-        return Run(folder, summary)
+            raise PluginError("", "", line) from error
+    return Run(folder, summary)
 
 
 def _composed(given: list[str]) -> tuple[Config, DictConfig]:
@@ -104,6 +136,8 @@ def _composed(given: list[str]) -> tuple[Config, DictConfig]:
         with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
             composed = hydra.compose("train", given, return_hydra_config=True)
         config = hydra_errors.typed(composed, arguments=given)
+        with open_dict(composed.hydra):  # while its resolvers are there
+            composed.hydra.run.dir, composed.hydra.output_subdir = composed.hydra.run.dir, composed.hydra.output_subdir
     except ConfigError:
         raise
     except Exception as error:
@@ -119,15 +153,7 @@ def _mistake(line: str) -> ConfigError:
     place, _, remedy = line.partition(": ")
     key, _, value = place.partition("=")
     found = ConfigError(key, value, remedy)
-    return found if str(found) == line else _OtherMistake(line)
-
-
-class _OtherMistake(ConfigError):
-    def __init__(self, line: str) -> None:
-        super().__init__("overrides", "", line)
-
-    def __str__(self) -> str:
-        return self.remedy
+    return found if str(found) == line else ConfigError("", "", line)
 
 
 @contextmanager

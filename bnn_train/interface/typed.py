@@ -1,12 +1,12 @@
 """Overrides as Python has them, as a command line has them."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from bnn_train.cli.arguments import for_hydra
+from bnn_train.cli.arguments import check_typed_once, for_hydra
 from bnn_train.errors import ConfigError, as_typed
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -20,7 +20,7 @@ _INSTEAD = {  # of a flag, in Python
 def arguments(overrides: Overrides) -> list[str]:
     """["model=cnn", "trainer.epochs=3"] of that list itself, or of {"model": "cnn", "trainer.epochs": 3}, nested or not.
 
-    Raises ConfigError for what is no override, such as a flag.
+    Raises ConfigError for what is no override, such as a flag, and for a key that has two values.
     """
     if not isinstance(overrides, Mapping | Sequence):
         raise ConfigError("overrides", overrides, 'must be a list, as in ["trainer.epochs=3"], or a dict')
@@ -35,7 +35,9 @@ def arguments(overrides: Overrides) -> list[str]:
             raise ConfigError("overrides", each, f"is a flag of the command line{_INSTEAD.get(flag, '').format(value or 'FOLDER')}")
         if "=" not in each and not each.startswith("~"):
             raise ConfigError("overrides", each, 'needs a value, as in "trainer.epochs=3"')
-    return for_hydra(given)
+    ready = for_hydra(given)
+    check_typed_once(ready)
+    return ready
 
 
 def _of_mapping(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -52,7 +54,7 @@ def _value(value: Any) -> str:
         return f"[{','.join(map(_value, value))}]"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, str | Path):
-        text = str(value)
+    if isinstance(value, str | os.PathLike):  # a Run among them
+        text = os.fspath(value)
         return QuotedString(text, Quote.single).with_quotes() if text != "null" else text
     return as_typed(value)

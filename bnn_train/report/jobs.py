@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,11 +87,17 @@ def _read_job(folder: Path) -> Job:
     if summary is None:
         return Job(folder.name, "unfinished", overrides)
     if summary.get("status", "finished") != "finished":  # the run goes on, and its last end is not its result
-        return Job(folder.name, "unfinished", overrides, command=f"bnn-train {resume_argument(folder)}")
+        return Job(folder.name, "unfinished", overrides, command=f"bnn-train {resume_argument(folder, _plugins(typed))}")
     if typed is None:
         reason = no_overrides or ".hydra/overrides.yaml is missing"
         return Job(folder.name, "damaged", None, summary, reason)
     return Job(folder.name, "finished", overrides, summary)
+
+
+def _plugins(overrides: Sequence[str] | None) -> list[str]:
+    """That these name."""
+    found = [value for key, _, value in (each.partition("=") for each in overrides or ()) if key == "plugins"]
+    return found[-1].strip("[]").split(",") if found else []
 
 
 def _read(file: Path, parse: Callable[[str], Content]) -> tuple[Content | None, str]:

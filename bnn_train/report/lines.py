@@ -61,7 +61,8 @@ def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images
     pieces["lr"] = f"lr {row['lr']:<7.2g}"
     pieces["speed"] = f"{_speed(*times[-1])} img/s"
     pieces["left"] = f"left {_left(left):7}"
-    shortenings = (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without("ema_val"))
+    averaged = "ema_test" if "ema_val" in pieces else "ema_val"  # the held-out images decide, so their figure stays
+    shortenings = (_without("speed"), _without("lr"), _ensembles_joined, _without("left"), _without("train"), _without(averaged))
     for shorter in (*shortenings, _without_total):
         if _length(pieces) > terminal.width():
             pieces = shorter(pieces)
@@ -156,9 +157,13 @@ def plan_line(number: int, steps: int, epochs: int, max_steps: int | None) -> st
     return grid.fold(["dry run: would", *start, f"train to step {total:,}", epochs_and_steps, "nothing was trained or saved"])
 
 
-def resume_argument(run_dir: object) -> str:
-    """resume=RUN_DIR as it must be typed in a shell: a path is text for bnn-train, but for null, a leading ~ and outer quotes."""
+def resume_argument(run_dir: object, plugins: Sequence[str] = ()) -> str:
+    """resume=RUN_DIR as it must be typed in a shell: a path is text for bnn-train, but for null, a leading ~ and outer quotes.
+
+    Before it stand the plugins that the run needs, which no file may import.
+    """
     path = str(run_dir)
     if path == "null" or path[:1] in ("~", "'", '"'):
         path = f"./{path}"
-    return shlex.quote(f"resume={path}")
+    needed = [f"plugins=[{','.join(plugins)}]"] if plugins else []
+    return shlex.join([*needed, f"resume={path}"])

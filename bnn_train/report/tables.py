@@ -149,8 +149,10 @@ def evaluation_table(result: dict[str, Any]) -> str:
     names, *numbers = zip(*rows, strict=True)
     columns = [Column("split", names, right=False)]
     columns += [Column(name, cells) for name, cells in zip(("images", "accuracy", "loss"), numbers, strict=True)]
+    alike = "note: the network is not stochastic, so all that are drawn of it are this one"
+    drawn = [grid.sentence(alike)] if result.get("stochastic") is False else []
     by_class = classes.table(result)
-    parts = [which_network(result), *_which_images(result), "", grid.table(columns), *(["", by_class] if by_class else [])]
+    parts = [which_network(result), *_which_images(result), *drawn, "", grid.table(columns), *(["", by_class] if by_class else [])]
     return "\n".join(parts)
 
 

@@ -8,6 +8,7 @@ what a run gave: a network alone, from which nothing is continued.
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +42,17 @@ def load(path: Path, key: str = "checkpoint") -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a bad file: RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        if path.suffix.lower() == ".bnn":
+            remedy = (
+                "is an exported network, which has signs, not the latent weights of a training; give the run that it was made of"
+            )
+            raise ConfigError(key, path, remedy) from error
         if path.suffix.lower() in (".onnx", ".h", ".c", ".html"):
             remedy = "is no checkpoint, but what bnn-export writes for other programs; give a run, a checkpoint or a .bnn file"
             raise ConfigError(key, path, remedy) from error
+        if re.search("allowed global|Unsupported global", str(error)):
+            remedy = "holds Python objects, a whole network perhaps, which could run code and are not loaded"
+            raise ConfigError(key, path, f"{remedy}; torch.save(net.state_dict(), FILE) saves its tensors alone") from error
         raise ConfigError(key, path, "cannot be read as a checkpoint: it is cut short, damaged or foreign") from error
     found = state.get("format") if isinstance(state, dict) else None
     if not isinstance(found, int):

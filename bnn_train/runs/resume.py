@@ -7,13 +7,12 @@ from typing import Any
 
 from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.root import FREE, OF_METHODS, WHOLE, Config, typed
+from bnn_train.config.root import EXTENDS, FREE, OF_METHODS, WHOLE, Config, typed
 from bnn_train.data import checks
 from bnn_train.data.splits import Data, Split
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
-EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 _FEW = 3  # keys that a refusal lists
 _OF_TRAINING = ("loss", "logger")  # groups that a trained network does without
 
@@ -64,11 +63,11 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
             continue
         stored[key] = new[key]
     if differ:
-        raise _other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
+        raise other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
     return typed(nested(stored))
 
 
-def _other_than(
+def other_than(
     stored: Mapping[str, Any], differ: Mapping[str, Any], overrides: Collection[str] | None, first: Collection[str]
 ) -> ConfigError:
     """The refusal of keys that differ from the run's, in terms of what was typed now and `first`.
@@ -130,7 +129,7 @@ def changed_plugins(state: Mapping[str, Any]) -> list[str]:
     """A line for each file of a plugin that is not what it was when the checkpoint was written."""
     now = plugins.digests(state["config"].get("plugins", ()))
     changed = [name for name, digest in state.get("plugins", {}).items() if now.get(name, digest) != digest]
-    return [f"{name} has changed since the run was saved: it goes on with what is there now" for name in changed]
+    return [f"{name} has changed since the run was saved: what it makes is what is there now" for name in changed]
 
 
 def data_signature(data: Data) -> dict[str, Any]:

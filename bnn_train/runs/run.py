@@ -22,7 +22,7 @@ from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import classes, grid, health, lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, interrupt, loggers, resume
+from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, turns
 from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
@@ -113,13 +113,15 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             if time_to_save():
                 trainer.check_finite()
                 save(trainer, "last.pt")
+            turns.give_way()
 
         trainer = Trainer(config, model, edges, optimizer, data, after_step)
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
         _introduce(trainer, layers, run_dir, new=state is None)
         if state is not None:
-            trainer.load_state_dict(state["trainer"])
+            with fit.expected(state, model, "resume", for_people(run_dir)):
+                trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
         said: dict[str, str] = {}
         with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
@@ -136,7 +138,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
                 )
                 for line in not_binary_yet(trainer, run_dir):
                     log.warning("%s", grid.sentence(f"note: {line}"))
-                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir)))
+                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
                 raise
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
@@ -258,7 +260,8 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
     trainer = Trainer(config, model, edges, optimizer, data)
     _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
     if state is not None:
-        trainer.load_state_dict(state["trainer"])
+        with fit.expected(state, model, "resume", for_people(target)):
+            trainer.load_state_dict(state["trainer"])
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

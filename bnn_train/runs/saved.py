@@ -1,5 +1,6 @@
 """A saved network again: rebuilt from its checkpoint alone, and evaluated on its data."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train import device, models
+from bnn_train.binary.layers import is_stochastic
 from bnn_train.config.data import DataConfig
 from bnn_train.config.root import Config
-from bnn_train.config.trainer import EnsembleConfig
+from bnn_train.config.trainer import EnsembleConfig, EvalConfig
 from bnn_train.data import checks, datasets, other_images
 from bnn_train.data.augment import normalise
 from bnn_train.data.splits import Data, Split
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
-from bnn_train.report import classes
-from bnn_train.runs import checkpoint
-from bnn_train.runs.resume import config_of, data_signature, network_state, split_digest
+from bnn_train.report import classes, grid
+from bnn_train.runs import checkpoint, fit
+from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state, split_digest
 from bnn_train.training.evaluation import evaluate
+
+log = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
@@ -48,7 +52,10 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     device.make_reproducible(config.seed, where, config.trainer.precision)
     network, data = network_state(state), state["data"]
     model = models.build(config, _shape(data["image_shape"]), len(data["classes"]), where)
-    model.load_state_dict(network["model"])
+    with fit.expected(state, model, key, file):
+        model.load_state_dict(network["model"])
+    for line in changed_plugins(state):
+        log.warning("%s", grid.sentence(f"note: {line}"))
     prune(model, network.get("edges", {}))
     if "result" in state:
         kind, epoch, step = (state["result"][name] for name in ("kind", "epoch", "step"))
@@ -62,7 +69,8 @@ def evaluate_saved(
 ) -> dict[str, Any]:
     """Accuracy in [0, 1] and mean cross-entropy on the test set and, if there are any, the held-out images.
 
-    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added.
+    `data_root` and `device_name` replace the configuration's; with `samples` those of an ensemble of as many networks are added,
+    where the network is stochastic, and "stochastic" says whether it is.
 
     "data" is where the images are, and "same_images" whether all of them have the pixels that the network was trained and measured
     with. `data_root` may also be a folder of other test images (data/other_images.py). What is given for each class of the test set
@@ -72,11 +80,13 @@ def evaluate_saved(
     """
     saved = load(path, "path", device_name)
     config = saved.config
+    drawn = {} if samples is None else {"stochastic": is_stochastic(saved.model)}
     if samples is not None:
-        config.eval = EnsembleConfig(samples=samples)
+        ensemble = EnsembleConfig(samples=samples)
+        config.eval = ensemble if drawn["stochastic"] else EvalConfig()
     images = to_measure(config.data, saved.data, data_root, _device_of(saved.model))
     result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
-    result |= images.told
+    result |= {**images.told, **drawn}
     for name, split in images.splits.items():
         predicted: list[Tensor] = []
         result |= {f"{name}_{measure}": value for measure, value in evaluate(saved.model, split, config, predicted).items()}
@@ -90,8 +100,11 @@ def evaluate_saved(
 @torch.no_grad()
 def logits(saved: Saved, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes), without noise, on images, uint8 (N, C, H, W)."""
-    where = _device_of(saved.model)
+    where, trained = _device_of(saved.model), [module for module in saved.model.modules() if module.training]
+    saved.model.eval()
     found: Tensor = saved.model(normalise(torch.from_numpy(images).to(where), saved.config.data.mean, saved.config.data.std))
+    for module in trained:  # by whoever has it in hand
+        module.training = True
     return found.float().cpu().numpy()
 
 

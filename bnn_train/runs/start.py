@@ -11,12 +11,12 @@ from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.binary.progressive import is_state
 from bnn_train.errors import ConfigError
-from bnn_train.runs import checkpoint
+from bnn_train.runs import checkpoint, fit
 from bnn_train.runs.resume import config_of, network_state
 
 KEY = "init_from"
+_COUNTER = "num_batches_tracked"  # of steps, and read by nothing here
 WITHIN = ("state_dict", "model", "model_state_dict", "model_state")  # keys under which others keep a state_dict
-_MOST = 4  # names of a kind that an error lists
 
 
 def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
@@ -32,10 +32,11 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
     else:
         kind = "real"
     saved, own = _network(found), _network(model.state_dict())
+    if wrong := _other_place(saved, own) or fit.misfit(saved, own, may_lack=(_COUNTER, "scaling_factor")):
+        raise ConfigError(KEY, path, f"does not fit the network: {wrong}")  # a learned scale starts from the weights
     for name in own:
-        if name.endswith("num_batches_tracked"):  # counts steps, and is read by nothing here
+        if name.endswith(_COUNTER):
             saved.setdefault(name, torch.tensor(0))
-    _check(path, saved, own)
     return {"model": saved, "kind": kind}
 
 
@@ -92,27 +93,19 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
+def _other_place(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What to do where the names would fit but for their beginning: the network was, or is here, a part of another module."""
+    for names, others, whose, less in (
+        (saved, own, "its", "the network's"),
+        (own, saved, "the network's", "its"),
+    ):
+        start = next(iter(names), "").partition(".")[0] + "."
+        inside = [name.removeprefix(start) for name in names]
+        if all(name.startswith(start) for name in names) and set(inside) & set(others) and not set(names) & set(others):
+            return f"{whose} names begin with {start} and {less} do not; save the state_dict of the module that has the same layers"
+    return ""
+
+
 def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without the masks of progressive binarization, which belong to a run: a new one begins before its windows."""
     return {name: tensor for name, tensor in tensors.items() if not is_state(name)}
-
-
-def _check(path: Path, saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """A learned scale may be missing: it starts from the weights."""
-    wrong = [
-        f"{name} is {tuple(saved[name].shape)} there and {tuple(own[name].shape)} here"
-        for name in own
-        if name in saved and saved[name].shape != own[name].shape
-    ]
-    missing = [name for name in own if name not in saved and not name.endswith("scaling_factor")]
-    more = [name for name in saved if name not in own]
-    said = _few(wrong, "; ")
-    said += [f"it lacks {names}" for names in _few(missing)] + [f"it has {names} too much" for names in _few(more)]
-    if said:
-        raise ConfigError(KEY, path, f"does not fit the network: {'; '.join(said)}")
-
-
-def _few(names: list[str], between: str = ", ") -> list[str]:
-    """One text of the first of many names, or none."""
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return [between.join(names[:_MOST]) + more] if names else []

@@ -42,7 +42,7 @@ def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     return [
         f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
         f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
-        f"Go on with: bnn-train {lines.resume_argument(for_people(run_dir))}{further}"
+        f"Go on with: bnn-train {lines.resume_argument(for_people(run_dir), trainer.config.plugins)}{further}"
     ]
 
 

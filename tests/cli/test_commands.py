@@ -194,6 +194,12 @@ def test_a_run_goes_into_the_directory_that_was_typed_and_on_from_there(command,
     (argument,) = shlex.split(resume_argument(directory))
     result = command(argument, "trainer.epochs=2")
     assert "epoch 2/2" in result.stdout, result.stderr
+    log = (tmp_path / directory / "train.log").read_text()
+    refused = command(argument, "seed=3", "trainer.epochs=1")
+    assert refused.stderr.startswith("error: seed=3: the run was started with seed=0; leave seed=3 out to continue")
+    refused = command(argument, "trainer.epochs=1")
+    assert refused.stderr.endswith("error: trainer.epochs=1: the run has 2 epochs behind it already\n")
+    assert "error" not in (tmp_path / directory / "train.log").read_text().removeprefix(log)
     assert {path.name for path in tmp_path.iterdir()} == {directory}
 
 

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,29 @@ def test_each_image_at_its_place(files, config):
     for image, path in zip(images.numpy(), files, strict=True):
         assert np.array_equal(image, np.asarray(Image.open(path)).transpose(2, 0, 1))
     assert notes == []
+
+
+PROGRAM = """
+from pathlib import Path
+from bnn_train import startup
+from bnn_train.config.data import DataConfig
+from bnn_train.data import decoding
+print("runs")
+startup.processors, decoding._FILES_WORTH_PROCESSES = lambda: 2, 2
+config = DataConfig(name="image_folder", root="x", image_size=4, mean=[0.5] * 3, std=[0.5] * 3)
+print(decoding.decode_all([Path("a.png")] * 40, config)[0].shape)
+"""
+
+
+def test_processes_leave_the_program_alone_that_has_no_guard(tmp_path):
+    """Not run again in each of them, where it would train again."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    line = [sys.executable, "program.py"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["runs", "torch.Size([40, 3, 4, 4])"], done.stderr
+    assert "in one process" not in done.stderr
 
 
 def test_processes_decode_the_same(files, config, monkeypatch):

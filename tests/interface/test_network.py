@@ -1,3 +1,5 @@
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -86,3 +88,88 @@ def test_loading_leaves_torchs_generator_as_it_was(run):
     before = torch.get_rng_state()
     bnn_train.load(run.directory).evaluate()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_picture_in_memory_is_its_file(run, tmp_path):
+    """Also one that a tag turns, of a lossy format, of modes that no file has; what PIL has opened stays open."""
+    colours = Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 12, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[274] = 6
+    colours.save(tmp_path / "turned.tif", exif=turned)
+    colours.save(tmp_path / "lossy.tif", compression="jpeg")
+    network = run.network()
+    for name in ("turned.tif", "lossy.tif"):
+        expected = network.logits(tmp_path / name)
+        with Image.open(tmp_path / name) as picture:
+            for _ in range(2):
+                assert np.array_equal(network.logits(picture), expected), name
+    for mode in ("HSV", "La", "P", "RGBa", "PA"):
+        picture = colours.convert("LA").convert(mode) if mode == "La" else Image.new(mode, (8, 8))
+        assert network.logits(picture).shape == (1, 10), mode
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (lambda: [np.zeros((1, 8, 8), np.uint8), "a.png"], "images=a list of 2: holds arrays and image files"),
+        (lambda: [np.zeros((1, 8, 8), np.uint8), np.zeros((1, 8, 9), np.uint8)], r"images=shapes \(1, 8, 8\) and \(1, 8, 9\): arr"),
+        (lambda: torch.zeros(1, 1, 8, 8, requires_grad=True), "images=type float32: must be uint8"),
+        (lambda: Image.new("L", (0, 0)), r"images=\[0\]: not a readable image \(it has no pixels\)"),
+        (lambda: _closed(), r"images=\[0\]: not a readable image \(.*closed"),
+    ],
+)
+def test_what_cannot_be_taken_is_said_of_it(run, given, line):
+    with pytest.raises(bnn_train.ConfigError, match=line):
+        run.network().predict(given())
+
+
+def _closed():
+    picture = Image.new("L", (8, 8))
+    picture.close()
+    return picture
+
+
+def test_nothing_of_nothing_is_predicted(run):
+    assert run.network().predict([]).shape == (0,)
+
+
+def test_a_network_is_copied_and_pickled(run, exported, images):
+    for network in (run.network(), bnn_train.load(exported)):
+        for again in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+            assert np.array_equal(again.logits(images), network.logits(images))
+
+
+def test_scores_are_those_of_evaluation_whatever_torch_is_set_to(run, images):
+    """Of one image BatchNorm has no statistics in training; the module is left as it was found."""
+    network = run.network()
+    expected = network.logits(images[:1])
+    network.module.train()
+    assert np.array_equal(network.logits(images[:1]), expected)
+    assert network.module.training
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert np.array_equal(bnn_train.load(run).logits(images[:1]), expected)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_only_a_stochastic_network_is_drawn_from(run, exported):
+    found = run.network().evaluate(samples=3)
+    assert found["stochastic"] is False
+    assert "test_ensemble_accuracy" not in found
+    with pytest.raises(bnn_train.ConfigError, match=r"samples=3: an exported network draws none"):
+        bnn_train.load(exported).evaluate(samples=3)
+
+
+def test_a_network_and_a_run_stay_where_they_are_when_the_program_goes(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(run.directory.parent)
+    there = bnn_train.Run(type(run.directory)(run.directory.name), run.summary)
+    network = bnn_train.load(there.directory)
+    monkeypatch.chdir(tmp_path)
+    assert there.history == run.history
+    assert there.network().evaluate()["test_accuracy"] == network.evaluate()["test_accuracy"] == run.summary["test_accuracy"]
+    with pytest.raises(bnn_train.ConfigError, match=r"directory=nowhere: holds no metrics\.jsonl any more"):
+        bnn_train.Run(type(run.directory)("nowhere"), run.summary).history  # noqa: B018
+    assert bnn_train.Run(type(run.directory)("nowhere"), {}).history == []  # of a dry run

@@ -1,12 +1,18 @@
 import json
 import logging
+import os
 import random
 import threading
 
+import hydra
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 import bnn_train
+from bnn_train.errors import PluginError
 
 SHORT = ["model.hidden=[16,16]", "trainer.epochs=2"]
 
@@ -75,6 +81,70 @@ def test_it_runs_in_a_thread(tmp_path):
     thread.start()
     thread.join()
     assert found[0].summary["status"] == "finished"
+
+
+def test_a_program_that_uses_hydra_itself_keeps_what_it_has(tmp_path):
+    """Its composing, its options, its resolvers of the same names."""
+    before = set(ConfigStore.instance().repo)
+    resolver = BaseContainer._resolvers.get("run_dir")
+    OmegaConf.register_new_resolver("run_dir", lambda: "mine", replace=True)
+    ConfigStore.instance().store(group="model", name="mlp", node={"own": 1})
+    try:
+        with hydra.initialize(version_base=None, config_path=None):
+            bnn_train.train([*SHORT, "dry_run=true", f"hydra.run.dir={tmp_path}/run"])
+            composed = hydra.compose(overrides=["+model=mlp", "+place=${run_dir:}"])
+            assert (composed.model, composed.place) == ({"own": 1}, "mine")
+        assert set(ConfigStore.instance().repo) == before | {"model"}
+    finally:
+        BaseContainer._resolvers.pop("run_dir")
+        BaseContainer._resolvers |= {"run_dir": resolver} if resolver else {}
+        del ConfigStore.instance().repo["model"]["mlp.yaml"]
+
+
+def test_the_programs_own_settings_of_torch_change_no_run(run, tmp_path):
+    environment = dict(os.environ)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            found = bnn_train.train([*SHORT, f"hydra.run.dir={tmp_path}/run"])
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.history == run.history
+    assert dict(os.environ) == environment
+
+
+def test_another_thread_that_loads_and_measures_changes_no_run(run, tmp_path):
+    given = ["ste=clipped", "ste.stochastic=true", *SHORT]
+    alone = bnn_train.train([*given, f"hydra.run.dir={tmp_path}/alone"])
+    found = []
+    thread = threading.Thread(target=lambda: found.append(bnn_train.train([*given, f"hydra.run.dir={tmp_path}/run"])))
+    thread.start()
+    while thread.is_alive():
+        bnn_train.load(run).evaluate()
+    assert found[0].history == alone.history
+
+
+@pytest.mark.parametrize("at", ["when it is imported", "when it is called"])
+def test_a_training_within_a_training_is_refused(plugin, at):
+    text = "import bnn_train\n@bnn_train.register.data\ndef mine():\n    return bnn_train.train([])\n"
+    more = "" if at == "when it is called" else "mine()\n"
+    with pytest.raises(bnn_train.ConfigError, match=r"^train\(\) is called within a training, .* __name__ == \"__main__\":$"):
+        bnn_train.train([plugin(text + more), "data=mine"])
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("return logits.nothing", r"mine\.py, line 4: AttributeError: 'Tensor' object has no attribute 'nothing'"),
+        ("return logits.detach().mean()", r"mine\.py: gives a number that does not follow from the class scores"),
+    ],
+)
+def test_what_a_plugins_code_raises_is_a_line_that_names_its_place(plugin, body, line):
+    loss = f"import bnn_train\n@bnn_train.register.loss\ndef mine(inputs, logits, labels):\n    {body}\n"
+    with pytest.raises(PluginError, match=line) as caught:
+        bnn_train.train([plugin(loss), "loss=mine", *SHORT])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from bnn_train.cli.compose import typed
 from bnn_train.errors import ConfigError
+from bnn_train.interface.train import Run
 from bnn_train.interface.typed import arguments
 
 
@@ -31,8 +32,15 @@ def test_a_path_is_text_whatever_stands_in_it(root):
         (3, "overrides=3: must be a list"),
         (["model"], 'overrides=model: needs a value, as in "trainer.epochs=3"'),
         ([3], "overrides=3: must be text"),
+        (["seed=1", "seed=2"], "seed=2: seed is given twice"),
+        ({"model": {"hidden": [3]}, "model.hidden": [4]}, r"model\.hidden=\[4\]: model\.hidden is given twice"),
     ],
 )
 def test_what_is_no_override_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         arguments(given)
+
+
+def test_a_run_stands_for_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert arguments({"resume": Run(Path("a"), {})}) == arguments({"resume": "a"})

@@ -115,6 +115,18 @@ def test_a_narrow_line_leaves_out_what_matters_least(columns, width, line):
     assert lines.epoch_line(FULL, [(1000, 5.0)], 1000, 1000) == line
 
 
+def test_of_the_averages_figures_the_one_that_decides_stays(columns):
+    columns(79)
+    row = {**ROW, "val_accuracy": 0.9722, "ema_val_accuracy": 0.9811, "ema_test_accuracy": 0.8123}
+    line = lines.epoch_line(row, [(1000, 5.0)], 9, 1000)
+    assert line == "epoch 3/9  loss 0.5000  val 97.22%  test 80.00%  ema val 98.11%"
+
+
+def test_a_run_goes_on_with_its_plugins():
+    assert lines.resume_argument("tm2", ["widget.py", "my.net"]) == "'plugins=[widget.py,my.net]' resume=tm2"
+    assert lines.resume_argument("tm2") == "resume=tm2"
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 90, 92, 100, 120, 160])
 @pytest.mark.parametrize("row", [ROW, {**ROW, "val_accuracy": 0.5}, FULL])
 def test_all_lines_of_a_run_align_whatever_their_figures(columns, width, row):

@@ -161,7 +161,7 @@ def test_extended_then_stopped(small, tmp_path, monkeypatch):
     """summary.json stays that of result.pt, and the run is not called finished until it is."""
     folder = tmp_path / "job"
     (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text("- seed=0\n")
+    (folder / ".hydra" / "overrides.yaml").write_text("- plugins=[a.py,b]\n- seed=0\n")
     first = run(small(), folder)
     assert sweep.read_jobs(tmp_path)[0].status == "finished"
     stop_after(monkeypatch, 20)
@@ -170,7 +170,7 @@ def test_extended_then_stopped(small, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert check_one_network(folder) == {**first, "status": "continued"}
     assert sweep.read_jobs(tmp_path)[0].status == "unfinished"
-    assert f"  job\n    bnn-train {lines.resume_argument(folder)}" in sweep.table(sweep.read_jobs(tmp_path), "x")
+    assert f"  job\n    bnn-train {lines.resume_argument(folder, ['a.py', 'b'])}" in sweep.table(sweep.read_jobs(tmp_path), "x")
     summary = run(small("trainer.epochs=5"), folder, overrides={"trainer.epochs"})
     assert (summary["status"], summary["epoch"]) == ("finished", 5)
     check_one_network(folder)
