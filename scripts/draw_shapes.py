@@ -47,7 +47,9 @@ def draw_folder(folder: Path, count: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 2 or not all(word.isdecimal() for word in sys.argv[2:]):
         sys.exit(__doc__)
-    numbers = [int(word) for word in sys.argv[2:]]
-    draw_folder(Path(sys.argv[1]), *numbers[:2], *(60, 0)[len(numbers[:2]) :])
+    numbers = [int(word) for word in sys.argv[2:4]]
+    count, seed = [*numbers, *(60, 0)[len(numbers) :]]
+    draw_folder(Path(sys.argv[1]), count, seed)
+    print(f"{sys.argv[1]}: {count} pictures each of {', '.join(CORNERS)}")

@@ -16,6 +16,8 @@ def write(given: Sequence[str], output: Path) -> None:
     """given: overrides as of bnn-train, or one run directory or checkpoint. Raises ConfigError as training on the images would."""
     if output.suffix.lower() != ".png":
         raise ConfigError("--output", output, "must end in .png")
+    if not output.absolute().parent.is_dir():
+        raise ConfigError("--output", output, f"the folder {output.parent} does not exist; make it first")
     config = _of_overrides(given) if all("=" in each for each in given) else _of_run(given)
     startup.prepare()
     from bnn_train import device
@@ -40,6 +42,10 @@ def _of_run(given: Sequence[str]) -> Config:
     if len(given) > 1:
         odd = next(each for each in given if "=" not in each)
         raise ConfigError("--data", odd, "takes overrides such as data=digits data.flip=true, or one run directory alone")
+    folder = Path(given[0])
+    if folder.is_dir() and not (folder / "checkpoints").is_dir() and not any(folder.glob("*.pt")):
+        remedy = f"is no run; for the images of a folder type data=image_folder data.root={folder}"
+        raise ConfigError("--data", given[0], remedy)
     startup.prepare()
     from bnn_train.runs import checkpoint
     from bnn_train.runs.resume import config_of

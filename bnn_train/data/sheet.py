@@ -1,8 +1,10 @@
 """A contact sheet: what the network sees of some images beside the files that they come from, and as training changes them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -139,7 +141,11 @@ def _changes(config: DataConfig, data: Data) -> str:
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    """One with the letters of most languages: matplotlib's, since Pillow's own has few."""
+    try:
+        return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+    except (ImportError, OSError):  # a Pillow without FreeType, a matplotlib without its fonts
+        return ImageFont.load_default(size)
 
 
 def _safe(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

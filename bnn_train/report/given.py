@@ -50,15 +50,15 @@ def check_one_data_set(given: Given) -> None:
     """Raises ConfigError where runs that were named one by one are on different data: they do not compare."""
     if given.sweep is not None:
         return
-    names: dict[str, Job] = {}
+    sets: dict[tuple[str, str], Job] = {}
     for job in given.jobs:
         data = data_set(job)
-        if data is not None:
-            names.setdefault(data, job)
-    if len(names) > 1:
-        (one, _), (other, job) = list(names.items())[:2]
-        remedy = f"is on {other}, another run on {one}, and their accuracies do not compare; name runs on one data set"
-        raise ConfigError("path", job.folder, remedy)
+        if data is not None:  # folders of images have one name, and classes of their own
+            sets.setdefault((data, str(job.summary.get("classes"))), job)
+    if len({name for name, _ in sets}) > 1 or len({classes for _, classes in sets if classes != "None"}) > 1:
+        (one, _), ((other, _), job) = next(iter(sets)), list(sets.items())[-1]
+        what = f"on {other}, another run on {one}" if other != one else f"on images of other classes than another run on {one}"
+        raise ConfigError("path", job.folder, f"is {what}, and their accuracies do not compare; name runs on one data set")
 
 
 def data_set(job: Job) -> str | None:

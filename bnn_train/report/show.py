@@ -1,8 +1,10 @@
 """What `bnn-report` prints of runs, sweeps and studies."""
 
 from bnn_train.files import for_people
-from bnn_train.report import sweep, tables, terminal
+from bnn_train.report import lines, sweep, tables, terminal
 from bnn_train.report.given import Given
+from bnn_train.report.jobs import Job
+from bnn_train.report.page import read
 
 
 def table(given: Given) -> bool:
@@ -19,6 +21,19 @@ def table(given: Given) -> bool:
             text = tables.result_table(job.summary, for_people(job.folder))
         except (KeyError, TypeError, ValueError):  # of a version that wrote less
             text = sweep.table(given.jobs, given.title)
+    elif len(given.jobs) == 1 and given.jobs[0].status == "unfinished":
+        text = _unfinished(given.jobs[0])
     else:
         text = sweep.table(given.jobs, given.title)
     return terminal.write(text + "\n")
+
+
+def _unfinished(job: Job) -> str:
+    """How far a run has come that is in training or was stopped."""
+    rows = read.rows(job.folder / "metrics.jsonl")
+    last = rows[-1] if rows else {}
+    figures = [f"{split} {last[key]:.2%}" for split in ("train", "val", "test") if (key := f"{split}_accuracy") in last]
+    reached = f"after epoch {rows[-1]['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
+    plugins = (job.overrides or {}).get("plugins", "").strip("[]")
+    command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins.split(',') if plugins else ())}"
+    return f"{for_people(job.folder)} is in training, or was stopped, {reached}\nwhere it was stopped it goes on with: {command}"

@@ -38,10 +38,11 @@ def show(sweep_dir: Path) -> tuple[list[Job], bool]:
 
 
 def swept_keys(jobs: list[Job]) -> list[str]:
-    """The override keys in which the jobs differ, in the order of the command line."""
+    """The override keys in which the jobs differ, in the order of the command line; what logs a run is no part of its setting."""
     known = [job.overrides for job in jobs if job.overrides is not None]
     keys = dict.fromkeys(key for overrides in known for key in overrides)
-    return [key for key in keys if len({overrides.get(key) for overrides in known}) > 1]
+    differ = [key for key in keys if len({overrides.get(key) for overrides in known}) > 1]
+    return [key for key in differ if key.partition(".")[0] != "logger"]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -104,4 +104,18 @@ def test_a_run_that_is_not_finished_is_said_to_be_so(tmp_path, capsys):
     run = run_of(tmp_path / "r")
     (run / "summary.json").unlink()
     assert show.table(given.read([run]))
-    assert "1 not finished" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "is in training, or was stopped, before the end of its first epoch" in said
+    assert f"it goes on with: bnn-train resume={run}" in said
+    rows = [{"epoch": 1, "test_accuracy": 0.25}, {"epoch": 2, "val_accuracy": 0.5, "test_accuracy": 0.75}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert show.table(given.read([run]))
+    assert "after epoch 2: val 50.00%, test 75.00%" in capsys.readouterr().out
+
+
+def test_runs_on_folders_of_other_classes_do_not_compare(tmp_path):
+    runs = {"cups": ["cup", "plate"], "again": ["cup", "plate"], "cats": ["cat", "dog"]}
+    cups, again, cats = (run_of(tmp_path / name, data="image_folder", classes=classes) for name, classes in runs.items())
+    given.check_one_data_set(given.read([cups, again]))
+    with pytest.raises(ConfigError, match="is on images of other classes than another run on image_folder"):
+        given.check_one_data_set(given.read([cups, cats]))

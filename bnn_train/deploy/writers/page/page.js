@@ -3,7 +3,7 @@
 
 const facts = JSON.parse($("facts").textContent);
 const [channels, height, width] = facts.image_shape;
-const FITTED = { crop: "cropped to its middle, ", pad: "laid on grey, ", stretch: "" };
+const FITTED = { crop: "cropped to its middle, ", pad: "laid on grey, ", stretch: "stretched, " };
 let own = null; // the network in this thread: for scoresOf, and where there are no workers
 
 function networkFile() {
