@@ -52,18 +52,21 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
     new["plugins"] = [*new["plugins"], *kept]  # those that it needs are there, wherever they lie now
     if whole or "logger" in named:
         stored = {key: value for key, value in stored.items() if not within(key, ["logger"])}  # another one has other keys
-    differ = []
+    differ, ends = [], []
     for key in (key for key in new if whole or within(key, named)):
         if new[key] == stored.get(key):
             continue
         if key in EXTENDS:
-            _check_end(key, new[key], state, stored)
-        elif not within(key, (*FREE, "plugins")):
+            ends.append(key)
+        elif within(key, (*FREE, "plugins")):
+            stored[key] = new[key]
+        else:
             differ.append(key)
-            continue
-        stored[key] = new[key]
     if differ:
         raise other_than(stored, {key: new[key] for key in differ}, overrides, state.get("overrides", ()))
+    for key in ends:  # after what says that this is another run
+        _check_end(key, new[key], state, stored)
+        stored[key] = new[key]
     return typed(nested(stored))
 
 

@@ -243,6 +243,8 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(small, tmp_path):
     assert (longer["epoch"], len((tmp_path / "metrics.jsonl").read_text().splitlines())) == (4, 4)
     with pytest.raises(ConfigError, match=r"trainer\.epochs=3: the run has 4 epochs behind it already"):
         run(small("trainer.epochs=3"), tmp_path, overrides={"trainer.epochs"})
+    with pytest.raises(ConfigError, match=r"seed=5: the run was started with seed=0"):  # a run of its own, in the wrong directory
+        run(small("trainer.epochs=3", "seed=5"), tmp_path, overrides=["trainer.epochs=3", "seed=5"])
 
 
 @pytest.mark.parametrize("left", [None, b"", b'{"status": "fin', b"\xff\xfe"])
