@@ -31,8 +31,7 @@ def main(folder: Path, seeds: int) -> None:
         draw_folder(folder / f"of{count}", count, seed=0)
         for name, setting in SETTINGS.items():
             found, times = zip(*(_one(folder, count, setting, seed) for seed in range(seeds)), strict=True)
-            deviation = statistics.stdev(found) if seeds > 1 else 0.0
-            mean = f"{statistics.mean(found):.2%} ± {deviation:.2%}"
+            mean = f"{statistics.mean(found):.2%}" + (f" ± {statistics.stdev(found):.2%}" if seeds > 1 else "")
             print(f"{name:12}{count:16}  {mean:15} {seeds:2}  {statistics.median(times):.0f}", flush=True)
 
 
