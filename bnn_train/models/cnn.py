@@ -19,10 +19,10 @@ def cnn(config: CnnConfig, parts: Parts, image_shape: tuple[int, int, int], num_
     `stem` says. The linear layers see every place, or with head=average the mean of each channel over all places.
     """
     channels, height, width = image_shape
-    _check_size(config, height, width)
+    cut = config.kernel_size - 1 if config.stem == "centred" else 0  # by the first convolution, which is not padded then
+    _check_size(config, height, width, cut)
     first = _first(config, parts, channels)
-    if config.stem == "centred":
-        height, width = height - config.kernel_size + 1, width - config.kernel_size + 1
+    height, width = height - cut, width - cut
     layers = convolutions(parts, first, config.stages, config.kernel_size, config.pad_value)
     places = (height >> len(config.stages)) * (width >> len(config.stages))
     if config.head == "average":
@@ -38,11 +38,9 @@ def _first(config: CnnConfig, parts: Parts, channels: int) -> nn.Conv2d:
     n_out, size = config.stages[0][0], config.kernel_size
     if config.stem == "binary":
         return parts.conv(channels, n_out, size, config.pad_value, config.binarize_input)
-    return (
-        CentredConv2d(channels, n_out, size)
-        if config.stem == "centred"
-        else nn.Conv2d(channels, n_out, size, padding=size // 2, bias=False)
-    )
+    if config.stem == "centred":
+        return CentredConv2d(channels, n_out, size)
+    return nn.Conv2d(channels, n_out, size, padding=size // 2, bias=False)
 
 
 def convolutions(parts: Parts, first: nn.Conv2d, stages: list[list[int]], kernel_size: int, pad_value: int) -> list[Named]:
@@ -62,16 +60,15 @@ def convolutions(parts: Parts, first: nn.Conv2d, stages: list[list[int]], kernel
     return found
 
 
-def _check_size(config: CnnConfig, height: int, width: int) -> None:
+def _check_size(config: CnnConfig, height: int, width: int, cut: int) -> None:
     """Raises ConfigError where the images are too small for the network."""
     smaller, stages = min(height, width), len(config.stages)
-    within = smaller - (config.kernel_size - 1 if config.stem == "centred" else 0)  # of the first convolution's output
-    if within < 2**stages and config.kernel_size <= smaller:
+    if config.kernel_size > smaller:
+        raise ConfigError("model.kernel_size", config.kernel_size, f"is larger than the images, {height}x{width}")
+    if smaller - cut < 2**stages:
         raise ConfigError(
             "model.stages",
             config.stages,
             f"{stages} stages halve images {stages} times, but these are {height}x{width}: "
-            f"use at most {within.bit_length() - 1} stages or larger images",
+            f"use at most {(smaller - cut).bit_length() - 1} stages or larger images",
         )
-    if config.kernel_size > smaller:
-        raise ConfigError("model.kernel_size", config.kernel_size, f"is larger than the images, {height}x{width}")

@@ -50,15 +50,17 @@ def check_one_data_set(given: Given) -> None:
     """Raises ConfigError where runs that were named one by one are on different data: they do not compare."""
     if given.sweep is not None:
         return
-    sets: dict[tuple[str, str], Job] = {}
+    name = classes = None
     for job in given.jobs:
-        data = data_set(job)
-        if data is not None:  # folders of images have one name, and classes of their own
-            sets.setdefault((data, str(job.summary.get("classes"))), job)
-    if len({name for name, _ in sets}) > 1 or len({classes for _, classes in sets if classes != "None"}) > 1:
-        (one, _), ((other, _), job) = next(iter(sets)), list(sets.items())[-1]
-        what = f"on {other}, another run on {one}" if other != one else f"on images of other classes than another run on {one}"
-        raise ConfigError("path", job.folder, f"is {what}, and their accuracies do not compare; name runs on one data set")
+        its_name, its_classes = (
+            data_set(job),
+            job.summary.get("classes"),
+        )  # folders of images have one name, and classes of their own
+        name, classes = name or its_name, classes or its_classes
+        what = "" if its_classes in (None, classes) else f"on images of other classes than another run on {name}"
+        what = what if its_name in (None, name) else f"on {its_name}, another run on {name}"
+        if what:
+            raise ConfigError("path", job.folder, f"is {what}, and their accuracies do not compare; name runs on one data set")
 
 
 def data_set(job: Job) -> str | None:

@@ -97,7 +97,12 @@ def _read_job(folder: Path) -> Job:
 def _plugins(overrides: Sequence[str] | None) -> list[str]:
     """That these name."""
     found = [value for key, _, value in (each.partition("=") for each in overrides or ()) if key == "plugins"]
-    return found[-1].strip("[]").split(",") if found else []
+    return plugins_in(found[-1]) if found else []
+
+
+def plugins_in(value: str) -> list[str]:
+    """The names in an override's value, as in [my_net.py,other.py]."""
+    return [name for name in value.strip("[]").split(",") if name]
 
 
 def _read(file: Path, parse: Callable[[str], Content]) -> tuple[Content | None, str]:

@@ -3,7 +3,7 @@
 from bnn_train.files import for_people
 from bnn_train.report import lines, sweep, tables, terminal
 from bnn_train.report.given import Given
-from bnn_train.report.jobs import Job
+from bnn_train.report.jobs import Job, plugins_in
 from bnn_train.report.page import read
 
 
@@ -33,7 +33,7 @@ def _unfinished(job: Job) -> str:
     rows = read.rows(job.folder / "metrics.jsonl")
     last = rows[-1] if rows else {}
     figures = [f"{split} {last[key]:.2%}" for split in ("train", "val", "test") if (key := f"{split}_accuracy") in last]
-    reached = f"after epoch {rows[-1]['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
-    plugins = (job.overrides or {}).get("plugins", "").strip("[]")
-    command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins.split(',') if plugins else ())}"
+    reached = f"after epoch {last['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
+    plugins = plugins_in((job.overrides or {}).get("plugins", ""))
+    command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins)}"
     return f"{for_people(job.folder)} is in training, or was stopped, {reached}\nwhere it was stopped it goes on with: {command}"

@@ -17,6 +17,7 @@ from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 from bnn_train.interface.train import _composed
 from bnn_train.runs import loggers
+from bnn_train.runs.loggers import wandb_file
 from bnn_train.runs.run import run
 
 PLUGIN = """
@@ -176,3 +177,11 @@ def test_files_of_the_users_own_choose_loggers_and_set_their_keys(tmp_path, monk
     assert [(name, getattr(each, "project", None)) for name, each in found.items()] == [("csv", None), ("wandb", "digits")]
     with pytest.raises(ConfigError, match=r"^logger\.project=digits: stands below its logger's name, as in  logger: {wandb: {proj"):
         chosen("logger: {project: digits}")
+
+
+def test_files_of_another_wandb_are_unknown_and_no_error(tmp_path, monkeypatch):
+    assert wandb_file.steps(tmp_path, "abc") == set()
+    monkeypatch.setitem(sys.modules, "wandb.proto.wandb_internal_pb2", None)  # moved, or not installed
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / "run-abc.wandb").write_bytes(b":W&B")
+    assert wandb_file.steps(tmp_path, "abc") is None

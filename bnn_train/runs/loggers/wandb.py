@@ -39,6 +39,7 @@ def start(config: WandbConfig, run: Start) -> Logger:
     file = run.run_dir / "wandb" / "run.json"
     project = config.project or os.environ.get("WANDB_PROJECT")
     kept = starting.read(file)
+    is_known = bool(kept)
     if project not in (None, kept.get("project")):  # another project knows nothing of this run
         kept = {}
     kept = {"id": secrets.token_hex(4), "project": project or "bnn-train", **kept}
@@ -55,7 +56,11 @@ def start(config: WandbConfig, run: Start) -> Logger:
         settings=wandb.Settings(silent=True, console="off", finish_timeout=_PATIENCE),
     )
     starting.keep(file, kept)
-    done = wandb_file.steps(file.parent, kept["id"]) | set(range(opened.step))
+    done = wandb_file.steps(file.parent, kept["id"])
+    if done is None:
+        log.warning("wandb: this version's files cannot be read here; epochs from before a crash may be missing there")
+        done = {row["epoch"] for row, _ in run.rows} if is_known else set()
+    done |= set(range(opened.step))
 
     def write(row: Row, health: Row) -> None:
         if starting.is_whole(row) and row["epoch"] not in done:

@@ -8,10 +8,16 @@ _HEADER, _BLOCK, _HEAD = 7, 32768, 7  # bytes: of the file, of a block of LevelD
 _WHOLE, _LAST = 1, 4  # kinds of pieces that end a record
 
 
-def steps(folder: Path, run_id: str) -> set[int]:
-    """The steps that the files of a run have, in any of its folders."""
+def steps(folder: Path, run_id: str) -> set[int] | None:
+    """The steps that the files of a run have, in any of its folders; None where this wandb writes them otherwise.
+
+    Its files are no public interface.
+    """
     files = folder.glob(f"*run-*/run-{run_id}.wandb")
-    return {record.history.step.num for file in files for record in records(file) if record.HasField("history")}
+    try:
+        return {record.history.step.num for file in files for record in records(file) if record.HasField("history")}
+    except Exception:  # a module that has moved, a message of another shape
+        return None
 
 
 def records(file: Path) -> Iterator[Any]:
