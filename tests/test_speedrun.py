@@ -5,9 +5,15 @@ import subprocess
 
 import pytest
 import speedrun
+import torch
 from speedrun import Run
+from torch import nn
 
+from bnn_train import models
+from bnn_train.binary.layers import BinaryConv2d
+from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import interval
+from bnn_train.report.tables import network_totals
 
 
 def runs(*accuracies, others=0):
@@ -78,3 +84,17 @@ def test_runs_that_are_there_are_no_speed_run(tmp_path, capsys):
     with pytest.raises(SystemExit):
         speedrun.main(["mnist_speedrun", "--data", "D", "--keep", str(tmp_path)])
     assert "is there already" in capsys.readouterr().err
+
+
+def test_the_recipe_for_mnist_keeps_the_rules(compose):
+    """One bit on both sides between the first and the last layer, at the border too; all training images, nothing chosen."""
+    config = compose("experiment=mnist_speedrun")
+    assert (config.data.name, config.data.val_size, config.data.train_limit, config.init_from) == ("mnist", 0, None, None)
+    model = models.build(config, (1, 28, 28), 10)
+    rows = layer_rows(model, torch.rand(1, 1, 28, 28))
+    bits = [(row.weight_bits, row.input_bits) for row in rows if isinstance(model.get_submodule(row.name), nn.Linear | nn.Conv2d)]
+    assert bits == [(32, 32), (1, 1), (1, 1), (32, 32)]
+    assert all(layer.pad_value for layer in model.modules() if isinstance(layer, BinaryConv2d))
+    totals = network_totals(rows)
+    assert (totals["parameters"], totals["binary_weights"]) == (70_778, 64_000)  # as its head says
+    assert (totals["binary_macs"], totals["real_macs"], totals["bytes"]) == (3_686_400, 236_160, 36_392)

@@ -34,6 +34,7 @@ from bnn_train.config.notes import notes
         "data.mixup=0.2",
         "experiment=mnist_cnn",
         "experiment=mnist_mlp",
+        "experiment=mnist_speedrun",
         "experiment=cifar10_cnn",
     ],
 )
