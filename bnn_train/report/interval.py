@@ -25,6 +25,11 @@ def quantile(freedom: int) -> float:
     return math.sqrt(freedom) * math.tan(high)
 
 
+def beyond(t: float, freedom: int) -> float:
+    """The mass of Student's distribution outside of plus and minus t: the probability of a difference at least as large by chance."""
+    return max(0.0, 1 - _mass(math.atan(abs(t) / math.sqrt(freedom)), freedom))
+
+
 def _mass(angle: float, freedom: int) -> float:
     """Between -t and t, where t = sqrt(freedom) tan(angle): Abramowitz & Stegun, 26.7.3 and 26.7.4."""
     sine, square = math.sin(angle), math.cos(angle) ** 2
