@@ -26,7 +26,7 @@ def quantile(freedom: int) -> float:
 
 
 def beyond(t: float, freedom: int) -> float:
-    """The mass of Student's distribution outside of plus and minus t: the probability of a difference at least as large by chance."""
+    """The mass of Student's distribution outside of plus and minus t: how probable it is by chance."""
     return max(0.0, 1 - _mass(math.atan(abs(t) / math.sqrt(freedom)), freedom))
 
 

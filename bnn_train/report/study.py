@@ -1,21 +1,26 @@
-"""What bnn-study found: figures of each row from its runs, and what differs by more than the seeds. From plain data, study.json's.
+"""What bnn-study found: figures of each row from its runs, and which methods differ by more than their seeds do. Of plain data.
 
-A study is {"name", "title", "command", "seeds", "held_out", "rows", ...}; a row {"name", "method" (None of a twin), "twin" (the name of
-its twin's row, None of a twin), "model", "epochs" (of each stage), "refused" (why it cannot be run, or ""), "runs"}; a run {"seed",
-"status" (finished, failed, busy, unfinished, missing), "reason"} and, where it is finished, the figures of its summary.json.
+A study is {"name", "title", "command", "seeds", "held_out", "rows", ...}; a row {"name", "method" (None of a twin), "twin" (its
+twin's row, None of a twin), "model", "epochs" (of each stage), "refused" (why it cannot be run, or ""), "runs"}; a run {"seed",
+"status" (finished, failed, busy, unfinished, missing), "reason"} and, where it is finished, figures of its summary.json.
 """
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bnn_train.report.jobs import STUDY
 from bnn_train.report.welch import Difference, Sample, carried, difference
 
 FORMAT = 1
+FILE = STUDY
 BEST, TIE, BEHIND, UNKNOWN = "best", "tie", "", "?"  # of a method: UNKNOWN where a single seed, its own or the best's, says nothing
-OF_SUMMARY = ("test_accuracy", "val_accuracy", "train_accuracy", "test_ensemble_accuracy", "chosen", "epoch", "epochs", "seconds")
-OF_SUMMARY += ("images_per_second", "images", "network", "precision", "device", "versions", "git_commit", "stages", "ended")
+_SPLITS = ("test_accuracy", "val_accuracy", "train_accuracy", "test_ensemble_accuracy")
+_REST = ("chosen", "epoch", "epochs", "ended", "seconds", "images_per_second", "images", "network")
+_MACHINE = ("precision", "device", "versions", "git_commit")
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,19 @@ class Figures:
         return str(self.row["name"])
 
 
+def load(folder: Path) -> dict[str, Any] | None:
+    """A folder's study.json; None where it is missing, damaged or of another version. bnn-study writes it again then."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        figures(found), selection_line(found), machines(found)
+        return dict(found) if found["format"] == FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
 def condensed(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of a summary.json that study.json holds."""
-    return {key: summary[key] for key in OF_SUMMARY if key in summary}
+    return {key: summary[key] for key in (*_SPLITS, *_REST, *_MACHINE) if key in summary}
 
 
 def finished(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -45,7 +60,7 @@ def finished(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def figures(study: Mapping[str, Any]) -> list[Figures]:
-    """The twins first, in their order; then the methods, from the highest mean to the lowest. Rows without a finished run are left out."""
+    """The twins first; then the methods, from the highest mean to the lowest. Rows without a finished run are left out."""
     samples = {row["name"]: _sample(runs) for row in study["rows"] if (runs := finished(row))}
     standings = _standings({row["name"]: samples[row["name"]] for row in study["rows"] if row["twin"] and row["name"] in samples})
     found = []

@@ -10,7 +10,7 @@ from bnn_train.report.tables import duration, size
 from bnn_train.report.welch import Difference
 
 INTERVALS = (
-    "± reaches over the 95% interval, of a mean by Student's t, of the gap to the real-valued twin by Welch's; both in % of the test images"
+    "± reaches over a 95% interval: of a mean Student's, of the gap to the real-valued twin Welch's; both in % of the test images"
 )
 TIED = "tie: the seeds do not carry a difference from the best method (Welch's t-test, Holm's correction, 5%)"
 ONE_SEED = "a single seed has no interval, and nothing is called better by it (?)"
@@ -40,7 +40,9 @@ def markdown(found: Mapping[str, Any], heading: str = "#") -> str:
         lines.append("")
     notes = [*_legend(rows), study.selection_line(found), *study.stage_lines(found)]
     seeds = ", ".join(map(str, found["seeds"]))
-    notes += [f"seeds {seeds}; {duration(study.times(found))} of training in all; {' and '.join(study.machines(found))}"] if rows else []
+    notes += (
+        [f"seeds {seeds}; {duration(study.times(found))} of training in all; {' and '.join(study.machines(found))}"] if rows else []
+    )
     lines += [f"- {_escaped(note[0].upper() + note[1:])}" for note in [*notes, *study.left_out(found)]]
     return "\n".join(lines) + "\n"
 
@@ -70,7 +72,9 @@ def _columns(rows: Sequence[Figures]) -> list[Column]:
 def _markdown_columns(rows: Sequence[Figures]) -> list[tuple[str, bool, list[str]]]:
     """(header, whether it stands at the right, cells)."""
     stages = [f" in {len(row.row['epochs'])} stages" if len(row.row["epochs"]) > 1 else "" for row in rows]
-    names = [f"`{row.name}`{of}" if row.row["twin"] else row.name.replace("_", " ", 1) for row, of in zip(rows, stages, strict=True)]
+    names = [
+        f"`{row.name}`{of}" if row.row["twin"] else row.name.replace("_", " ", 1) for row, of in zip(rows, stages, strict=True)
+    ]
     return [
         ("", False, names),
         ("model", False, [f"`{row.row['model']}`" for row in rows]),

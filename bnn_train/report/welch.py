@@ -1,4 +1,4 @@
-"""Whether the means of a few runs differ by more than their seeds: Welch's t-test, and Holm's correction where several are compared.
+"""Whether the means of a few runs differ by more than their seeds: Welch's t-test, and Holm's correction for several.
 
 Two networks of different kinds share nothing of what a seed draws but the order of the images, so their runs are taken as
 independent: pairing them by seed would give up half of the degrees of freedom, of which three seeds have few.
@@ -41,7 +41,7 @@ class Sample:
 
     @property
     def half_width(self) -> float | None:
-        """The 95% interval of the mean reaches t s / sqrt(n) to both sides, Student's t with n - 1 degrees; None of a single value."""
+        """Of the mean's 95% interval, t s / sqrt(n), with Student's t of n - 1 degrees; None of a single value."""
         if len(self.values) < 2:
             return None
         return interval.quantile(len(self.values) - 1) * math.sqrt(self.variance_of_mean)
