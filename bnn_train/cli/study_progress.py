@@ -78,7 +78,7 @@ def _say(label: str, run: dict[str, Any], remaining: float | None) -> None:
         terminal.write(text + (f"  left {duration(remaining)}" if remaining else "") + "\n")
     else:
         reason = {"busy": "another process trains it: skipped"}.get(run["status"], f"{run['status']}: {run['reason']}")
-        terminal.write(grid.fold([f"{label.rstrip()} ", *grid.plain(reason).split()], "    ") + "\n")
+        terminal.write(grid.fold([f"{label} ", *grid.plain(reason).split()], "    ") + "\n")
 
 
 def _label(row: Row, seed: int) -> str:

@@ -43,7 +43,7 @@ def markdown(found: Mapping[str, Any], heading: str = "#") -> str:
     notes += (
         [f"seeds {seeds}; {duration(study.times(found))} of training in all; {' and '.join(study.machines(found))}"] if rows else []
     )
-    lines += [f"- {_escaped(note[0].upper() + note[1:])}" for note in [*notes, *study.left_out(found)]]
+    lines += [f"- {_escaped(note)}" for note in [*notes, *(f"not in the table: {line}" for line in study.left_out(found))]]
     return "\n".join(lines) + "\n"
 
 

@@ -63,14 +63,13 @@ def difference(a: Sample, b: Sample) -> Difference:
     """mean(a) - mean(b), after Welch (1947).
 
     With u = s_a^2 / n_a and v = s_b^2 / n_b the difference over sqrt(u + v) follows Student's distribution with
-    (u + v)^2 / (u^2 / (n_a - 1) + v^2 / (n_b - 1)) degrees of freedom. They are rounded down, which widens the interval.
+    (u + v)^2 / (u^2 / (n_a - 1) + v^2 / (n_b - 1)) degrees of freedom.
     """
     gap = a.mean - b.mean
     if min(len(a.values), len(b.values)) < 2:
         return Difference(gap)
     u, v = a.variance_of_mean, b.variance_of_mean
-    exact = (u + v) ** 2 / (u**2 / (len(a.values) - 1) + v**2 / (len(b.values) - 1))
-    freedom = max(1, math.floor(exact * (1 + 1e-9)))  # a whole number stays one
+    freedom = (u + v) ** 2 / (u**2 / (len(a.values) - 1) + v**2 / (len(b.values) - 1))
     error = math.sqrt(u + v)
     return Difference(gap, interval.quantile(freedom) * error, interval.beyond(gap / error, freedom))
 
