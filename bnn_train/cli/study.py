@@ -28,7 +28,7 @@ Usage: bnn-study methods=a,b,c [seeds=N] [study.name=NAME] [overrides]
   dry_run=true       show what would be trained, and train nothing
 
 All other arguments are bnn-train's, and hold for every row alike: model=mlp,
-data=mnist, trainer.epochs=30, experiment=mnist_mlp, plugins=[my.py], -cd FOLDER.
+data=mnist, trainer.epochs=30, experiment=mnist_mlp, plugins=[my.py], -cd MY.
 
 The real-valued twin, ste=none weights=real, is trained first; where the methods
 bring different models there is one of each. All rows have the same number of

@@ -17,7 +17,7 @@ def half_width(values: Sequence[float]) -> float | None:
 
 @functools.cache
 def quantile(freedom: float) -> float:
-    """The t within whose plus and minus Student's distribution has 95% of its mass. freedom: degrees, at least 1, not whole after Welch."""
+    """The t within whose plus and minus Student's distribution has 95% of its mass. freedom: degrees, at least 1."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):  # to the last bit of an angle
         middle = (low + high) / 2

@@ -88,7 +88,7 @@ def test_the_table_fits_into_80_columns_and_shows_every_figure():
     )
     assert max(map(grid.length, text.splitlines())) <= 80
     line = next(line for line in text.splitlines() if line.startswith("bnn"))
-    words = ["bnn", "3", "42.00", "±4.97", "2.00", "-55.00", "±3.96", "tie", "1.02k", "3.39k", "2.7", "kB", "10.0", "s"]
+    words = ["bnn", "3", "42.00", "±4.97", "2.00", "-55.00", "±4.16", "tie", "1.02k", "3.39k", "2.7", "kB", "10.0", "s"]
     assert line.split() == words
     assert "not in the table, 1:\n  bop: refused, optimizer=adam: no" in text
 
