@@ -21,14 +21,14 @@ bnn-study: compare methods with their real-valued twin, over several seeds
 
 Usage: bnn-study methods=a,b,c [seeds=N] [study.name=NAME] [overrides]
 
-  methods=bnn,xnor   published methods, or your own (bnn-train --help lists them)
+  methods=bnn,xnor   published ones or your own; bnn-train --help lists them
   seeds=3            0, 1 and 2; or a list, seeds=[3,4]; by default 0 alone
   study.name=NAME    the folder is studies/NAME; by default named after the
                      overrides
   dry_run=true       show what would be trained, and train nothing
 
 All other arguments are bnn-train's, and hold for every row alike: model=mlp,
-data=mnist, trainer.epochs=30, experiment=mnist_mlp, plugins=[my.py], -cd MY.
+data=mnist, trainer.epochs=30, experiment=mnist_mlp, plugins=[my.py], -cd DIR.
 
 The real-valued twin, ste=none weights=real, is trained first; where the methods
 bring different models there is one of each. All rows have the same number of

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import bnn_train
 from bnn_train.cli import study as command_module
 from bnn_train.cli import study_arguments, study_complete, study_progress, study_rows, study_runs
 from bnn_train.errors import ConfigError
@@ -325,8 +326,28 @@ def test_what_was_begun_is_continued(study, tmp_path):
     assert study("methods=bnn")[:2] == (0, ["twin/seed=0", "bnn/seed=0"])
 
 
+def test_a_run_of_bnn_train_is_taken_as_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, bnn = rows(*SMALL, "data.val_size=143", "methods=bnn")
+    run = bnn_train.train([*bnn.overrides, "seed=1", "hydra.run.dir=there"])
+    assert study_runs.check(bnn, 1, Path("there"))
+    with pytest.raises(ConfigError, match=r"^seed=0: there holds a run with seed=1"):
+        study_runs.check(bnn, 0, Path("there"))
+    found = study_runs.read(Path("there"), 1)
+    assert (found["status"], found["test_accuracy"]) == ("finished", run.summary["test_accuracy"])
+    assert found["network"] == run.summary["network"]
+
+
+def test_a_process_of_its_own_says_why_it_refuses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = study_rows.Row("bnn", "bnn", ["trainer.epoch=3"])
+    found = study_runs.train(row, 0, Path("studies/s"))
+    assert (found["status"], found["reason"]) == ("failed", "trainer.epoch=3: there is no such key; did you mean trainer.epochs?")
+
+
+@pytest.mark.slow
 def test_a_real_run(command, tmp_path):
-    typed = ("methods=bnn", *SMALL, "data.val_size=143", "study.name=s")
+    typed = ("methods=bnn", *SMALL, "study.name=s")
     found = command(*typed, module="bnn_train.cli.study")
     assert found.returncode == 0, found.stdout + found.stderr
     summary = json.loads((tmp_path / "studies/s/bnn/seed=0/summary.json").read_text())
