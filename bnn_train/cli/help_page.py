@@ -47,6 +47,7 @@ bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
 bnn-report sweeps/NAME --html page.html      its table, and a page of it
+bnn-study model=mlp methods=bnn,xnor seeds=3 methods beside their real twin
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\

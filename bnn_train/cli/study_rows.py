@@ -1,12 +1,14 @@
 """The rows of a study: the real-valued twins, then the methods, each composed and checked before any run begins. Loads no torch."""
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
@@ -62,19 +64,39 @@ def _row(name: str, method: str | None, overrides: list[str]) -> Row:
         config, model = composed(overrides)
     except ConfigError as error:
         return Row(name, method, overrides, refused=str(error))
-    epochs = divided(config.trainer.epochs, _stages(config))
-    if len(epochs) == 1:
-        return Row(name, method, overrides, model, None, epochs, config=config)
-    staged = [*[each for each in overrides if not each.startswith("trainer.epochs=")], f"trainer.epochs={epochs[0]}"]
-    if epochs[-1] != epochs[0]:
-        each = [list(stage) for stage in config.stages.each]  # type: ignore[attr-defined]
-        if not any(override.startswith("trainer.epochs=") for override in each[-1]):
-            each[-1].append(f"trainer.epochs={epochs[-1]}")
-            staged = [*[each for each in staged if not each.startswith("stages.each=")], f"stages.each={_as_list(each)}"]
+    each = _stages(config)
+    if not each:
+        return Row(name, method, overrides, model, None, [config.trainer.epochs], config=config)
+    staged, epochs = under_one_budget(overrides, each, config.trainer.epochs)
     try:
         return Row(name, method, staged, model, None, epochs, config=composed(staged)[0])
     except ConfigError as error:
         return Row(name, method, staged, refused=str(error))
+
+
+def _stages(config: Config) -> list[list[str]]:
+    """The overrides of each stage of a run in stages; none of any other."""
+    stages = getattr(config, "stages", None)
+    return [list(each) for each in stages.each] if stages is not None else []
+
+
+def under_one_budget(overrides: Sequence[str], each: list[list[str]], budget: int) -> tuple[list[str], list[int]]:
+    """(the overrides of a run in stages that divide so many epochs between them, the epochs of each stage).
+
+    A stage that sets trainer.epochs itself keeps that; the others share what is left.
+    """
+    own = [[int(one.partition("=")[2]) for one in stage if re.fullmatch(r"trainer\.epochs=\d+", one)] for stage in each]
+    free = [place for place, values in enumerate(own) if not values]
+    if not free:
+        return list(overrides), [values[-1] for values in own]
+    shared = iter(divided(budget - sum(values[-1] for values in own if values), len(free)))
+    epochs = [values[-1] if values else next(shared) for values in own]
+    first, last = epochs[free[0]], epochs[free[-1]]
+    staged = [*_without_keys(overrides, "trainer.epochs"), f"trainer.epochs={first}"]
+    if last != first:
+        each[free[-1]].append(f"trainer.epochs={last}")
+        staged = [*_without_keys(staged, "stages.each"), f"stages.each={_as_list(each)}"]
+    return staged, epochs
 
 
 def divided(epochs: int, stages: int) -> list[int]:
@@ -83,14 +105,13 @@ def divided(epochs: int, stages: int) -> list[int]:
     return [each] * (stages - 1) + [max(1, epochs - each * (stages - 1))]
 
 
-def _stages(config: Config) -> int:
-    stages = getattr(config, "stages", None)
-    return max(1, len(stages.each)) if stages is not None else 1
+def _without_keys(overrides: Sequence[str], key: str) -> list[str]:
+    return [each for each in overrides if not each.startswith(f"{key}=")]
 
 
 def _as_list(each: Sequence[Sequence[str]]) -> str:
     """A list of lists of texts, as Hydra reads it."""
-    texts = ["[" + ",".join("'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'" for text in stage) + "]" for stage in each]
+    texts = ["[" + ",".join(QuotedString(text, Quote.single).with_quotes() for text in stage) + "]" for stage in each]
     return f"[{','.join(texts)}]"
 
 

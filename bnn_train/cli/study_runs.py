@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
 from bnn_train import files
@@ -102,7 +103,9 @@ def train(
     """
     folder = folder_of(study, row.name, seed)
     with tempfile.TemporaryFile() as errors:
-        process = begin([*row.overrides, f"seed={seed}", f"hydra.run.dir={_quoted(folder)}"], errors)
+        process = begin(
+            [*row.overrides, f"seed={seed}", f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"], errors
+        )
         try:
             while process.poll() is None:
                 look(folder)
@@ -130,7 +133,3 @@ def _reason(code: int, said: Sequence[str]) -> str:
         return "it was stopped from outside"
     errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
     return errors[-1] if errors else said[-1] if said else f"exit code {code}"
-
-
-def _quoted(folder: Path) -> str:
-    return "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"

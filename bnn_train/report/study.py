@@ -41,8 +41,13 @@ class Figures:
 
 def load(folder: Path) -> dict[str, Any] | None:
     """A folder's study.json; None where it is missing, damaged or of another version. bnn-study writes it again then."""
+    return load_file(folder / FILE)
+
+
+def load_file(file: Path) -> dict[str, Any] | None:
+    """The same, of a file that may be kept under another name (scripts/results.py)."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
         figures(found), selection_line(found), machines(found)
         return dict(found) if found["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):

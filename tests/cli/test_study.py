@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import asdict
 from pathlib import Path
 
@@ -137,6 +138,35 @@ def test_an_own_folder_brings_methods(tmp_path):
 )
 def test_a_budget_of_epochs_is_divided_by_the_stages(epochs, stages, each):
     assert study_rows.divided(epochs, stages) == each
+
+
+@pytest.mark.parametrize(
+    ("each", "epochs", "added"),
+    [
+        ([["ste=none"], []], [10, 10], ["trainer.epochs=10"]),
+        (
+            [["ste=none"], ["weights=real"], []],
+            [6, 6, 8],
+            ["trainer.epochs=6", "stages.each=[['ste=none'],['weights=real'],['trainer.epochs=8']]"],
+        ),
+        ([[], ["trainer.epochs=9"]], [11, 9], ["trainer.epochs=11"]),  # one that says itself how long it is
+        ([["trainer.epochs=3"], ["trainer.epochs=4"]], [3, 4], ["trainer.epochs=20"]),
+    ],
+)
+def test_a_method_in_stages_divides_the_epochs(monkeypatch, each, epochs, added):
+    plain, asked = study_rows.composed(["method=bnn"])[0], []
+
+    def staged(overrides):
+        asked.append(overrides)
+        config = copy.copy(plain)
+        config.stages = types.SimpleNamespace(each=each)
+        return config, "mlp"
+
+    monkeypatch.setattr(study_rows, "composed", staged)
+    row = study_rows._row("mine", "mine", ["trainer.epochs=20", "method=mine"])
+    assert sorted(row.overrides) == sorted(["method=mine", *added])
+    assert row.overrides == asked[-1]
+    assert row.epochs == epochs
 
 
 def test_a_tenth_of_the_training_images_is_held_out_unless_it_is_typed():
