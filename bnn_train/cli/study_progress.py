@@ -87,7 +87,7 @@ def _label(row: Row, seed: int) -> str:
 
 def epochs_done(folder: Path) -> int:
     """That a run has behind it, of all its stages."""
-    logs = [folder / "metrics.jsonl", *folder.glob("stage*/metrics.jsonl")]
+    logs = list(folder.glob("stage*/metrics.jsonl")) or [folder / "metrics.jsonl"]  # of stages, the last one's is at the top, too
     count = 0
     for log in logs:
         try:

@@ -103,9 +103,7 @@ def train(
     """
     folder = folder_of(study, row.name, seed)
     with tempfile.TemporaryFile() as errors:
-        process = begin(
-            [*row.overrides, f"seed={seed}", f"hydra.run.dir={QuotedString(str(folder), Quote.single).with_quotes()}"], errors
-        )
+        process = begin([*row.overrides, f"seed={seed}", f"hydra.run.dir={place}"], errors)
         try:
             while process.poll() is None:
                 look(folder)
