@@ -191,7 +191,7 @@ def ready(found: Found | None, config: Config, model: nn.Module, data: Data) -> 
 def _check_images(config: TeacherConfig, classes: Sequence[str], shape: Sequence[int], data: Data) -> None:
     """Refuses a teacher of other classes, or of images of another size."""
     if list(classes) != list(data.classes):
-        remedy = f"knows {len(classes)} classes, {listed(classes)}, and the data have {len(data.classes)}, {listed(data.classes)}"
+        remedy = f"knows {len(classes)} classes ({listed(classes)}), and the data have {len(data.classes)} ({listed(data.classes)})"
         raise ConfigError(KEY, config.teacher, f"{remedy}; a teacher has the same, in the same order")
     if tuple(shape) != tuple(data.image_shape):
         theirs, own = ("x".join(map(str, sizes)) for sizes in (shape, data.image_shape))

@@ -17,7 +17,6 @@ from bnn_train.training.distillation import Distillation, Teacher, attention, at
 LOGITS = ("distill=logits", "distill.teacher=t")
 ATTENTION = ("distill=attention", "distill.teacher=t")
 CNN = ("model=cnn", "model.stages=[[4],[4]]", "model.hidden=[8]", "optimizer=sgd", "scheduler=constant")
-AT = "distill.at=[block1.activation,conv2]"
 
 
 def test_kl_of_two_classes_by_hand():
