@@ -103,6 +103,7 @@ def train(
     """
     folder = folder_of(study, row.name, seed)
     with tempfile.TemporaryFile() as errors:
+        place = QuotedString(str(folder), Quote.single).with_quotes()
         process = begin([*row.overrides, f"seed={seed}", f"hydra.run.dir={place}"], errors)
         try:
             while process.poll() is None:
