@@ -38,8 +38,7 @@ bnn-train model=cnn --help                   each key of what this would run
 bnn-train resume=outputs/DATE/TIME           continue a run that was stopped
 bnn-train ste=none weights=real              the real-valued twin
 bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
-bnn-train model=cnn data=image_folder data.root=photos data.image_size=64
-                                             your own images, a folder a class
+bnn-train experiment=photos data.root=photos your own images, a folder a class
 bnn-train method=xnor model=resnet20         a published method on a network
 bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
 bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
