@@ -11,7 +11,6 @@ then mean ± deviation, their interval and the machine. docs/speedruns.md has th
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple
 
 from bnn_train import startup
 from bnn_train.report import interval
+from bnn_train.runs import environment
 
 SEEDS = 10
 
@@ -60,16 +60,6 @@ def figures(runs: Sequence[Run]) -> list[str]:
     if busy := sum(run.others > 0 for run in runs):
         lines.append(f"busy      other processes computed as {busy} of {n} runs started: on a quiet machine a run is shorter")
     return lines
-
-
-def processor(file: Path = Path("/proc/cpuinfo")) -> str:
-    """Its name, as far as the system tells it."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def run(name: str, data: Path, seed: int, overrides: Sequence[str], run_dir: Path) -> tuple[Run, dict[str, Any]]:
@@ -110,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs.append(found)
             print(row(found), flush=True)
     print("\n".join(["", *figures(runs)]))
-    print(f"machine   {processor()}, {startup.cores()} cores, {summary['device']}; torch {summary['versions']['torch']}")
+    print(
+        f"machine   {environment.processor()}, {startup.cores()} cores, {summary['device']}; torch {summary['versions']['torch']}"
+    )
 
 
 if __name__ == "__main__":

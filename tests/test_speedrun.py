@@ -43,12 +43,6 @@ def test_the_accuracy_is_of_the_held_out_images_where_there_are_any():
     assert speedrun.accuracy({"test_accuracy": 0.5, "val_accuracy": 0.25}) == 0.25
 
 
-def test_the_processor_s_name_is_the_system_s(tmp_path):
-    (tmp_path / "cpuinfo").write_text("vendor_id\t: Maker\nmodel name\t: Abacus: 9000\nmodel name\t: Abacus: 9000\n")
-    assert speedrun.processor(tmp_path / "cpuinfo") == "Abacus: 9000"
-    assert speedrun.processor(tmp_path / "none")
-
-
 def test_each_seed_is_a_whole_command_of_its_own(tmp_path, monkeypatch, capsys):
     started = []
 

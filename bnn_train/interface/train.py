@@ -104,6 +104,7 @@ def _train(overrides: Overrides) -> Run:
     with compose.apart():
         config, composed = _composed(given)
     startup.prepare()
+    from bnn_train.deploy.teacher import exported
     from bnn_train.interface import kept
     from bnn_train.runs.run import run
 
@@ -113,7 +114,7 @@ def _train(overrides: Overrides) -> Run:
         chosen = choices(composed.hydra.runtime.choices)
         logger.info("%s", lines.first_line(config, chosen))
         try:
-            summary = run(config, folder, list(composed.hydra.overrides.task), chosen)
+            summary = run(config, folder, list(composed.hydra.overrides.task), chosen, exported)
         except ConfigError as refusal:
             raise hydra_errors.with_origin(refusal, given) from refusal
         except Interrupted as stop:

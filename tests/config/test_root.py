@@ -26,7 +26,10 @@ PAIRS = {
     "weights=binary": ["optimizer=bop"],
     "weights=bayesbinn": ["optimizer=bayesbinn"],
     "ste=stompp": ["weights=stompp"],
+    "distill=logits": ["distill.teacher=outputs/real"],
+    "distill=attention": ["distill.teacher=outputs/real"],
 }
+BINARY = {typed: weights for weights, (typed,) in PAIRS.items() if typed.startswith("optimizer=")}
 
 
 def test_every_group_is_a_folder():
@@ -56,8 +59,12 @@ def test_every_option_composes_and_builds(compose, option):
     ],
 )
 def test_every_experiment_lets_its_parts_be_exchanged(compose, option, other):
-    """An experiment that sets a value which only its own options take would make a sweep over options fail."""
-    config = compose(option, *other.split())
+    """An experiment that sets a value which only its own options take would make a sweep over options fail.
+
+    Where it brings weights, and the other optimizer needs some of its own, both are typed.
+    """
+    both = BINARY.get(other, "") if compose(option).weights.ste is not None else ""
+    config = compose(option, *other.split(), *both.split())
     model = models.build(config, (3, 32, 32), 10)
     optimizers.build(config.optimizer, model, 100)
     schedules.build(config.scheduler, 10, config.trainer.epochs)
@@ -171,6 +178,18 @@ def test_the_classic_script_to_the_letter(compose):
         ),
         ("data.mixup=-0.1", "data.mixup=-0.1: must be in [0, 100]"),
         ("data.mixup=1e308", "data.mixup=1e+308: must be in [0, 100]"),
+        ("distill=logits distill.teacher=''", "distill.teacher=: needs a run directory, a checkpoint or an exported file"),
+        (
+            "distill=logits distill.teacher=t distill.logits=0",
+            "distill.logits=0.0: with distill.attention=0 the teacher teaches nothing; give one of them a weight, or choose ",
+        ),
+        ("distill=logits distill.teacher=t distill.logits=-1", "distill.logits=-1.0: must be a number of at least 0"),
+        ("distill=logits distill.teacher=t distill.temperature=0", "distill.temperature=0.0: must be a number above 0"),
+        ("distill=attention distill.teacher=t distill.at=[a,a]", "distill.at=[a,a]: must be names of layers, each once"),
+        (
+            "distill=attention distill.teacher=t trainer.compile=true",
+            "distill.attention=30.0: looks into the network's layers, which trainer.compile=true takes apart; leave one of them o",
+        ),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
     ],
 )
