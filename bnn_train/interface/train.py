@@ -102,7 +102,7 @@ def _train(overrides: Overrides) -> Run:
     plugins.load(plug.named(arguments(overrides)))
     given = beside_resume.settled(arguments(overrides))  # once more: a plugin's keys may hold paths
     with compose.apart():
-        config, composed = _composed(given)
+        config, composed = compose.checked(given)
     startup.prepare()
     from bnn_train.interface import kept
     from bnn_train.runs.run import run
@@ -127,33 +127,6 @@ def _train(overrides: Overrides) -> Run:
                 raise
             raise PluginError("", "", line) from error
     return Run(folder, summary)
-
-
-def _composed(given: list[str]) -> tuple[Config, DictConfig]:
-    """The typed configuration, and the composed one with Hydra's own part. Every mistake is a ConfigError."""
-    try:
-        compose.register()
-        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-            composed = hydra.compose("train", given, return_hydra_config=True)
-        config = hydra_errors.typed(composed, arguments=given)
-        with open_dict(composed.hydra):  # while its resolvers are there
-            composed.hydra.run.dir, composed.hydra.output_subdir = composed.hydra.run.dir, composed.hydra.output_subdir
-    except ConfigError:
-        raise
-    except Exception as error:
-        if not hydra_errors.is_of_the_configuration(error):
-            raise
-        raise _mistake(hydra_errors.one_line(error, Config, given)) from None  # Hydra's own steps help nobody
-    assert isinstance(config, Config)
-    return config, composed
-
-
-def _mistake(line: str) -> ConfigError:
-    """What Hydra has found, `key=value: remedy` in most cases, as an exception that reads the same."""
-    place, _, remedy = line.partition(": ")
-    key, _, value = place.partition("=")
-    found = ConfigError(key, value, remedy)
-    return found if str(found) == line else ConfigError("", "", line)
 
 
 @contextmanager

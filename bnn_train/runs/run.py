@@ -138,7 +138,7 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
                 )
                 for line in not_binary_yet(trainer, run_dir):
                     log.warning("%s", grid.sentence(f"note: {line}"))
-                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
+                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(directory.whole(run_dir)), config.plugins))
                 raise
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
