@@ -11,6 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 from bnn_train.config.checks import Group, check_choice, key
 from bnn_train.config.data import DATA, WITHOUT_VAL, DataConfig
+from bnn_train.config.distill import DISTILLS, DistillConfig, TeacherConfig
 from bnn_train.config.edges import EdgesConfig
 from bnn_train.config.logger import LOGGERS, LoggerConfig, by_name
 from bnn_train.config.loss import LOSSES, LossConfig
@@ -40,6 +41,7 @@ OPTIONS: dict[str, Mapping[str, type[Group]]] = {
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "scheduler": SCHEDULERS,
+    "distill": DISTILLS,
     "logger": LOGGERS,
     "eval": EVALS,
     "stages": STAGES,
@@ -53,7 +55,8 @@ KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
-OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler", "stages")  # the groups that a method speaks of
+# The groups that a method speaks of.
+OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler", "distill", "stages")
 
 SEVERAL_TYPED = "choose it with logger=csv, or several with logger=[csv,tensorboard]"
 NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
@@ -69,6 +72,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = MISSING
     scheduler: SchedulerConfig = MISSING
+    distill: DistillConfig = field(default_factory=DistillConfig)
     trainer: TrainerConfig = MISSING
     logger: dict[str, LoggerConfig] = field(
         default_factory=dict
@@ -133,6 +137,9 @@ class Config:
                 f"is for loss=cross_entropy and squared_hinge, and loss={self.loss.name} weighs its images itself; leave it out"
             )
             raise ConfigError("trainer.class_weights", self.trainer.class_weights, remedy)
+        if isinstance(self.distill, TeacherConfig) and self.distill.attention and self.trainer.compile:
+            remedy = "looks into the network's layers, which trainer.compile=true takes apart; leave one of them out"
+            raise ConfigError("distill.attention", self.distill.attention, remedy)
         if self.model.has_shortcuts and self.block.shortcut == "none":
             remedy = f"model={self.model.name} has shortcuts: use block=bireal, resnet or another with shortcuts"
             raise ConfigError("block", self.block.name, remedy)

@@ -26,6 +26,8 @@ PAIRS = {
     "weights=binary": ["optimizer=bop"],
     "weights=bayesbinn": ["optimizer=bayesbinn"],
     "ste=stompp": ["weights=stompp"],
+    "distill=logits": ["distill.teacher=outputs/real"],
+    "distill=attention": ["distill.teacher=outputs/real"],
 }
 
 
