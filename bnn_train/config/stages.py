@@ -1,4 +1,4 @@
-"""Training in stages: a network is first trained with real weights or activations, and the binary one starts from what that gave."""
+"""Training in stages: one with real weights or activations comes first, and the binary network starts from what that gave."""
 
 import re
 from collections.abc import Sequence

@@ -11,12 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bnn_train import files, plugins, register, startup
-from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug
-from bnn_train.cli.keys import CONFIGS
+from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug, stages
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.interface.typed import Overrides, arguments
@@ -103,17 +101,20 @@ def _train(overrides: Overrides) -> Run:
     given = beside_resume.settled(arguments(overrides))  # once more: a plugin's keys may hold paths
     with compose.apart():
         config, composed = compose.checked(given)
+    folder = Path(composed.hydra.run.dir)
+    typed = list(composed.hydra.overrides.task)
+    own = stages.folders(composed.hydra.runtime.config_sources)
+    planned = [] if directory.has_stages(folder) else stages.composed(config, typed, own)
     startup.prepare()
     from bnn_train.interface import kept
-    from bnn_train.runs.run import run
+    from bnn_train.runs.stages import run_all
 
-    folder = Path(composed.hydra.run.dir)
     log = None if config.dry_run else folder / "train.log"
     with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
         chosen = choices(composed.hydra.runtime.choices)
         logger.info("%s", lines.first_line(config, chosen))
         try:
-            summary = run(config, folder, list(composed.hydra.overrides.task), chosen)
+            summary = run_all(config, planned, folder, typed, chosen)
         except ConfigError as refusal:
             raise hydra_errors.with_origin(refusal, given) from refusal
         except Interrupted as stop:

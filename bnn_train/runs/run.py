@@ -48,7 +48,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
             return summary
         where = device.choose(config.device)
         loggers.check(config.logger)
-        assemble.check(config, where)
+        assemble.check(config, where, is_new=state is None)
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
@@ -138,7 +138,8 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
                 )
                 for line in not_binary_yet(trainer, run_dir):
                     log.warning("%s", grid.sentence(f"note: {line}"))
-                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(directory.whole(run_dir)), config.plugins))
+                whole = for_people(directory.whole(run_dir))
+                log.warning("continue with: bnn-train %s", lines.resume_argument(whole, config.plugins))
                 raise
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir)
     directory.tidy(run_dir, config.trainer.keep)
@@ -252,7 +253,7 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
         return {}
     where = device.choose(config.device)
     loggers.check(config.logger)
-    assemble.check(config, where)
+    assemble.check(config, where, is_new=state is None)
     data = assemble.load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)

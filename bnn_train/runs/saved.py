@@ -38,6 +38,12 @@ class Saved(NamedTuple):
     kind: str  # last, best, averaged, recalibrated: of a result; reached: of a checkpoint to go on from
     epoch: int  # finished ones
     step: int  # of the next epoch
+    stages: int = 0  # of the result of a run in stages: how many it has, of which this is the last one's
+
+    def which(self) -> dict[str, Any]:
+        """checkpoint, kind, epoch, step, and of a run in stages their number: which network it is."""
+        stages = {"stages": self.stages} if self.stages else {}
+        return {"checkpoint": str(self.file), "kind": self.kind, "epoch": self.epoch, "step": self.step, **stages}
 
 
 def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved:
@@ -61,7 +67,7 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
         kind, epoch, step = (state["result"][name] for name in ("kind", "epoch", "step"))
     else:
         kind, epoch, step = "reached", len(network["history"]), network["step"]
-    return Saved(config, model.eval(), data, file, kind, epoch, step)
+    return Saved(config, model.eval(), data, file, kind, epoch, step, state.get("stages", 0))
 
 
 def evaluate_saved(
@@ -85,7 +91,7 @@ def evaluate_saved(
         ensemble = EnsembleConfig(samples=samples)
         config.eval = ensemble if drawn["stochastic"] else EvalConfig()
     images = to_measure(config.data, saved.data, data_root, _device_of(saved.model))
-    result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
+    result: dict[str, Any] = saved.which()
     result |= {**images.told, **drawn}
     for name, split in images.splits.items():
         predicted: list[Tensor] = []

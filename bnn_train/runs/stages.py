@@ -3,14 +3,15 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bnn_train import device, files, models
 from bnn_train.config.checks import flat, nested, within
+from bnn_train.config.distill import DistillConfig, TeacherConfig
 from bnn_train.config.root import EXTENDS, FREE, Config, typed
-from bnn_train.config.stages import NAMED, of_stage
+from bnn_train.config.stages import NAMED, name_of_override, of_stage
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 from bnn_train.files import for_people
@@ -22,96 +23,172 @@ from bnn_train.runs.summary import Summary
 
 log = logging.getLogger(__name__)
 
-_TAKEN_OVER = [*FREE, "plugins"]  # what a stage that goes on takes from its configuration now
-_AT_THE_TOP = ("network.json", "metrics.jsonl", "health.jsonl", "predictions.npz")  # files of the last stage
+_TAKEN_OVER = (*FREE, "plugins")  # what a stage that goes on has as the run has it now
+_COPIED = ("network.json", "metrics.jsonl", "health.jsonl", "predictions.npz")  # of the last stage, to the top
 
 
-def train(
+def run_all(
     config: Config, stages: Sequence[Stage], run_dir: Path, overrides: Sequence[str], choices: Mapping[str, str] | None = None
 ) -> Summary:
-    """Trains as `config` says, with its `stages` where it has any (cli/stages.py); else as `run`.
+    """Trains as `run` does, or where `config` has stages, all of these (cli/stages.py), one after the other.
 
-    In `run_dir` a run in stages goes on where it was, by the stages that it was started with. With dry_run nothing is trained or
-    written, and the summary is empty. Raises as `run` does.
+    A run in stages goes on where it was, with the stages that it was started with. Raises as `run` does.
     """
     whole = _whole(config, run_dir)
-    is_there = directory.has_stages(whole)
-    if not is_there and (not stages or directory.holds_run(whole)):  # of a run without stages it will say that it has none
+    goes_on = directory.has_stages(whole)
+    if not goes_on and (not stages or directory.holds_run(whole)):  # `run` says of one without stages that it has none
         return run(config, run_dir, list(overrides), choices)
-    settled = _continued(config, whole, overrides) if is_there else Plan(config, list(overrides), _plain(choices), list(stages))
+    plain = None if choices is None else dict(choices)
+    planned = _continued(config, whole, overrides) if goes_on else Plan(config, list(overrides), plain, list(stages))
     if config.dry_run:
-        return _dry_run(settled, whole)
+        return _dry_run(planned, whole)
     with directory.locked(run_dir):
         summary = directory.read_summary(run_dir)
-        if summary is not None:
-            log.info("%s", lines.stages_finished_line(for_people(run_dir), len(settled.stages)))
-            return summary
-        _check(settled, run_dir)
-        plan.write(settled, run_dir)
-        for number in range(1, len(settled.stages) + 1):
-            _train_stage(settled, number, run_dir, config.resume)
-        summary = _put_at_the_top(settled, run_dir)
-    log.info("\n%s\n", tables.stages_table(summary["stages"]))
-    log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
+        if summary is None:
+            _check(planned)
+            plan.write(planned, run_dir)
+            for number in range(1, len(planned.stages) + 1):
+                _run_stage(planned, number, run_dir, config.resume)
+            summary = _put_at_the_top(planned, run_dir)
+            log.info("\n%s\n", tables.stages_table(summary["stages"]))
+            log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
+        else:
+            log.info("%s", lines.stages_finished_line(for_people(run_dir)))
     return summary
 
 
 def _whole(config: Config, run_dir: Path) -> Path:
-    """The directory of the run that goes on, which of a dry run is not its own."""
+    """The directory of the run, which of a dry run that is to go on is another one than its own."""
     if config.resume is None:
         return run_dir
     named = Path(config.resume)
     return directory.whole(named.parent.parent if named.suffix == ".pt" else named)
 
 
-def _plain(choices: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if choices is None else dict(choices)
-
-
 def _continued(asked: Config, run_dir: Path, overrides: Sequence[str]) -> Plan:
-    """The run's own stages, with what `asked` changes of them by right: the FREE keys, and where its plugins lie."""
+    """The run's own stages, with what `asked` changes of it by right: the FREE keys, and where its plugins lie."""
     found = plan.read(run_dir)
-    ends = [key for key in EXTENDS if any(within(key, [each.lstrip("+").partition("=")[0]]) for each in overrides)]
     stored = resume.config_of(found)
-    for key in ends:
-        value, before = (flat({"trainer": vars(each.trainer)})[key] for each in (asked, stored))
-        if value != before:
-            remedy = "a run in stages is not extended: each stage has started from the end of the one before; start a new run"
-            raise ConfigError(key, value, remedy)
-    settled = resume.settle(found, asked, overrides)
-    free = {key: value for key, value in flat(_dict(settled)).items() if within(key, _TAKEN_OVER)}
-    changed = {key for key, value in free.items() if value != flat(found["config"]).get(key)}
-    same_loggers = settled.logger == stored.logger
-    stages = []
-    for each in found["stages"]:
-        own = flat(_dict(resume.config_of(each)))
-        if not same_loggers:
-            own = {key: value for key, value in own.items() if not within(key, ["logger"])}
-        own |= {key: value for key, value in free.items() if key in changed or (within(key, ["logger"]) and not same_loggers)}
-        stages.append(Stage(each["overrides"], typed(nested(own)), each["choices"]))
-    return Plan(settled, found["overrides"], found["choices"], stages)
+    for key in EXTENDS:
+        value, before = (getattr(each.trainer, key.removeprefix("trainer.")) for each in (asked, stored))
+        if value != before and within(key, list(map(name_of_override, overrides))):
+            remedy = "a run in stages is not extended, since each of them starts from where the one before has ended"
+            raise ConfigError(key, value, f"{remedy}; leave it out to continue, or start a new run")
+    now = resume.settle(found, asked, overrides)
+    before, after = (flat({**asdict(each), "logger": {"": asdict(each)["logger"]}}) for each in (stored, now))
+    changed = {key.removesuffix("."): after[key] for key in after if within(key, _TAKEN_OVER) and after[key] != before.get(key)}
+    stages = [Stage(each["overrides"], _with(resume.config_of(each), changed, now), each["choices"]) for each in found["stages"]]
+    return Plan(now, found["overrides"], found["choices"], stages)
 
 
-def _dict(config: Config) -> dict[str, Any]:
-    from dataclasses import asdict
+def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:
+    """A stage's configuration with those keys of the run's that are other ones now; of loggers all."""
+    tree = {key: value for key, value in flat(asdict(config)).items() if not within(key, ["logger"])}
+    tree |= {key: value for key, value in changed.items() if not within(key, ["logger"])}
+    return typed({**nested(tree), "logger": asdict(now)["logger"]})
 
-    return asdict(config)
 
-
-def _check(settled: Plan, run_dir: Path) -> None:
+def _check(planned: Plan) -> None:
     """Refuses, before the first stage, what would be refused at the beginning of a later one."""
-    before: dict[str, Any] | None = None
-    for number, stage in enumerate(settled.stages, start=1):
-        ready = _ready(stage.config, run_dir, only_there=True)
+    before: Mapping[str, Any] = {}
+    for number, stage in enumerate(planned.stages, start=1):
+        config = _alone(stage.config)
         try:
-            where = device.choose(ready.config.device)
-            loggers.check(stage.config.logger)
+            where = device.choose(config.device)
+            loggers.check(config.logger)
+            assemble.check(config, where)
+            if (peeked := datasets.peek(config.data)) is None:
+                continue
+            tensors = models.check(config, *peeked).state_dict()
+            if stage.config.init_from == f"stage{number - 1}":
+                wrong = start.misfit(before, tensors)
+                if wrong:
+                    raise ConfigError("init_from", stage.config.init_from, f"does not fit the network: {wrong}")
+            before = tensors
         except ConfigError as error:
             raise of_stage(number, stage.overrides, str(error)) from error
-    return before
 
 
-def _train_stage(settled: Plan, number: int, run_dir: Path, resumed: str | None) -> None:
-    """Trains a stage to its end, from its start or from where it was; nothing where it has ended."""
-    stage, folder = settled.stages[number - 1], directory.stage(run_dir, number)
-    ...
+def _alone(config: Config) -> Config:
+    """Without what earlier stages give it."""
+    taught = isinstance(config.distill, TeacherConfig) and NAMED.fullmatch(config.distill.teacher)
+    return replace(
+        config,
+        init_from=None if NAMED.fullmatch(config.init_from or "") else config.init_from,
+        distill=DistillConfig() if taught else config.distill,
+    )
+
+
+def _ready(config: Config, run_dir: Path) -> Config:
+    """With the directories of earlier stages in place of their names, wherever the run lies now."""
+
+    def path(name: str) -> str:
+        return str(run_dir / name) if NAMED.fullmatch(name) else name
+
+    distill = config.distill
+    if isinstance(distill, TeacherConfig):
+        distill = replace(distill, teacher=path(distill.teacher))
+    return replace(config, init_from=None if config.init_from is None else path(config.init_from), distill=distill)
+
+
+def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None) -> None:
+    """Trains a stage from its start or from where it was to its end; nothing where it has ended."""
+    stage, folder, count = planned.stages[number - 1], directory.stage(run_dir, number), len(planned.stages)
+    file = None if resumed is None or not resumed.endswith(".pt") else Path(resumed)
+    summary = directory.read_summary(folder)
+    if summary is None:
+        log.info("%s", lines.stage_line(number, count, stage.config, stage.choices))
+        config = _ready(stage.config, run_dir)
+        if directory.holds_run(folder):
+            if file is not None and file.resolve().parent == (folder / "checkpoints").resolve():
+                config = replace(config, resume=str(file), init_from=None)
+            run(config, folder, list(_TAKEN_OVER))
+        else:
+            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices)
+        summary = directory.read_summary(folder)
+        assert summary is not None
+    log.info("%s\n", lines.stage_ended_line(number, count, summary))
+
+
+def _put_at_the_top(planned: Plan, run_dir: Path) -> Summary:
+    """The last stage's network and what is said of it, the summary last: a crash before it repeats all."""
+    count = len(planned.stages)
+    folders = [directory.stage(run_dir, number) for number in range(1, count + 1)]
+    summaries = [directory.read_summary(folder) or {} for folder in folders]
+    whose = {"overrides": planned.overrides} | ({} if planned.choices is None else {"choices": planned.choices})
+    for name in _COPIED:
+        if (folders[-1] / name).exists():
+            with open(folders[-1] / name, "rb") as source:
+                files.write(run_dir / name, lambda target, source=source: shutil.copyfileobj(source, target))  # type: ignore[misc]
+    result = checkpoint.load(folders[-1] / "checkpoints" / checkpoint.RESULT)
+    checkpoint.save({**result, **whose, "stages": count}, run_dir / "checkpoints" / checkpoint.RESULT)
+    told = [_told(stage, folder.name, summary) for stage, folder, summary in zip(planned.stages, folders, summaries, strict=True)]
+    summary = {**summaries[-1], **whose, **directory.total_times(*folders), "stages": told}
+    directory.write_summary(summary, run_dir)
+    return summary
+
+
+def _told(stage: Stage, name: str, summary: Summary) -> dict[str, Any]:
+    """What the summary of the run says of a stage."""
+    figures = ("kind", "epoch", "step", "epochs", "test_accuracy", "val_accuracy", "seconds")
+    return {
+        "name": name,
+        "overrides": stage.overrides,
+        "bits": lines.bits(stage.config),
+        **lines.from_earlier(stage.config),
+        **{key: summary[key] for key in figures if key in summary},
+    }
+
+
+def _dry_run(planned: Plan, run_dir: Path) -> Summary:
+    """What each stage would do. The weights and the teacher that an earlier one gives are not there yet to be tried."""
+    for number, stage in enumerate(planned.stages, start=1):
+        folder = directory.stage(run_dir, number)
+        begun = directory.holds_run(folder)
+        log.info("%s", lines.stage_line(number, len(planned.stages), stage.config, stage.choices))
+        config = _ready(stage.config, run_dir) if begun else _alone(stage.config)
+        try:
+            run(replace(config, dry_run=True, init_from=None), folder, list(_TAKEN_OVER) if begun else stage.overrides)
+        except ConfigError as error:
+            raise of_stage(number, stage.overrides, str(error)) from error
+    return {}
