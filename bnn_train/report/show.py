@@ -5,7 +5,6 @@ from bnn_train.report import lines, sweep, tables, terminal
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job, plugins_in
 from bnn_train.report.page import read
-from bnn_train.runs import directory, plan
 
 
 def table(given: Given) -> bool:
@@ -33,10 +32,7 @@ def table(given: Given) -> bool:
 
 def _unfinished(job: Job) -> str:
     """How far a run has come that is in training or was stopped."""
-    folder, within = job.folder, ""
-    if directory.has_stages(job.folder):
-        number, count = plan.reached(job.folder)
-        folder, within = directory.stage(job.folder, number), f", in stage {number} of {count}"
+    folder, within = read.stage(job.folder)
     rows = read.rows(folder / "metrics.jsonl")
     last = rows[-1] if rows else {}
     figures = [f"{split} {last[key]:.2%}" for split in ("train", "val", "test") if (key := f"{split}_accuracy") in last]

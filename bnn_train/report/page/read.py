@@ -34,6 +34,15 @@ def content(file: Path) -> Any:
         return None
 
 
+def stage(run_dir: Path) -> tuple[Path, str]:
+    """(the directory of the stage that a run is in, ", in stage 1 of 3"); of one without stages (the run's own, "")."""
+    planned = content(run_dir / "stages.json")
+    each = planned.get("stages") if isinstance(planned, dict) else None
+    folders = [run_dir / f"stage{number}" for number in range(1, len(each) + 1)] if isinstance(each, list) else []
+    begun = [folder for folder in folders if (folder / "checkpoints").is_dir()]
+    return (begun[-1], f", in stage {len(begun)} of {len(folders)}") if begun else (run_dir, "")
+
+
 def configuration(run_dir: Path) -> dict[str, Any] | None:
     """The composed configuration as nested dictionaries."""
     try:
