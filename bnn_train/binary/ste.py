@@ -22,7 +22,7 @@ from bnn_train import register
 from bnn_train.binary import noise
 from bnn_train.binary.noise import Noise
 from bnn_train.config.checks import check_choice
-from bnn_train.config.ste import SteConfig
+from bnn_train.config.ste import NoneConfig, SteConfig
 from bnn_train.errors import ConfigError
 
 
@@ -364,9 +364,11 @@ def _try_out(plugged: register.Plugged, estimator: Ste) -> None:
 
 
 def build(config: SteConfig) -> nn.Module:
-    """The module of an estimator; `none` is a ReLU, which leaves activations real.
+    """The module of an estimator; `none` is a ReLU or tanh, which leaves activations real.
 
     Raises ConfigError for a name that is not in ESTIMATORS.
     """
     check_choice("ste.name", config.name, ["none", *ESTIMATORS])
-    return nn.ReLU() if config.name == "none" else Ste(config.name, config.stochastic, **config.params)
+    if config.name == "none":
+        return nn.Tanh() if isinstance(config, NoneConfig) and config.activation == "tanh" else nn.ReLU()
+    return Ste(config.name, config.stochastic, **config.params)

@@ -1,4 +1,4 @@
-"""Estimators: five kinds of parameters, many names. The names without a kind of their own take SteConfig's keys alone."""
+"""Estimators: six kinds of parameters, many names. The names without a kind of their own take SteConfig's keys alone."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +24,13 @@ class SteConfig(Group):
     @property
     def params(self) -> dict[str, float]:
         """What the estimator's functions take."""
-        return {name: value for name, value in vars(self).items() if name not in ("name", "stochastic")}
+        return {name: value for name, value in vars(self).items() if name not in ("name", "stochastic", "activation")}
+
+
+@dataclass
+class NoneConfig(SteConfig):
+    name: str = "none"
+    activation: str = key("relu", "what stands where the sign would be; tanh is the nearer to it", ("relu", "tanh"))
 
 
 @dataclass
@@ -62,6 +68,7 @@ class StomppSteConfig(SteConfig):
 
 
 STES: dict[str, type[SteConfig]] = {
+    "none": NoneConfig,
     "clipped": ClippedConfig,
     "hard_st": ClippedConfig,
     "swish_sign": SwishSignConfig,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnn_train.binary import ste
-from bnn_train.config.ste import SteConfig
+from bnn_train.config.ste import NoneConfig, SteConfig
 from bnn_train.errors import ConfigError
 
 BY_HAND = runpy.run_path(str(Path(__file__).with_name("closed_forms.py")))
@@ -248,8 +248,10 @@ def test_noise_comes_from_torchs_generator():
     assert not torch.equal(draws[0], draws[2])
 
 
-def test_none_is_relu():
-    assert ste.build(SteConfig("none"))(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]
+def test_none_is_relu_or_tanh():
+    x = torch.tensor([-1.0, 2.0])
+    assert ste.build(NoneConfig())(x).tolist() == [0, 2]
+    assert ste.build(NoneConfig(activation="tanh"))(x).tolist() == pytest.approx([math.tanh(-1), math.tanh(2)])
 
 
 def test_unknown_names_and_parameters_are_refused():

@@ -31,7 +31,7 @@ def network(kind, seed):
             shift.shift.data.normal_()
         first = [nn.Conv2d(2, 10, 3, padding=1), nn.BatchNorm2d(10), nn.Hardtanh(-1.5, 2)]
         return nn.Sequential(*first, Residual(OrderedDict(gated=gated)), *rprelu, nn.Flatten(), nn.Linear(300, 4))
-    estimator = nn.PReLU if kind == "real" else lambda: "clipped"
+    estimator = {"real": nn.PReLU, "tanh": nn.Tanh}.get(kind, lambda: "clipped")
     return nn.Sequential(
         *(BinaryConv2d(2, 10, 3, estimator=None, padding=1), nn.BatchNorm2d(10)),
         *(BinaryConv2d(10, 12, 3, None, estimator(), pad_value=-1, padding=1, bias=True), nn.AvgPool2d(2), nn.BatchNorm2d(12)),
@@ -44,7 +44,7 @@ def by_hand(model, packed, images, torch_scores):
     return np.abs(values[-1] - torch_scores(model, images)), bounds(packed, values)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn", "real", "block"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "real", "tanh", "block"])
 @pytest.mark.parametrize("seed", range(6))
 def test_torch_keeps_within_them(packed_of, random_statistics, random_pixels, torch_scores, kind, seed):
     model = random_statistics(network(kind, seed), seed)

@@ -90,6 +90,7 @@ NETWORKS = [
     ((*CNN, "model.head=average"), (3, 9, 8)),
     ((*CNN, "block=bireal"), (3, 9, 8)),
     ((*CNN, "ste=none"), (3, 9, 8)),
+    ((*CNN, "ste=none", "ste.activation=tanh"), (3, 9, 8)),
     *(((*CNN, "ste=clipped", f"weights.scaling={scaling}"), (3, 9, 8)) for scaling in ("mean", "power_of_two", "learned")),
     (("model=resnet20",), (3, 8, 8)),
     (("model=resnet20", "model.downsample=pool"), (3, 8, 8)),

@@ -24,8 +24,8 @@ Value = Node | Tensor | Any  # of a traced line: what depends on the image, a pa
 def refuse(kind: str, name: str, why: str = "") -> NoReturn:
     if kind in _INSTEAD:
         raise ConfigError("layer", f"{name} ({kind})", f"cannot be exported; {_INSTEAD[kind]}")
-    known = "binary and real linear and convolution, BatchNorm, sign (Ste), ReLU, PReLU, Hardtanh, clamp, sigmoid, pools, add, "
-    known += "multiply, concatenate, slices of channels, flatten, pad"
+    known = "binary and real linear and convolution, BatchNorm, sign (Ste), ReLU, PReLU, Hardtanh, clamp, sigmoid, tanh, pools, "
+    known += "add, multiply, concatenate, slices of channels, flatten, pad"
     raise ConfigError("layer", f"{name} ({kind})", f"cannot be exported{why and ', it ' + why}; there are {known}")
 
 
@@ -198,6 +198,7 @@ ALIASES: Mapping[Any, Any] = {
     **dict.fromkeys((torch.clamp, torch.clip, torch.clamp_, "clip", "clamp_", "clip_"), "clamp"),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), "hardtanh"),
     **dict.fromkeys((torch.sigmoid, F.sigmoid), "sigmoid"),
+    **dict.fromkeys((torch.tanh, F.tanh), "tanh"),
     **dict.fromkeys((F.dropout, F.dropout2d), "dropout"),
     **dict.fromkeys(("contiguous", "float", "clone", "detach", torch.clone), "same"),
     torch.mean: "mean",
@@ -218,6 +219,7 @@ CALLS: Mapping[Any, Callable[..., Node | None]] = {
     "hardtanh": _module(nn.Hardtanh, "min_val", "max_val", "inplace"),
     F.relu6: _module(nn.ReLU6, "inplace"),
     "sigmoid": _module(nn.Sigmoid),
+    "tanh": _module(nn.Tanh),
     operator.getitem: _sliced,
     F.max_pool2d: _module(nn.MaxPool2d, "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     F.avg_pool2d: _module(nn.AvgPool2d, "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),

@@ -57,14 +57,16 @@ def _of_inner_bias(y: Node, weight: np.ndarray, bias: np.ndarray) -> np.ndarray 
     return 2.0**-24 * (weight.shape[1] + 4) * (edges + bias)
 
 
+_ESTIMATORS = (Ste, Progressive, nn.ReLU, nn.Tanh, nn.PReLU, nn.Identity)
+
+
 def _estimated(layer: BinaryLinear | BinaryConv2d, name: str, x: Node) -> Node:
-    estimator, like = layer.estimator, torch.empty(0)
-    for kind, convert in ((Ste, sign), (Progressive, sign), (nn.ReLU, relu), (nn.PReLU, prelu), (nn.Identity, same)):
-        if type(estimator) is kind:
-            return convert(estimator, name, x, like)  # type: ignore[arg-type]
+    estimator = layer.estimator
     if estimator is None:
         return x
-    raise refused(layer, name, f"its estimator is {type(estimator).__name__}; there are Ste, ReLU, PReLU and Identity")
+    if type(estimator) in _ESTIMATORS:
+        return LAYERS[type(estimator)](estimator, name, x, torch.empty(0))
+    raise refused(layer, name, f"its estimator is {type(estimator).__name__}; there are Ste, ReLU, tanh, PReLU and Identity")
 
 
 def real(layer: nn.Linear | nn.Conv2d, name: str, x: Node, output: Tensor) -> Node:
@@ -160,6 +162,12 @@ def sigmoid(layer: Any, name: str, x: Node, output: Tensor) -> Node:
     return Node("sigmoid", name, [x], x.shape)
 
 
+def tanh(layer: Any, name: str, x: Node, output: Tensor) -> Node:
+    """2 sigmoid(2 x) - 1."""
+    ones = np.ones(x.shape[0])
+    return affine(name, sigmoid(layer, name, affine(name, x, 2 * ones, 0 * ones), output), 2 * ones, -ones)
+
+
 def max_pool(layer: nn.MaxPool2d, name: str, x: Node, output: Tensor) -> Node:
     if _pair(layer.dilation) != [1, 1] or layer.return_indices:
         raise refused(layer, name, "it has a dilation, or returns indices")
@@ -230,6 +238,7 @@ LAYERS: dict[type[nn.Module], Convert] = {
     nn.PReLU: prelu,
     nn.Hardtanh: lambda layer, name, x, output: clamp(name, x, layer.min_val, layer.max_val),
     nn.Sigmoid: sigmoid,
+    nn.Tanh: tanh,
     nn.MaxPool2d: max_pool,
     nn.AvgPool2d: avg_pool,
     nn.AdaptiveAvgPool2d: adaptive,

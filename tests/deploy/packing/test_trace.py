@@ -369,7 +369,7 @@ REFUSED = {
     "a forward that fails": (lambda: flat(nn.Linear(83, 4)), ["fails on images of 2x6x7"]),
     "circular border": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular")), ["0 (Conv2d)", "use zeros"]),
     "same and even": (lambda: nn.Sequential(BinaryConv2d(2, 3, 2, padding="same")), ["0 (BinaryConv2d)", "in pixels"]),
-    "another estimator": (lambda: flat(BinaryLinear(84, 4, estimator=nn.Tanh())), ["1 (BinaryLinear)", "Tanh"]),
+    "another estimator": (lambda: flat(BinaryLinear(84, 4, estimator=nn.ELU())), ["1 (BinaryLinear)", "ELU"]),
     "pool with a dilation": (lambda: nn.Sequential(nn.MaxPool2d(2, dilation=2)), ["0 (MaxPool2d)", "dilation"]),
     "divisor": (lambda: nn.Sequential(nn.AvgPool2d(2, divisor_override=3)), ["0 (AvgPool2d)", "divisor"]),
     "uneven places": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(4)), ["0 (AdaptiveAvgPool2d)", "divide"]),
