@@ -6,6 +6,7 @@ from typing import Any
 from bnn_train.cli import compose
 from bnn_train.cli.arguments import quoted
 from bnn_train.config.checks import within
+from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.root import FREE, Config, choices
 from bnn_train.config.stages import NAMED, name_of_override, of_stage
 from bnn_train.errors import ConfigError
@@ -66,7 +67,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
 
 def _check_named(config: Config, number: int, count: int) -> None:
     """Refuses the name of a stage that does not come before."""
-    teacher = getattr(getattr(config, "distill", None), "teacher", None)
+    teacher = config.distill.teacher if isinstance(config.distill, TeacherConfig) else None
     for key, value in (("init_from", config.init_from), ("distill.teacher", teacher)):
         found = NAMED.fullmatch(value or "")
         if found and int(found[1]) >= number:

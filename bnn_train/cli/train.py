@@ -58,13 +58,14 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
     chosen = choices(settings.runtime.choices)
     if not (in_sweep and directory.is_busy(Path(settings.runtime.output_dir))):  # then the log is another process's
         log.info("%s", lines.first_line(config, chosen))  # before torch loads, for whoever waits
+    from bnn_train.deploy.teacher import exported
     from bnn_train.runs.stages import run_all  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
     try:
         with side_by_side.at_work():
-            summary = run_all(config, planned, run_dir, list(settings.overrides.task), chosen)
+            summary = run_all(config, planned, run_dir, list(settings.overrides.task), chosen, exported)
     except Busy as error:
         if not in_sweep:
             terminal.say(f"error: {error}", "stderr")  # not into the log, which is the other process's

@@ -106,6 +106,7 @@ def _train(overrides: Overrides) -> Run:
     own = stages.folders(composed.hydra.runtime.config_sources)
     planned = [] if directory.has_stages(folder) else stages.composed(config, typed, own)
     startup.prepare()
+    from bnn_train.deploy.teacher import exported
     from bnn_train.interface import kept
     from bnn_train.runs.stages import run_all
 
@@ -114,7 +115,7 @@ def _train(overrides: Overrides) -> Run:
         chosen = choices(composed.hydra.runtime.choices)
         logger.info("%s", lines.first_line(config, chosen))
         try:
-            summary = run_all(config, planned, folder, typed, chosen)
+            summary = run_all(config, planned, folder, typed, chosen, exported)
         except ConfigError as refusal:
             raise hydra_errors.with_origin(refusal, given) from refusal
         except Interrupted as stop:

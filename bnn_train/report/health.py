@@ -48,7 +48,8 @@ def illnesses(row: Row, trained: Mapping[str, Any], config: Any, classes: int, a
     if not layers or not (at_end or row["epoch"] >= CERTAIN_EPOCH):
         return found
     guessing = math.log(classes)
-    if config.loss.name == "cross_entropy" and loss > ABSURD_LOSS * guessing:  # another's scale is its own
+    is_plain = config.loss.name == "cross_entropy" and config.distill.name == "none"  # another's scale is its own
+    if is_plain and loss > ABSURD_LOSS * guessing:
         found["absurd loss"] = f"the loss is {loss:.0e}, where guessing has {guessing:.1f}: {_LOWER}"
     weights_ste = config.ste.name if getattr(config.weights, "ste", None) is None else config.weights.ste
     tried = row["epoch"] > 1 or row.get("steps", FEW_STEPS) >= FEW_STEPS

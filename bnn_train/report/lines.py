@@ -10,7 +10,7 @@ from bnn_train.report.tables import duration, moment
 Row = dict[str, Any]  # one line of metrics.jsonl
 Pieces = dict[str, str]  # of a line of figures, by what each is
 
-_USUAL = {"block": "plain", "loss": "cross_entropy"}  # options that go without saying
+_USUAL = {"block": "plain", "loss": "cross_entropy", "distill": "none"}  # options that go without saying
 _NAMED = ("ste", "weights", "optimizer", "scheduler")  # groups whose options the first line always names
 
 
@@ -42,11 +42,15 @@ def from_earlier(config: Any) -> dict[str, str]:
 def stage_line(number: int, count: int, config: Any, chosen: Mapping[str, str]) -> str:
     """What a stage is about to train."""
     given = from_earlier(config)
-    options = [f"{group}={chosen.get(group, getattr(config, group).name)}," for group in ("ste", "weights")]
+    options = [f"{group}={chosen.get(group, getattr(config, group).name)}" for group in ("ste", "weights")]
+    smooth = getattr(config.ste, "activation", "relu")
+    options[0] += f" ({smooth})" if config.ste.name == "none" and smooth != "relu" else ""
     teacher = [f"teacher {given['teacher']},"] if "teacher" in given else []
     weights = f"from the weights of {given['init_from']}" if "init_from" in given else "from new weights"
     epochs = f"{config.trainer.epochs} epochs" if config.trainer.epochs > 1 else "1 epoch"
-    return grid.fold([f"stage {number} of {count}:", f"{bits(config)},", *options, *teacher, f"{epochs},", weights])
+    return grid.fold(
+        [f"stage {number} of {count}:", f"{bits(config)},", *(f"{option}," for option in options), *teacher, f"{epochs},", weights]
+    )
 
 
 def stage_ended_line(number: int, count: int, summary: Mapping[str, Any]) -> str:

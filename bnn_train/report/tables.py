@@ -128,6 +128,9 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [_not_chosen(each) for each in summary.get("candidates", []) if each["kind"] != summary["kind"]]
     if "ended" in summary:
         rows.append(("ended", summary["ended"]))
+    if "teacher" in summary:
+        teacher = summary["teacher"]
+        rows.append(("teacher", f"{teacher['network']}, {teacher['bits']}; {teacher['share_of_step']:.0%} of a training step"))
     limits = [f"{count:,} {split} images" for split, count in summary.get("limits", {}).items() if count is not None]
     if limits:
         rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 STAGES = "stages.json"  # of a run in stages: what each of them is (runs/plan.py)
+TEACHERS = ("teacher.pt", "teacher.bnn")  # in checkpoints/, the copy of a network that teaches: of a run, or an exported one
 
 
 def lock(run_dir: Path) -> FileLock:
@@ -101,6 +102,8 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
             shutil.rmtree(run_dir / name, ignore_errors=True)
         for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", STAGES, LOCK):
             (run_dir / name).unlink(missing_ok=True)
+        for name in TEACHERS:
+            (run_dir / "checkpoints" / name).unlink(missing_ok=True)
         (run_dir / "checkpoints").rmdir()
         run_dir.rmdir()
         for folder in run_dir.absolute().parents:
@@ -143,7 +146,7 @@ def mark_continued(run_dir: Path) -> None:
 
 def tidy(run_dir: Path, keep: str) -> None:
     """Deletes the checkpoints that trainer.keep leaves out, once the result is written."""
-    gone = {"result": ("last.pt", "previous.pt", "best.pt"), "last": ("previous.pt",), "all": ()}[keep]
+    gone = {"result": ("last.pt", "previous.pt", "best.pt", *TEACHERS), "last": ("previous.pt",), "all": ()}[keep]
     for name in gone:
         (run_dir / "checkpoints" / name).unlink(missing_ok=True)
 

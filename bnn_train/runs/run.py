@@ -22,7 +22,7 @@ from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import classes, grid, health, lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, turns
+from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, teacher, turns
 from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
@@ -31,16 +31,23 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]  # of a checkpoint
 
 
-def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, choices: Mapping[str, str] | None = None) -> Summary:
+def run(
+    config: Config,
+    run_dir: Path,
+    overrides: Sequence[str] | None = None,
+    choices: Mapping[str, str] | None = None,
+    exported: teacher.Reader | None = None,
+) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
     Where `run_dir` holds a checkpoint, continues that run from its own configuration; `overrides` are what was typed, and say in
-    which keys `config` was meant to differ from it (resume.settle). `choices`, option by group, go into the summary. With dry_run
-    nothing is trained or written, and the summary is empty. Raises ConfigError before any training, Diverged and Interrupted during
+    which keys `config` was meant to differ from it (resume.settle). `choices`, option by group, go into the summary. `exported`
+    reads exported files, which may teach (deploy/teacher.py). With dry_run nothing is trained or written, and the summary is empty.
+    Raises ConfigError before any training, Diverged and Interrupted during
     it; checkpoints already written stay.
     """
     if config.dry_run:
-        return _dry_run(config, run_dir, overrides)
+        return _dry_run(config, run_dir, overrides, exported)
     with directory.locked(run_dir):
         config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
@@ -49,6 +56,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
         where = device.choose(config.device)
         loggers.check(config.logger)
         assemble.check(config, where, is_new=state is None)
+        found = teacher.find(config, run_dir, state is None, exported)
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
@@ -61,7 +69,7 @@ def run(config: Config, run_dir: Path, overrides: Sequence[str] | None = None, c
         about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
         about |= {"registered": registered} if (registered := plugins.registered(config)) else {}
         about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
-        return _train(config, run_dir, data, where, state, about)
+        return _train(config, run_dir, data, where, state, about, found)
 
 
 def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> tuple[Config, State | None, Summary | None]:
@@ -101,9 +109,21 @@ def _state(config: Config, run_dir: Path) -> State | None:
     return state
 
 
-def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state: State | None, about: State) -> Summary:
-    """The run itself, from its start or from `state` to its end. about: what its checkpoints say besides where it is."""
+def _train(
+    config: Config,
+    run_dir: Path,
+    data: Data,
+    where: torch.device,
+    state: State | None,
+    about: State,
+    found: teacher.Found | None = None,
+) -> Summary:
+    """The run itself, from its start or from `state` to its end. about: what its checkpoints say besides where it is. found: its
+    teacher."""
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
+    taught = teacher.ready(found, config, model, data)
+    if found is not None and state is None:
+        found.save(run_dir)
     save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
     with interrupt.deferred() as check_interrupt:
@@ -116,9 +136,11 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
             turns.give_way()
 
         trainer = Trainer(config, model, edges, optimizer, data, after_step)
+        if taught is not None:
+            taught.teach(trainer)
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
-        _introduce(trainer, layers, run_dir, new=state is None)
+        _introduce(trainer, layers, run_dir, state is None, taught)
         if state is not None:
             with fit.expected(state, model, "resume", for_people(run_dir)):
                 trainer.load_state_dict(state["trainer"])
@@ -141,7 +163,8 @@ def _train(config: Config, run_dir: Path, data: Data, where: torch.device, state
                 whole = for_people(directory.whole(run_dir))
                 log.warning("continue with: bnn-train %s", lines.resume_argument(whole, config.plugins))
                 raise
-            outputs.summary = summary = write_result(trainer, last, layers, about, run_dir)
+            told = {} if taught is None else taught.told(trainer, run_dir)
+            outputs.summary = summary = write_result(trainer, last, layers, about, run_dir, told)
     directory.tidy(run_dir, config.trainer.keep)
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
@@ -223,7 +246,7 @@ def _masks(state: State | None) -> dict[str, Any] | None:
     return None if state is None else state["trainer"].get("edges", {})
 
 
-def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) -> None:
+def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool, taught: teacher.Taught | None = None) -> None:
     """What is about to be trained, on what, where."""
     config, data = trainer.config, trainer.data
     log.info("%s\n", tables.network_table(layers))
@@ -233,6 +256,8 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
     log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
     if config.data.name not in WITHOUT_VAL:
         log.info("%s", lines.classes_line(data.classes, balance.counts(data.train, len(data.classes)).tolist()))
+    if taught is not None:
+        log.info("%s", grid.sentence(taught.line()))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
     for line in [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]:
@@ -243,7 +268,7 @@ def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool) ->
         log.info("the first step compiles the network, which takes some seconds")
 
 
-def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> Summary:
+def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None, exported: teacher.Reader | None) -> Summary:
     """All that comes before training, and a line that says what would be done. Leaves the run directory as it was."""
     target = Path(config.resume).expanduser() if config.resume else run_dir
     target = target.parent.parent if target.suffix == ".pt" else target
@@ -254,12 +279,14 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> 
     where = device.choose(config.device)
     loggers.check(config.logger)
     assemble.check(config, where, is_new=state is None)
+    found = teacher.find(config, target, state is None, exported)
     data = assemble.load_data(config, where)
     if state is not None:
         resume.check_same(state, config, data, where.type)
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
     trainer = Trainer(config, model, edges, optimizer, data)
-    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, new=state is None)
+    taught = teacher.ready(found, config, model, data)
+    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, state is None, taught)
     if state is not None:
         with fit.expected(state, model, "resume", for_people(target)):
             trainer.load_state_dict(state["trainer"])

@@ -56,18 +56,30 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     config = config_of(state, to_train=False)
     where = device.choose(device_name or config.device)
     device.make_reproducible(config.seed, where, config.trainer.precision)
-    network, data = network_state(state), state["data"]
-    model = models.build(config, _shape(data["image_shape"]), len(data["classes"]), where)
+    model = network(state, config, where, key, file)
+    return Saved(config, model, state["data"], file, *which(state), state.get("stages", 0))
+
+
+def network(state: Mapping[str, Any], config: Config, where: torch.device, key: str, file: object) -> nn.Module:
+    """The network of a loaded checkpoint, in evaluation mode. Weights are drawn from torch's generators before they are loaded.
+
+    Raises ConfigError for `key`=`file` where its configuration makes another network by now.
+    """
+    found = network_state(state)
+    model = models.build(config, _shape(state["data"]["image_shape"]), len(state["data"]["classes"]), where)
     with fit.expected(state, model, key, file):
-        model.load_state_dict(network["model"])
+        model.load_state_dict(found["model"])
     for line in changed_plugins(state):
         log.warning("%s", grid.sentence(f"note: {line}"))
-    prune(model, network.get("edges", {}))
+    prune(model, found.get("edges", {}))
+    return model.eval()
+
+
+def which(state: Mapping[str, Any]) -> tuple[str, int, int]:
+    """(kind, epoch, step) of the network of a loaded checkpoint, as Saved has them."""
     if "result" in state:
-        kind, epoch, step = (state["result"][name] for name in ("kind", "epoch", "step"))
-    else:
-        kind, epoch, step = "reached", len(network["history"]), network["step"]
-    return Saved(config, model.eval(), data, file, kind, epoch, step, state.get("stages", 0))
+        return state["result"]["kind"], state["result"]["epoch"], state["result"]["step"]
+    return "reached", len(network_state(state)["history"]), network_state(state)["step"]
 
 
 def evaluate_saved(

@@ -16,7 +16,7 @@ from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 from bnn_train.files import for_people
 from bnn_train.report import lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, loggers, plan, resume, start
+from bnn_train.runs import assemble, checkpoint, directory, loggers, plan, resume, start, teacher
 from bnn_train.runs.plan import Plan, Stage
 from bnn_train.runs.run import run
 from bnn_train.runs.summary import Summary
@@ -28,7 +28,12 @@ _COPIED = ("network.json", "metrics.jsonl", "health.jsonl", "predictions.npz")  
 
 
 def run_all(
-    config: Config, stages: Sequence[Stage], run_dir: Path, overrides: Sequence[str], choices: Mapping[str, str] | None = None
+    config: Config,
+    stages: Sequence[Stage],
+    run_dir: Path,
+    overrides: Sequence[str],
+    choices: Mapping[str, str] | None = None,
+    exported: teacher.Reader | None = None,
 ) -> Summary:
     """Trains as `run` does, or where `config` has stages, all of these (cli/stages.py), one after the other.
 
@@ -37,18 +42,18 @@ def run_all(
     whole = _whole(config, run_dir)
     goes_on = directory.has_stages(whole)
     if not goes_on and (not stages or directory.holds_run(whole)):  # `run` says of one without stages that it has none
-        return run(config, run_dir, list(overrides), choices)
+        return run(config, run_dir, list(overrides), choices, exported)
     plain = None if choices is None else dict(choices)
     planned = _continued(config, whole, overrides) if goes_on else Plan(config, list(overrides), plain, list(stages))
     if config.dry_run:
-        return _dry_run(planned, whole)
+        return _dry_run(planned, whole, exported)
     with directory.locked(run_dir):
         summary = directory.read_summary(run_dir)
         if summary is None:
             _check(planned)
             plan.write(planned, run_dir)
             for number in range(1, len(planned.stages) + 1):
-                _run_stage(planned, number, run_dir, config.resume)
+                _run_stage(planned, number, run_dir, config.resume, exported)
             summary = _put_at_the_top(planned, run_dir)
             log.info("\n%s\n", tables.stages_table(summary["stages"]))
             log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
@@ -131,7 +136,7 @@ def _ready(config: Config, run_dir: Path) -> Config:
     return replace(config, init_from=None if config.init_from is None else path(config.init_from), distill=distill)
 
 
-def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None) -> None:
+def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None, exported: teacher.Reader | None) -> None:
     """Trains a stage from its start or from where it was to its end; nothing where it has ended."""
     stage, folder, count = planned.stages[number - 1], directory.stage(run_dir, number), len(planned.stages)
     file = None if resumed is None or not resumed.endswith(".pt") else Path(resumed)
@@ -142,9 +147,9 @@ def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None) -
         if directory.holds_run(folder):
             if file is not None and file.resolve().parent == (folder / "checkpoints").resolve():
                 config = replace(config, resume=str(file), init_from=None)
-            run(config, folder, list(_TAKEN_OVER))
+            run(config, folder, list(_TAKEN_OVER), None, exported)
         else:
-            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices)
+            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices, exported)
         summary = directory.read_summary(folder)
         assert summary is not None
     log.info("%s\n", lines.stage_ended_line(number, count, summary))
@@ -180,7 +185,7 @@ def _told(stage: Stage, name: str, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _dry_run(planned: Plan, run_dir: Path) -> Summary:
+def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> Summary:
     """What each stage would do. The weights and the teacher that an earlier one gives are not there yet to be tried."""
     for number, stage in enumerate(planned.stages, start=1):
         folder = directory.stage(run_dir, number)
@@ -188,7 +193,8 @@ def _dry_run(planned: Plan, run_dir: Path) -> Summary:
         log.info("%s", lines.stage_line(number, len(planned.stages), stage.config, stage.choices))
         config = _ready(stage.config, run_dir) if begun else _alone(stage.config)
         try:
-            run(replace(config, dry_run=True, init_from=None), folder, list(_TAKEN_OVER) if begun else stage.overrides)
+            named = list(_TAKEN_OVER) if begun else stage.overrides
+            run(replace(config, dry_run=True, init_from=None), folder, named, None, exported)
         except ConfigError as error:
             raise of_stage(number, stage.overrides, str(error)) from error
     return {}

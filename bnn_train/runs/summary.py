@@ -4,6 +4,7 @@ summary.json, predictions.npz and result.pt are of one network; summary.json com
 """
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,10 +72,12 @@ def ended_by_patience(trainer: Trainer) -> bool:
     return is_out_of_patience(trainer.history, trainer.config, trainer.steps)
 
 
-def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str, Any], run_dir: Path) -> Summary:
+def write_result(
+    trainer: Trainer, last: Row, layers: list[Any], about: dict[str, Any], run_dir: Path, told: Mapping[str, Any] | None = None
+) -> Summary:
     """Writes result.pt, predictions.npz and summary.json of a run that has ended with the row `last`; returns the summary.
 
-    about: what its checkpoints say besides the state of the training.
+    about: what its checkpoints say besides the state of the training. told: what else the summary says.
 
     The network is the one that `choose` chooses. The trainer's model holds it afterwards.
     """
@@ -83,7 +86,7 @@ def write_result(trainer: Trainer, last: Row, layers: list[Any], about: dict[str
     chosen, candidates = choose(trainer, last, run_dir)
     which = chosen.which()
     summary = _summary(trainer, chosen, candidates, layers, run_dir)
-    summary |= {key: about[key] for key in ("choices", "overrides") if key in about}
+    summary |= {key: about[key] for key in ("choices", "overrides") if key in about} | dict(told or {})
     scores, labels = class_scores(trainer.model, data.test, config), data.test.labels.cpu()
     summary |= classes.figures(scores.argmax(dim=1).tolist(), labels.tolist(), data.classes)
     largest_class = data.test.labels.bincount().max().item() / len(data.test)

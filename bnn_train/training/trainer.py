@@ -35,6 +35,7 @@ class Trainer:
     What changes during training is in the model, the optimizer, the masks of the edges, torch's random generators and the few
     attributes of `state_dict`; batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called
     with the trainer after every step, with all of that consistent: whoever owns the run may save there, or raise to stop.
+    `forward` and `loss` are what a training step calls; before it starts they may be exchanged for others, which hold no state.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Trainer:
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._constrained, self._annealed = constrained_layers(model), annealed(model)
-        self._forward = _compiled(model, self._annealed) if config.trainer.compile else model
+        self.forward = _compiled(model, self._annealed) if config.trainer.compile else model
 
     @property
     def epoch(self) -> int:
@@ -132,11 +133,11 @@ class Trainer:
             group.update({key: value * share for key, value in group["scheduled"].items()})
         self._anneal(self.step)
         if mix is None:
-            logits = self._forward(inputs)
+            logits = self.forward(inputs)
             loss = self.loss(inputs, logits, labels)
         else:
             mixed = mix.inputs(inputs)
-            logits = self._forward(mixed)
+            logits = self.forward(mixed)
             loss = mix.loss(lambda of: self.loss(mixed, logits, of), labels)
         penalty = self.edges.penalty()
         self.optimizer.zero_grad()
