@@ -39,4 +39,5 @@ def _unfinished(job: Job) -> str:
     reached = f"after epoch {last['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
     plugins = plugins_in((job.overrides or {}).get("plugins", ""))
     command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins)}"
-    return f"{for_people(job.folder)} is in training, or was stopped{within}, {reached}\nwhere it was stopped it goes on with: {command}"
+    stopped = f"{for_people(job.folder)} is in training, or was stopped{within}, {reached}"
+    return f"{stopped}\nwhere it was stopped it goes on with: {command}"

@@ -169,6 +169,8 @@ def _put_at_the_top(planned: Plan, run_dir: Path) -> Summary:
     checkpoint.save({**result, **whose, "stages": count}, run_dir / "checkpoints" / checkpoint.RESULT)
     told = [_told(stage, folder.name, summary) for stage, folder, summary in zip(planned.stages, folders, summaries, strict=True)]
     summary = {**summaries[-1], **whose, **directory.total_times(*folders), "stages": told}
+    if "teacher" in told[-1]:
+        summary["teacher"] = {**summary["teacher"], "network": told[-1]["teacher"]}  # wherever the run may lie by now
     directory.write_summary(summary, run_dir)
     return summary
 
