@@ -64,5 +64,5 @@ def read(run_dir: Path) -> dict[str, Any]:
 def reached(run_dir: Path) -> tuple[int, int]:
     """(the stage that a run is in, how many it has), from its directory."""
     count = len(read(run_dir)["stages"])
-    begun = [number for number in range(1, count + 1) if directory.holds_run(directory.stage(run_dir, number))]
-    return max(begun, default=1), count
+    ended = sum((directory.stage(run_dir, number) / "summary.json").exists() for number in range(1, count + 1))
+    return min(ended + 1, count), count

@@ -38,9 +38,10 @@ def stage(run_dir: Path) -> tuple[Path, str]:
     """(the directory of the stage that a run is in, ", in stage 1 of 3"); of one without stages (the run's own, "")."""
     planned = content(run_dir / "stages.json")
     each = planned.get("stages") if isinstance(planned, dict) else None
-    folders = [run_dir / f"stage{number}" for number in range(1, len(each) + 1)] if isinstance(each, list) else []
-    begun = [folder for folder in folders if (folder / "checkpoints").is_dir()]
-    return (begun[-1], f", in stage {len(begun)} of {len(folders)}") if begun else (run_dir, "")
+    count = len(each) if isinstance(each, list) else 0
+    ended = sum((run_dir / f"stage{number}" / "summary.json").exists() for number in range(1, count + 1))
+    number = min(ended + 1, count)
+    return (run_dir / f"stage{number}", f", in stage {number} of {count}") if count else (run_dir, "")
 
 
 def configuration(run_dir: Path) -> dict[str, Any] | None:
