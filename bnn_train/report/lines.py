@@ -10,7 +10,7 @@ from bnn_train.report.tables import duration, moment
 Row = dict[str, Any]  # one line of metrics.jsonl
 Pieces = dict[str, str]  # of a line of figures, by what each is
 
-_USUAL = {"block": "plain", "loss": "cross_entropy", "distill": "none"}  # options that go without saying
+_USUAL = {"block": "plain", "loss": "cross_entropy", "distill": "none", "stages": "none"}  # options that go without saying
 _NAMED = ("ste", "weights", "optimizer", "scheduler")  # groups whose options the first line always names
 
 

@@ -95,12 +95,13 @@ def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:
 
 def _check(planned: Plan) -> None:
     """Refuses, before the first stage, what would be refused at the beginning of a later one."""
+    where = device.choose(planned.config.device)
+    loggers.check(planned.config.logger)
+    assemble.check(planned.config, where)  # what is no stage's own fault
     before: Mapping[str, Any] = {}
     for number, stage in enumerate(planned.stages, start=1):
         config = _alone(stage.config)
         try:
-            where = device.choose(config.device)
-            loggers.check(config.logger)
             assemble.check(config, where)
             if (peeked := datasets.peek(config.data)) is None:
                 continue
