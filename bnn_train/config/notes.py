@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from bnn_train.config.data import WITHOUT_VAL, DataConfig
+from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.model import MlpConfig
 from bnn_train.config.optimizer import BayesBinnOptimizerConfig, BopConfig
 from bnn_train.config.root import Config
@@ -26,7 +27,7 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
     steps: in an epoch, where they are known. Without them nothing is said of what is counted in steps.
     """
     found = [*_of_the_schedule(config, steps), *_of_the_optimizer(config), *_of_the_data(config), *_of_the_end(config, steps)]
-    found += [*_of_the_windows(config, steps), *_of_the_result(config)]
+    found += [*_of_the_windows(config, steps), *_of_the_result(config), *_of_the_teacher(config)]
     if isinstance(config.eval, EnsembleConfig) and not (config.ste.stochastic or config.weights.drawn):
         why = f"nothing is drawn with ste.stochastic=false and weights={config.weights.name}, so every network of it is the same"
         found.append(_line("eval", config.eval.mode, why))
@@ -126,6 +127,22 @@ def _of_the_result(config: Config) -> Iterator[str]:
         if value is not None:
             why = f"is measured alone; to get that network take trainer.result={result}, or data.val_size=N images that choose it"
             yield _line(f"trainer.{name}", value, why)
+
+
+def _of_the_teacher(config: Config) -> Iterator[str]:
+    teacher, trainer = config.distill, config.trainer
+    if not isinstance(teacher, TeacherConfig):
+        return
+    if teacher.temperature != 1 and not teacher.logits:
+        yield _line("distill.temperature", teacher.temperature, "is for the class scores, which distill.logits=0 leaves out")
+    if teacher.at and not teacher.attention:
+        yield _line("distill.at", teacher.at, "says where attention is matched, and distill.attention=0 leaves it out")
+    if not teacher.labels:
+        why = "is for the loss of the labels, which distill.labels=0 leaves out"
+        if trainer.label_smoothing:
+            yield _line("trainer.label_smoothing", trainer.label_smoothing, why)
+        if trainer.class_weights != "none":
+            yield _line("trainer.class_weights", trainer.class_weights, why)
 
 
 def _epochs(config: Config, steps: int | None) -> float:

@@ -182,7 +182,7 @@ def ready(found: Found | None, config: Config, model: nn.Module, data: Data) -> 
         theirs, where = config_of(found.state, to_train=False), data.train.labels.device
         with torch.random.fork_rng([where] if where.type == "cuda" else []):
             network = saved.network(found.state, theirs, where, KEY, found.path).requires_grad_(False)
-        normal = _normalised(config.data, theirs.data)
+        normal = _normalised(config.data, theirs.data, where)
         about = {**found.state["teacher"], **_cost(layer_rows(network, normal(image)))}
         teacher = distillation.Teacher(lambda inputs: network(normal(inputs)), network)
     return Taught(teacher, distillation.layers(config.distill, model, teacher.module, image), about)
@@ -191,20 +191,20 @@ def ready(found: Found | None, config: Config, model: nn.Module, data: Data) -> 
 def _check_images(config: TeacherConfig, classes: Sequence[str], shape: Sequence[int], data: Data) -> None:
     """Refuses a teacher of other classes, or of images of another size."""
     if list(classes) != list(data.classes):
-        remedy = f"knows {len(classes)} classes, {listed(classes)}, and the data have {len(data.classes)}, {listed(data.classes)}"
+        remedy = f"knows {len(classes)} classes ({listed(classes)}), and the data have {len(data.classes)} ({listed(data.classes)})"
         raise ConfigError(KEY, config.teacher, f"{remedy}; a teacher has the same, in the same order")
     if tuple(shape) != tuple(data.image_shape):
         theirs, own = ("x".join(map(str, sizes)) for sizes in (shape, data.image_shape))
         raise ConfigError(KEY, config.teacher, f"takes images of {theirs}, and the data are {own}; train one on such images")
 
 
-def _normalised(own: DataConfig, theirs: DataConfig) -> Callable[[Tensor], Tensor]:
+def _normalised(own: DataConfig, theirs: DataConfig, where: torch.device) -> Callable[[Tensor], Tensor]:
     """From inputs with the run's mean and deviation to those with the teacher's; where they are the same, the very inputs."""
     if (own.mean, own.std) == (theirs.mean, theirs.std):
         return lambda inputs: inputs
-    a, b, c, d = (torch.tensor(values).view(1, -1, 1, 1) for values in (own.std, own.mean, theirs.mean, theirs.std))
-    factor, shift = a / d, (b - c) / d
-    return lambda inputs: inputs * factor.to(inputs.device) + shift.to(inputs.device)
+    means, stds = ([torch.tensor(getattr(of, name)).view(1, -1, 1, 1) for of in (own, theirs)] for name in ("mean", "std"))
+    factor, shift = (stds[0] / stds[1]).to(where), ((means[0] - means[1]) / stds[1]).to(where)
+    return lambda inputs: inputs * factor + shift
 
 
 def _of_pixels(network: Exported, data: DataConfig) -> distillation.Forward:

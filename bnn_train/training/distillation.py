@@ -130,7 +130,7 @@ def layers(config: TeacherConfig, student: nn.Module, teacher: nn.Module | None,
     """The modules whose outputs are matched: those of config.at, or all Residual ones. None where attention has no weight.
 
     image: (1, C, H, W), as a training step has it. Raises ConfigError for a name that is not one of both networks, or whose outputs
-    have no or another height and width, with a few that would do.
+    have no height and width, or another one, with a few that would do.
     """
     if not config.attention:
         return []
@@ -140,9 +140,10 @@ def layers(config: TeacherConfig, student: nn.Module, teacher: nn.Module | None,
     own, theirs = _outputs(student, image), _outputs(teacher, image)
     would_do = [name for name in own if not _misfit(name, own, theirs)]
     if not would_do:
-        remedy = "both networks have no layer of one name whose outputs have the same height and width; use distill=logits"
+        remedy = "there is no layer of one name in both networks with outputs of the same height and width; use distill=logits"
         raise ConfigError("distill.attention", config.attention, remedy)
-    chosen = config.at or [name for name, module in student.named_modules() if isinstance(module, Residual)]
+    shortcuts = [name for name, module in student.named_modules() if isinstance(module, Residual)]
+    chosen = config.at or [name for name in shortcuts if not _is_one_place(own[name])]
     if not chosen:
         remedy = "is of every block with a shortcut, and the network has none; name layers"
         raise ConfigError("distill.attention", config.attention, f"{remedy}: distill.at=[{','.join(would_do[:2])}]")
@@ -157,12 +158,17 @@ def _misfit(name: str, own: dict[str, Tensor], theirs: dict[str, Tensor]) -> str
     for outputs, whose in ((own, "the network"), (theirs, "the teacher")):
         if name not in outputs:
             return f"is no layer that {whose} calls"
-        if outputs[name].ndim != 4:
-            return "has outputs without height and width, so that there is no map of them"
+        if _is_one_place(outputs[name]):
+            return "has outputs of one place, so that their map is one number and says nothing"
     if own[name].shape[2:] != theirs[name].shape[2:]:
         here, there = ("x".join(map(str, outputs[name].shape[2:])) for outputs in (own, theirs))
         return f"has outputs of {here} in the network and {there} in the teacher"
     return ""
+
+
+def _is_one_place(output: Tensor) -> bool:
+    """Whether it has no height and width, or 1x1."""
+    return output.ndim != 4 or output[0, 0].numel() == 1
 
 
 @torch.no_grad()

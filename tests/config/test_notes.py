@@ -32,6 +32,8 @@ from bnn_train.config.notes import notes
         "trainer.ema=0.9 trainer.recalibrate=true trainer.patience=19 data.val_size=100",
         "trainer.ema=0.9 trainer.recalibrate=true data=image_folder",
         "data.mixup=0.2",
+        "distill=logits distill.teacher=t distill.temperature=4 trainer.label_smoothing=0.1",
+        "distill=attention distill.teacher=t distill.at=[a] distill.labels=0",
         "experiment=mnist_cnn",
         "experiment=mnist_mlp",
         "experiment=cifar10_cnn",
@@ -105,6 +107,22 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
             "images that choose it",
         ),
         ("trainer.patience=20 data.val_size=9", "trainer.patience=20: the run ends before, after trainer.epochs=20"),
+        (
+            "distill=attention distill.teacher=t distill.logits=0 distill.temperature=2",
+            "distill.temperature=2.0: is for the class scores, which distill.logits=0 leaves out",
+        ),
+        (
+            "distill=logits distill.teacher=t distill.at=[conv2]",
+            "distill.at=[conv2]: says where attention is matched, and distill.attention=0 leaves it out",
+        ),
+        (
+            "distill=logits distill.teacher=t distill.labels=0 trainer.label_smoothing=0.1",
+            "trainer.label_smoothing=0.1: is for the loss of the labels, which distill.labels=0 leaves out",
+        ),
+        (
+            "distill=logits distill.teacher=t distill.labels=0 trainer.class_weights=balanced",
+            "trainer.class_weights=balanced: is for the loss of the labels, which distill.labels=0 leaves out",
+        ),
         ("data.root=x", "data.root=x: is not for data=digits, which comes as it is"),
         ("edges.rules=[{layers:linear1,what:l1,strength:0}]", "edges.rules.strength=0.0: penalises nothing in linear1"),
     ],

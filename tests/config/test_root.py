@@ -173,6 +173,18 @@ def test_the_classic_script_to_the_letter(compose):
         ),
         ("data.mixup=-0.1", "data.mixup=-0.1: must be in [0, 100]"),
         ("data.mixup=1e308", "data.mixup=1e+308: must be in [0, 100]"),
+        ("distill=logits distill.teacher=''", "distill.teacher=: needs a run directory, a checkpoint or an exported file"),
+        (
+            "distill=logits distill.teacher=t distill.logits=0",
+            "distill.logits=0.0: with distill.attention=0 the teacher teaches nothing; give one of them a weight, or choose ",
+        ),
+        ("distill=logits distill.teacher=t distill.logits=-1", "distill.logits=-1.0: must be a number of at least 0"),
+        ("distill=logits distill.teacher=t distill.temperature=0", "distill.temperature=0.0: must be a number above 0"),
+        ("distill=attention distill.teacher=t distill.at=[a,a]", "distill.at=[a,a]: must be names of layers, each once"),
+        (
+            "distill=attention distill.teacher=t trainer.compile=true",
+            "distill.attention=30.0: looks into the network's layers, which trainer.compile=true takes apart; leave one of them o",
+        ),
         ("trainer.clip_grad_norm=0", "trainer.clip_grad_norm=0.0: must be a number above 0"),
     ],
 )

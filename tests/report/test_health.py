@@ -71,6 +71,7 @@ def test_a_loss_beyond_reason_comes_first(said):
     assert list(found) == ["absurd loss", "blocked inputs"]
     assert found["absurd loss"] == "the loss is 2e+08, where guessing has 2.3: a lower optimizer.lr"
     assert list(said(loss=231, at_end=False)) == ["absurd loss"]
+    assert said("distill=attention", "distill.teacher=t", loss=231, at_end=False) == {}  # a teacher's loss has its own scale
     assert said(loss=230) == said("loss=squared_hinge", loss=2.3e8) == {}
 
 
