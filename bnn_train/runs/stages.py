@@ -7,6 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from bnn_train import device, files, models
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.distill import DistillConfig, TeacherConfig
@@ -20,6 +23,7 @@ from bnn_train.runs import assemble, checkpoint, directory, loggers, plan, resum
 from bnn_train.runs.plan import Plan, Stage
 from bnn_train.runs.run import run
 from bnn_train.runs.summary import Summary
+from bnn_train.training import distillation
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +54,7 @@ def run_all(
     with directory.locked(run_dir):
         summary = directory.read_summary(run_dir)
         if summary is None:
-            _check(planned)
+            _check(planned, run_dir, exported)
             plan.write(planned, run_dir)
             for number in range(1, len(planned.stages) + 1):
                 _run_stage(planned, number, run_dir, config.resume, exported)
@@ -93,26 +97,34 @@ def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:
     return typed({**nested(tree), "logger": asdict(now)["logger"]})
 
 
-def _check(planned: Plan) -> None:
+def _check(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> None:
     """Refuses, before the first stage, what would be refused at the beginning of a later one."""
     where = device.choose(planned.config.device)
     loggers.check(planned.config.logger)
-    assemble.check(planned.config, where)  # what is no stage's own fault
-    before: Mapping[str, Any] = {}
+    begun = [directory.holds_run(directory.stage(run_dir, number)) for number in range(1, len(planned.stages) + 1)]
+    assemble.check(planned.config, where, is_new=not begun[0])  # what is no stage's own fault
+    networks: dict[str, nn.Module] = {}  # by the names of the stages, without numbers in them
     for number, stage in enumerate(planned.stages, start=1):
-        config = _alone(stage.config)
+        config, is_new = _alone(stage.config), not begun[number - 1]
         try:
-            assemble.check(config, where)
-            if (peeked := datasets.peek(config.data)) is None:
-                continue
-            tensors = models.check(config, *peeked).state_dict()
-            if stage.config.init_from == f"stage{number - 1}":
-                wrong = start.misfit(before, tensors)
-                if wrong:
-                    raise ConfigError("init_from", stage.config.init_from, f"does not fit the network: {wrong}")
-            before = tensors
+            assemble.check(config, where, is_new)
+            if is_new:
+                teacher.find(config, directory.stage(run_dir, number), True, exported)
+            if (peeked := datasets.peek(config.data)) is not None:
+                networks[f"stage{number}"] = network = models.check(config, *peeked)
+                _check_beside(stage.config, network, networks, peeked[0])
         except ConfigError as error:
             raise of_stage(number, stage.overrides, str(error)) from error
+
+
+def _check_beside(config: Config, network: nn.Module, earlier: Mapping[str, nn.Module], shape: models.Shape) -> None:
+    """Refuses a stage whose network does not fit those of earlier stages that it starts from or is taught by."""
+    first = earlier.get(config.init_from or "")
+    if first is not None and (wrong := start.misfit(first.state_dict(), network.state_dict())):
+        raise ConfigError(start.KEY, config.init_from, f"does not fit the network: {wrong}")
+    if isinstance(config.distill, TeacherConfig) and config.distill.teacher in earlier:
+        image = torch.zeros(1, *shape, device=next((each.device for each in network.parameters()), device.CPU))
+        distillation.layers(config.distill, network, earlier[config.distill.teacher], image)
 
 
 def _alone(config: Config) -> Config:

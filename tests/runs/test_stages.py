@@ -1,5 +1,6 @@
 """Runs in stages: what they leave, how they go on, what they refuse."""
 
+import copy
 import functools
 import json
 import logging
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from bnn_train import files
 from bnn_train.cli import names
 from bnn_train.cli import stages as stages_module
 from bnn_train.cli.compose import typed as composed
+from bnn_train.config.distill import TeacherConfig
+from bnn_train.config.model import MlpConfig
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.report import given, jobs, show
 from bnn_train.runs import checkpoint, directory, interrupt, plan
@@ -41,9 +45,14 @@ def planned(*typed):
 
 
 def train(*overrides, at="run", kind="stages=two_step"):
-    typed = [*TINY, kind, *overrides]
-    config, each = planned(*typed)
-    return run_all(config, each, Path(at), typed)
+    """overrides: of keys that all stages have."""
+    config, each = copy.deepcopy(planned(*TINY, kind))
+    for one in (config, *(stage.config for stage in each)):
+        for override in overrides:
+            key, _, value = override.partition("=")
+            group, _, name = key.rpartition(".")
+            setattr(getattr(one, group) if group else one, name, yaml.safe_load(value))
+    return run_all(config, each, Path(at), [*TINY, kind, *overrides])
 
 
 def go_on(at="run", *overrides):
@@ -165,10 +174,10 @@ def test_killed_at_its_writes_again_and_again_it_goes_on_to_the_same_files(monke
 
 @pytest.mark.parametrize(("after", "how"), [(2, Interrupted(15)), (7, Killed)])  # of three steps and an end in each stage
 def test_stopped_and_moved_it_goes_on_to_the_same_network(stopped, after, how):
-    train("trainer.checkpoint_every=1", kind=TAUGHT)
+    train("trainer.checkpoint_every='1'", kind=TAUGHT)
     shutil.move("run", "whole")
     with stopped(after, how):
-        train("trainer.checkpoint_every=1", kind=TAUGHT)
+        train("trainer.checkpoint_every='1'", kind=TAUGHT)
     shutil.move("run", "moved")
     assert go_on("moved")["test_accuracy"] == json.loads(Path("whole/summary.json").read_text())["test_accuracy"]
     found, whole = content("moved"), content("whole")
@@ -259,17 +268,23 @@ def test_a_dry_run_tells_the_plan_of_each_stage_and_leaves_nothing(caplog):
     assert text.count("dry run: the run is finished, nothing would be done") == 2
 
 
-def test_what_a_later_stage_would_refuse_is_refused_before_the_first():
-    for overrides, said in (
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": MlpConfig(hidden=[9, 8])}, r"init_from=stage1: does not fit the network: linear1\.weight is \(8, 64\) there"),
+        ({"init_from": "nowhere"}, r"init_from=nowhere: there is no such file"),
+        ({"distill": TeacherConfig("logits", "nowhere")}, r"distill\.teacher=nowhere: is not here"),
         (
-            "'model.hidden=[9,8]'",
-            r"init_from=stage1: does not fit the network: linear1.weight is \(8, 64\) there and \(9, 64\) here",
+            {"distill": TeacherConfig("attention", "stage1", attention=3.0)},
+            r"distill\.attention=3\.0: there is no layer of one name",
         ),
-        ("'init_from=nowhere'", r"init_from=nowhere: there is no such file"),
-        ("'trainer.patience=3'", r"trainer.patience=3: needs held-out images"),
-    ):
-        with pytest.raises(ConfigError, match=r"^stages\.each: stage 2, \[.*\]: " + said):
-            train(kind=f"stages.each=[[],[{overrides}]]")
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_before_the_first(changes, said):
+    config, (first, last) = planned(*TINY, "stages=two_step")
+    other = replace(last, overrides=["a=b"], config=replace(last.config, **changes))
+    with pytest.raises(ConfigError, match=r"^stages\.each: stage 2, \[a=b\]: " + said):
+        run_all(config, [first, other], Path("run"), [])
     directory.remove_if_nothing_ran(Path("run"))
     assert not Path("run").exists()
 
