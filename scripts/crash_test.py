@@ -2,7 +2,7 @@
 
     python scripts/crash_test.py                 # 20 kills of single runs, then a sweep of 6 jobs killed 5 times
     python scripts/crash_test.py --kills 100 --sweep-kills 0 --seed 1
-    python scripts/crash_test.py --method real2binary    # 12 kills of runs in its stages, within and between them
+    python scripts/crash_test.py --method real2binary    # 8 kills of runs in its stages, within and between them
 
 Two of three kills are SIGKILL, the others SIGTERM or SIGHUP. After each one every checkpoint must be readable; at the end last.pt,
 best.pt and metrics.jsonl must be equal bit for bit; of a method all that its runs leave, but for times. Exit code 1 where anything
@@ -45,7 +45,7 @@ STAGED = [
     "data.crop_padding=1",
     "trainer.checkpoint_every=3",
 ]
-STAGED += ["trainer.epochs=6", "hydra.run.dir=run"]
+STAGED += ["trainer.epochs=4", "hydra.run.dir=run"]
 SIGNALS = [signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGHUP]
 TIMES = {"seconds", "images_per_second", "share_of_step"}  # columns of sweep.csv and keys of summary.json that no seed determines
 
@@ -209,7 +209,7 @@ def sweeps(folder: Path, kills: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, help="of single runs (default: 20), or of the method's (default: 12)")
+    parser.add_argument("--kills", type=int, help="of single runs (default: 20), or of the method's (default: 8)")
     parser.add_argument("--sweep-kills", type=int, default=5, help="of the sweep (default: 5)")
     parser.add_argument("--method", metavar="NAME", help="kill runs of this method, as reactnet, and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants (default: 0)")
@@ -217,7 +217,7 @@ def main() -> None:
     random.seed(arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="crash_test_"))
     if arguments.method is not None:
-        found = methods(folder, arguments.method, 12 if arguments.kills is None else arguments.kills)
+        found = methods(folder, arguments.method, 8 if arguments.kills is None else arguments.kills)
     else:
         found = [] if arguments.kills == 0 else single_runs(folder, arguments.kills or 20)
         found += sweeps(folder, arguments.sweep_kills) if arguments.sweep_kills else []

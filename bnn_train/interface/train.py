@@ -50,7 +50,7 @@ class Run:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """A dict for each epoch, of the last stage, as in metrics.jsonl: epoch, lr, train_loss, train_accuracy, test_accuracy ..."""
+        """A dict for each epoch, of the last stage, as in metrics.jsonl: epoch, lr, train_loss, test_accuracy ..."""
         if not self.summary:  # of a dry run
             return []
         file: Path = self._place / "metrics.jsonl"  # type: ignore[attr-defined]

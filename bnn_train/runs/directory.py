@@ -68,12 +68,13 @@ def is_busy(run_dir: Path) -> bool:
 def holds_run(run_dir: Path) -> bool:
     """Whether there is something to go on from, or a result."""
     own = any((run_dir / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt", "result.pt"))
-    return own or has_stages(run_dir)
+    return own or ((run_dir / STAGES).exists() and holds_run(stage(run_dir, 1)))
 
 
 def has_stages(run_dir: Path) -> bool:
-    """Whether it is of a run in stages, the first of which has begun."""
-    return (run_dir / STAGES).exists() and holds_run(stage(run_dir, 1))
+    """Whether it is of a run in stages, the first of which has begun; of a finished one they may have been deleted."""
+    begun = holds_run(stage(run_dir, 1)) or (run_dir / "checkpoints" / "result.pt").exists()
+    return (run_dir / STAGES).exists() and begun
 
 
 def stage(run_dir: Path, number: int) -> Path:

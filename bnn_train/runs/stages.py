@@ -46,6 +46,9 @@ def run_all(
     whole = _whole(config, run_dir)
     goes_on = directory.has_stages(whole)
     if not goes_on and (not stages or directory.holds_run(whole)):  # `run` says of one without stages that it has none
+        if not config.dry_run:
+            with directory.locked(run_dir):
+                (run_dir / directory.STAGES).unlink(missing_ok=True)  # of one that was refused before its first step
         return run(config, run_dir, list(overrides), choices, exported)
     plain = None if choices is None else dict(choices)
     planned = _continued(config, whole, overrides) if goes_on else Plan(config, list(overrides), plain, list(stages))
