@@ -17,6 +17,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "PERFORMANCE.md",
+    "RESULTS.md",
     "CHANGELOG.md",
     "docs",
     "examples",

@@ -33,7 +33,9 @@ def shorter(line: str, block: str) -> str:
     if line.startswith("bnn-lab") and "protocol=" in line:
         return f"{line} protocol.samples=50 protocol.epochs=[{0 if 'single_layer' in line else 1}]"
     line = re.sub(r"n_trials=\d+", "n_trials=2", re.sub(r"trainer\.epochs=([6-9]|\d\d+)", "trainer.epochs=2", line))
-    if line.startswith("bnn-train") and not re.search(r"trainer\.epochs|max_steps|resume=|--help|--cfg|dry_run", line):
+    if line.startswith(("bnn-train", "bnn-study")) and not re.search(
+        r"trainer\.epochs|max_steps|resume=|--help|--cfg|dry_run", line
+    ):
         line += " trainer.epochs=1"
     return line
 

@@ -38,8 +38,7 @@ bnn-train model=cnn --help                   each key of what this would run
 bnn-train resume=outputs/DATE/TIME           continue a run that was stopped
 bnn-train ste=none weights=real              the real-valued twin
 bnn-train data=mnist data.root=~/data        MNIST, downloaded on first use
-bnn-train model=cnn data=image_folder data.root=photos data.image_size=64
-                                             your own images, a folder a class
+bnn-train experiment=photos data.root=photos your own images, a folder a class
 bnn-train method=xnor model=resnet20         a published method on a network
 bnn-train -m ste=identity,clipped seed=0,1   a sweep, ending in a table
 bnn-train experiment=mnist_cnn dry_run=true  a recipe, and only what it would do
@@ -47,6 +46,7 @@ bnn-eval outputs/DATE/TIME                   evaluate a saved network
 bnn-export outputs/DATE/TIME -o m.bnn        a file of 1 bit a weight, no torch
 bnn-predict m.bnn photos/                    the classes of image files
 bnn-report sweeps/NAME --html page.html      its table, and a page of it
+bnn-study model=mlp methods=bnn,xnor seeds=3 methods beside their real twin
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\

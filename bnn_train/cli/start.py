@@ -46,3 +46,7 @@ def report() -> None:
 
 def lab() -> None:
     _start("lab")
+
+
+def study() -> None:
+    _start("study")

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from bnn_train.errors import ConfigError
 from bnn_train.report.jobs import Job, is_job, named, read_job, read_jobs
+from bnn_train.report.study import load
 
 TAKES = "give directories of runs or of sweeps, or that of one study"
 
@@ -23,6 +24,7 @@ class Given:
     jobs: list[Job] = field(default_factory=list)
     sweep: Path | None = None  # the sweep, where one was named and nothing else
     study: dict[str, Any] | None = None  # content of lab.json
+    methods: dict[str, Any] | None = None  # content of study.json, where the sweep is a study of methods
 
 
 def read(paths: Sequence[Path]) -> Given:
@@ -36,7 +38,7 @@ def read(paths: Sequence[Path]) -> Given:
         if not path.is_dir():
             raise ConfigError("path", path, f"{'is a file' if path.exists() else 'does not exist'}; {TAKES}")
     if len(paths) == 1 and not is_job(paths[0]):
-        return Given(_title(paths[0]), read_jobs(paths[0]), sweep=paths[0])
+        return Given(_title(paths[0]), read_jobs(paths[0]), sweep=paths[0], methods=load(paths[0]))
     jobs: dict[Path, Job] = {}
     for path in paths:
         for job in [read_job(path)] if is_job(path) else read_jobs(path):

@@ -14,6 +14,7 @@ from bnn_train.errors import ConfigError
 from bnn_train.report.lines import resume_argument
 
 MARKS = (".hydra/overrides.yaml", "summary.json", "failure.txt", "metrics.jsonl", "checkpoints")  # of a job's directory
+STUDY = "study.json"  # in the folder of a study of methods, whose runs lie two folders down
 Content = TypeVar("Content")
 
 
@@ -37,13 +38,27 @@ class Job:
 def read_jobs(sweep_dir: Path) -> list[Job]:
     """The jobs of a sweep directory, by name. Raises ConfigError where there are none."""
     try:
-        folders = sorted(Path(entry.path) for entry in os.scandir(sweep_dir) if entry.is_dir())
+        folders = _folders(sweep_dir)
+        if (sweep_dir / STUDY).exists():
+            return _of_a_study(sweep_dir, folders)
     except OSError as error:
         raise ConfigError("sweep", sweep_dir, f"cannot be read ({error.strerror}); give the directory of a sweep") from error
     jobs = [read_job(folder) for folder in folders if is_job(folder) or not os.access(folder, os.R_OK | os.X_OK)]
     if not jobs:
         raise ConfigError("sweep", sweep_dir, _instead(folders))
     return named(jobs)
+
+
+def _folders(of: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in os.scandir(of) if entry.is_dir())
+
+
+def _of_a_study(study_dir: Path, rows: list[Path]) -> list[Job]:
+    """The runs of bnn-study, ROW/seed=N. Raises ConfigError where there are none."""
+    runs = [run for row in rows if os.access(row, os.R_OK | os.X_OK) for run in _folders(row) if is_job(run)]
+    if not runs:
+        raise ConfigError("study", study_dir, "holds no runs yet; the bnn-study command that made it trains them")
+    return named([replace(read_job(run), name=f"{run.parent.name}/{run.name}") for run in runs])
 
 
 def named(jobs: list[Job]) -> list[Job]:

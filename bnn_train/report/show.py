@@ -1,7 +1,7 @@
 """What `bnn-report` prints of runs, sweeps and studies."""
 
 from bnn_train.files import for_people
-from bnn_train.report import lines, sweep, tables, terminal
+from bnn_train.report import lines, study_table, sweep, tables, terminal
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job, plugins_in
 from bnn_train.report.page import read
@@ -13,6 +13,8 @@ def table(given: Given) -> bool:
         from bnn_train.report import lab  # which loads matplotlib
 
         return terminal.write(f"{lab.table(given.study)}\n\n{lab.legend()}\n")
+    if given.methods is not None:
+        return terminal.write(study_table.terminal({**given.methods, "title": given.title}) + "\n")
     if given.sweep is not None:
         return sweep.show(given.sweep)[1]
     if len(given.jobs) == 1 and given.jobs[0].status == "finished":

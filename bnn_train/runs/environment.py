@@ -31,3 +31,13 @@ def git_commit(root: Path) -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def processor(file: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, such as "AMD EPYC 7B13"; what kind it is where the system does not tell."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

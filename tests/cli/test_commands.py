@@ -87,7 +87,7 @@ def test_help_lists_groups_options_and_commands(command):
     assert "protocol" not in text
     assert "schema" not in text
     assert 'eval "$(bnn-train -sc install=bash)"' in text
-    assert all(f"\n{name} " in text for name in ("bnn-eval", "bnn-export", "bnn-predict", "bnn-report", "bnn-lab"))
+    assert all(f"\n{name} " in text for name in ("bnn-eval", "bnn-export", "bnn-predict", "bnn-report", "bnn-study", "bnn-lab"))
     assert max(len(line) for line in text.splitlines()) <= 80
     assert len(text.splitlines()) <= 52
 

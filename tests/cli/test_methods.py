@@ -72,8 +72,8 @@ def test_what_is_typed_wins_over_an_experiment_and_an_experiment_over_a_method(c
 
     assert choices("method=bireal") == ("resnet20", "bireal", "approx_sign", "adam")
     assert choices("method=bireal", "model=cnn", "optimizer=sgd") == ("cnn", "bireal", "approx_sign", "sgd")
-    assert choices("method=bireal", "experiment=mnist_mlp") == ("mlp", "bireal", "clipped", "adam")
-    assert choices("method=bireal", "experiment=mnist_mlp", "model=cnn") == ("cnn", "bireal", "clipped", "adam")
+    assert choices("method=bireal", "experiment=mnist_cnn") == ("cnn", "bireal", "clipped", "adam")
+    assert choices("method=bireal", "experiment=mnist_mlp", "model=cnn") == ("cnn", "bireal", "approx_sign", "adam")
     # A method without a block of its own leaves it to the model.
     assert choices("method=bop", "model=resnet20") == ("resnet20", "bireal", "clipped", "bop")
 
@@ -154,7 +154,7 @@ def test_the_line_for_what_was_typed(line, typed, expected):
         ("block.shortcut", "per_conv", "method='reactnet' model='lenet'", " (method=reactnet brings block=reactnet)"),  # Python's
         ("block.shortcut", "per_conv", "method=xnor block.shortcut=per_conv", ""),
         ("block.shortcut", "per_conv", "method=xnor block=bireal", ""),
-        ("ste.clip", "3", "method=bireal experiment=mnist_mlp", ""),  # whose estimator is the experiment's
+        ("ste.clip", "3", "method=bireal experiment=mnist_cnn", ""),  # whose estimator is the experiment's
         ("data.root", "x", "method=reactnet", ""),
         ("block.shortcut", "per_conv", "block=reactnet", ""),
     ],

@@ -1,0 +1,184 @@
+"""The rows of a study: the real-valued twins, then the methods, each composed and checked before any run begins. Loads no torch."""
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf
+
+from bnn_train import startup
+from bnn_train.cli import compose, hydra_errors, methods, own_files
+from bnn_train.cli.arguments import quoted
+from bnn_train.cli.study_arguments import TWIN, Typed, flags_of
+from bnn_train.config.root import Config
+from bnn_train.errors import ConfigError
+
+REAL = ["ste=none", "weights=real"]
+_OF_THE_TWIN = ("ste", "weights", "stages")  # groups that it settles itself: what was typed of them is the methods' alone
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. overrides: bnn-train's, but for seed and directory."""
+
+    name: str
+    method: str | None  # None of a twin
+    overrides: list[str]
+    model: str = ""
+    twin: str | None = None  # the name of its twin's row
+    epochs: list[int] = field(default_factory=list)  # of each stage
+    refused: str = ""  # why it cannot be run
+    config: Config | None = None  # composed, with seed 0
+
+
+def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
+    """Twins first. held_out: overrides that hold images out, of all rows.
+
+    A method whose options do not go together with what was typed is a row that says so. Raises ConfigError with the first reason
+    where nothing is left to run.
+    """
+    common = [*typed.overrides, *held_out]
+    compared = [_row(method, method, [*common, f"method={method}"]) for method in typed.methods]
+    if is_shared := _brings_model(typed.overrides):
+        twins = {"": _row(TWIN, None, [*_without(common), *REAL])}
+    else:
+        models = dict.fromkeys(row.model for row in compared if not row.refused)
+        twins = {model: _row(f"{TWIN}_{model}", None, [*_without(common), f"model={model}", *REAL]) for model in models}
+    found = [*twins.values()]
+    for row in compared:
+        twin = twins.get("" if is_shared else row.model)
+        found.append(row if twin is None else _with(row, twin=twin.name))
+    left = [row for row in found if not row.refused]
+    if not left:
+        raise ConfigError("", "", found[0].refused)
+    return [_with(row, twin=row.twin or TWIN) if row.method else row for row in found]  # one that is refused has a twin in name
+
+
+def _row(name: str, method: str | None, overrides: list[str]) -> Row:
+    try:
+        config, model = composed(overrides)
+    except ConfigError as error:
+        return Row(name, method, overrides, refused=str(error))
+    each = _stages(config)
+    if not each:
+        return Row(name, method, overrides, model, None, [config.trainer.epochs], config=config)
+    staged, epochs = under_one_budget(overrides, each, config.trainer.epochs)
+    try:
+        return Row(name, method, staged, model, None, epochs, config=composed(staged)[0])
+    except ConfigError as error:
+        return Row(name, method, staged, refused=str(error))
+
+
+def _stages(config: Config) -> list[list[str]]:
+    """The overrides of each stage of a run in stages; none of any other."""
+    stages = getattr(config, "stages", None)
+    return [list(each) for each in stages.each] if stages is not None else []
+
+
+def under_one_budget(overrides: Sequence[str], each: list[list[str]], budget: int) -> tuple[list[str], list[int]]:
+    """(the overrides of a run in stages that divide so many epochs between them, the epochs of each stage).
+
+    A stage that sets trainer.epochs itself keeps that; the others share what is left.
+    """
+    own = [[int(one.partition("=")[2]) for one in stage if re.fullmatch(r"trainer\.epochs=\d+", one)] for stage in each]
+    free = [place for place, values in enumerate(own) if not values]
+    if not free:
+        return list(overrides), [values[-1] for values in own]
+    shared = iter(divided(budget - sum(values[-1] for values in own if values), len(free)))
+    epochs = [values[-1] if values else next(shared) for values in own]
+    first, last = epochs[free[0]], epochs[free[-1]]
+    staged = [*_without_keys(overrides, "trainer.epochs"), f"trainer.epochs={first}"]
+    if last != first:
+        each[free[-1]].append(f"trainer.epochs={last}")
+        staged = [*_without_keys(staged, "stages.each"), f"stages.each={_as_list(each)}"]
+    return staged, epochs
+
+
+def divided(epochs: int, stages: int) -> list[int]:
+    """The epochs of each stage under one budget: equal parts of at least 1, the rest in the last."""
+    each = max(1, epochs // stages)
+    return [each] * (stages - 1) + [max(1, epochs - each * (stages - 1))]
+
+
+def _without_keys(overrides: Sequence[str], key: str) -> list[str]:
+    return [each for each in overrides if not each.startswith(f"{key}=")]
+
+
+def _as_list(each: Sequence[Sequence[str]]) -> str:
+    """A list of lists of texts, as Hydra reads it."""
+    texts = ["[" + ",".join(QuotedString(text, Quote.single).with_quotes() for text in stage) + "]" for stage in each]
+    return f"[{','.join(texts)}]"
+
+
+def composed(overrides: Sequence[str]) -> tuple[Config, str]:
+    """(the typed configuration, the chosen model). Raises ConfigError with the line that bnn-train would say."""
+    flags = flags_of(overrides)
+    folders = [str(folder.resolve()) for folder in own_files.folders(flags)]
+    plain = [each for each in overrides if each not in flags]
+    search = quoted([f"hydra.searchpath=[{','.join(folders)}]"]) if folders else []
+    try:
+        compose.register()
+        with hydra.initialize_config_dir(str(compose.CONFIGS.resolve()), version_base="1.3"):
+            found = hydra.compose("train", [*plain, *search], return_hydra_config=True)
+        config = hydra_errors.typed(found, arguments=overrides)
+    except ConfigError:
+        raise
+    except Exception as error:
+        if not hydra_errors.is_of_the_configuration(error):
+            raise
+        raise ConfigError("", "", hydra_errors.one_line(error, Config, overrides)) from None
+    assert isinstance(config, Config)
+    return config, _model(found)
+
+
+def _model(found: DictConfig) -> str:
+    return str(OmegaConf.select(found, "hydra.runtime.choices.model"))
+
+
+def _brings_model(overrides: Sequence[str]) -> bool:
+    """Whether all rows have one model: it was typed, or an experiment brings it and wins over the methods."""
+    brought = [methods.brings(file) for file in methods.files(overrides)]
+    return any(each.startswith("model=") for each in overrides) or any("model" in each for each in brought)
+
+
+def _without(overrides: Sequence[str]) -> list[str]:
+    """Without what was typed of the groups that the twin settles itself, their keys too."""
+    return [each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in _OF_THE_TWIN]
+
+
+def _with(row: Row, **changes: Any) -> Row:
+    return Row(**{**vars(row), **changes})
+
+
+def to_hold_out(found: Sequence[Row], typed: Typed) -> tuple[int | str, list[str]]:
+    """(how many images are held out, or "own" where the data set has some itself; the overrides that say so).
+
+    A tenth of the training images where nothing else is said. Raises ConfigError where the data cannot be read: for all rows alike.
+    """
+    config = next(row.config for row in found if row.config is not None)
+    if config.data.val_size or any(each.startswith("data.val_size=") for each in typed.overrides):
+        return config.data.val_size, []
+    startup.prepare()
+    from bnn_train import device  # loads torch
+    from bnn_train.runs import assemble
+
+    data = assemble.load_data(copy.deepcopy(config), device.CPU)
+    if data.val is not None:
+        return "own", []
+    count = len(data.train) // 10
+    return count, [f"data.val_size={count}"] if count else []
+
+
+def described(row: Row) -> dict[str, Any]:
+    """What study.json says of a row, without its runs."""
+    return {key: getattr(row, key) for key in ("name", "method", "twin", "model", "epochs", "overrides", "refused")}
+
+
+def folder_of(study: Path, row: str, seed: int) -> Path:
+    """The directory of a run."""
+    return study / row / f"seed={seed}"
