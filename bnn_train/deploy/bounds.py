@@ -78,7 +78,7 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
     if op.kind == "clamp":
         return e[0]  # two numbers come no further apart
     if op.kind == "sigmoid":
-        far = 1 / (1 + np.exp(np.maximum(np.abs(x[0].astype(np.float64)) - _zero(e[0]), 0)))  # where it is steepest within the error
+        far = 1 / (1 + np.exp(np.maximum(np.abs(x[0].astype(np.float64)) - _zero(e[0]), 0)))  # steepest within the error
         return np.minimum(far * (1 - far) * _zero(e[0]), 1.0) + 4 * UNIT
     if op.kind in ("relu", "prelu"):
         slopes = np.abs(op.tensors["slope"]).max() if op.kind == "prelu" else 0.0
