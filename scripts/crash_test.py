@@ -2,13 +2,16 @@
 
     python scripts/crash_test.py                 # 20 kills of single runs, then a sweep of 6 jobs killed 5 times
     python scripts/crash_test.py --kills 100 --sweep-kills 0 --seed 1
+    python scripts/crash_test.py --method real2binary    # 8 kills of runs in its stages, within and between them
 
 Two of three kills are SIGKILL, the others SIGTERM or SIGHUP. After each one every checkpoint must be readable; at the end last.pt,
-best.pt and metrics.jsonl must be equal bit for bit. Exit code 1 where anything differs. The signals are POSIX's.
+best.pt and metrics.jsonl must be equal bit for bit; of a method all that its runs leave, but for times. Exit code 1 where anything
+differs. The signals are POSIX's.
 """
 
 import argparse
 import csv
+import json
 import random
 import shutil
 import signal
@@ -34,8 +37,17 @@ COMMAND = [
 COMMAND += ["data.crop_padding=1", "trainer.checkpoint_every=3"]
 SINGLE = [*PYTHON, *COMMAND, "ste=ede", "trainer.epochs=120"]
 SWEEP = [*PYTHON, "-m", *COMMAND, "ste=clipped,tanh,ede", "seed=0,1", "sweep.name=crash", "trainer.epochs=25"]
+STAGED = [
+    *PYTHON,
+    "model=cnn",
+    "model.stages=[[8,8],[8]]",
+    "data.val_size=200",
+    "data.crop_padding=1",
+    "trainer.checkpoint_every=3",
+]
+STAGED += ["trainer.epochs=4", "hydra.run.dir=run"]
 SIGNALS = [signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGHUP]
-TIMES = {"seconds", "images_per_second"}  # columns of sweep.csv that no seed determines
+TIMES = {"seconds", "images_per_second", "share_of_step"}  # columns of sweep.csv and keys of summary.json that no seed determines
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -94,6 +106,30 @@ def compare(whole: Path, killed: Path) -> list[str]:
     ]
 
 
+def compare_all(whole: Path, killed: Path) -> list[str]:
+    """Differences of all that two runs in stages have left, in each stage and at the top, but for times."""
+    found = []
+    there, here = ({str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} for run in (whole, killed))
+    for name in sorted(there | here):
+        if (name in there) != (name in here):
+            found.append(f"{name} is in one alone")
+        elif name.endswith(".pt"):
+            found += [f"{name}{d}" for d in differences(checkpoint.load(whole / name), checkpoint.load(killed / name))]
+        elif name.endswith("summary.json"):
+            pair = (without_times(json.loads((run / name).read_text(encoding="utf-8"))) for run in (whole, killed))
+            found += [f"{name}{d}" for d in differences(*pair)]
+        elif name.endswith((".npz", ".json")) or name.endswith(("metrics.jsonl", "health.jsonl")):
+            found += [] if (whole / name).read_bytes() == (killed / name).read_bytes() else [name]
+    return found
+
+
+def without_times(tree: Any) -> Any:
+    """And without the commit, which may be another one by now."""
+    if isinstance(tree, dict):
+        return {key: without_times(value) for key, value in tree.items() if key not in {*TIMES, "git_commit"}}
+    return [without_times(each) for each in tree] if isinstance(tree, list) else tree
+
+
 def table(sweep: Path) -> list[dict[str, str]]:
     with open(sweep / "sweep.csv", newline="", encoding="utf-8") as file:
         return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
@@ -122,6 +158,38 @@ def single_runs(folder: Path, kills: int) -> list[str]:
     return found
 
 
+def methods(folder: Path, name: str, kills: int) -> list[str]:
+    command = [*STAGED, f"method={name}"]
+    duration = finish(command, folder)
+    run = folder / "run"
+    run.rename(folder / "whole")  # each in the same directory, which checkpoints name
+    stages = len(list((folder / "whole").glob("stage[0-9]*")))
+    print(f"a whole run of {stages} stages takes {duration:.1f} s; killing {kills} times")
+    found, counts, rounds, where = [], {number.name: 0 for number in SIGNALS}, 0, []
+    while sum(counts.values()) < kills:
+        rounds += 1
+        finished = False
+        while not finished and sum(counts.values()) < kills:
+            killed, signal_name = kill_once(command, folder, random.uniform(0.3, 0.95) * duration)
+            counts[signal_name] += killed
+            finished = not killed
+            where += [place(run)] if killed else []
+            found += [f"unreadable: {path}" for path in unreadable(run)]
+        finish(command, folder)
+        found += compare_all(folder / "whole", run)
+        run.rename(folder / f"killed{rounds}")
+    print(f"{rounds} runs, {in_words(counts)}, {', '.join(where)}: {len(found)} differences or unreadable files")
+    return found
+
+
+def place(run: Path) -> str:
+    """Where a kill has met a run."""
+    begun, ended = (
+        len({file.parts[len(run.parts)] for file in run.glob(each)}) for each in ("stage*/checkpoints/*.pt", "stage*/summary.json")
+    )
+    return f"in stage {begun}" if begun > ended else f"after stage {ended}"
+
+
 def sweeps(folder: Path, kills: int) -> list[str]:
     duration = finish(SWEEP, folder)
     (folder / "sweeps" / "crash").rename(folder / "whole_sweep")
@@ -142,14 +210,18 @@ def sweeps(folder: Path, kills: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of single runs (default: 20)")
+    parser.add_argument("--kills", type=int, help="of single runs (default: 20), or of the method's (default: 8)")
     parser.add_argument("--sweep-kills", type=int, default=5, help="of the sweep (default: 5)")
+    parser.add_argument("--method", metavar="NAME", help="kill runs of this method, as reactnet, and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants (default: 0)")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="crash_test_"))
-    found = single_runs(folder, arguments.kills) if arguments.kills else []
-    found += sweeps(folder, arguments.sweep_kills) if arguments.sweep_kills else []
+    if arguments.method is not None:
+        found = methods(folder, arguments.method, 8 if arguments.kills is None else arguments.kills)
+    else:
+        found = [] if arguments.kills == 0 else single_runs(folder, arguments.kills or 20)
+        found += sweeps(folder, arguments.sweep_kills) if arguments.sweep_kills else []
     if found:
         sys.exit("\n".join([f"kept in {folder}", *found]))
     shutil.rmtree(folder)

@@ -25,7 +25,7 @@ STOREYS = (
 LEVEL = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 # What loads before torch is known to be needed: rooms, and single files of others.
 NO_TORCH = ("errors", "startup", "files", "config", "register", "plugins", "cli", "report")
-NO_TORCH_FILES = {"runs/directory.py", "runs/interrupt.py"}
+NO_TORCH_FILES = {"runs/directory.py", "runs/interrupt.py", "runs/plan.py"}
 
 
 def room_of(path):

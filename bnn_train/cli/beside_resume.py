@@ -14,10 +14,12 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from bnn_train import startup
+from bnn_train.cli import names
 from bnn_train.cli.arguments import is_sweep
 from bnn_train.config.checks import flat, within
 from bnn_train.config.root import EXTENDS, FREE, WHOLE
 from bnn_train.errors import ConfigError
+from bnn_train.runs import directory, plan
 
 # What has a check of its own, or one that the images take part in.
 _ELSEWHERE = (*FREE, *EXTENDS, *WHOLE, "plugins", "resume", "init_from", "hydra", "data.mean", "data.std")
@@ -41,7 +43,7 @@ def settled(arguments: list[str]) -> list[str]:
     if not asked or not isinstance(run, str) or set(WHOLE) & set(keys.values()):
         return arguments
     startup.prepare()  # before torch
-    state = _state(Path(run).expanduser())
+    state = _state(run)
     if state is None:
         return arguments
     from bnn_train.runs import resume
@@ -62,13 +64,18 @@ def _is_plain(override: Override) -> bool:
     return not isinstance(value, dict) and not (isinstance(value, list) and any(isinstance(each, dict) for each in value))
 
 
-def _state(run: Path) -> Mapping[str, Any] | None:
-    """Of its last checkpoint, or of its result; None where there is none that can be read here."""
+def _state(given: str) -> Mapping[str, Any] | None:
+    """Of its last checkpoint, or of its result, or of its stages; None where there is none that can be read here."""
     from bnn_train.runs import checkpoint, resume
 
+    run, whole = Path(given).expanduser(), names.run_of(given)
+    state: Mapping[str, Any] | None
     try:
-        state = checkpoint.latest(run / "checkpoints") if run.is_dir() else checkpoint.load(run, "resume")
-        state = state or checkpoint.load(checkpoint.find(run, "resume"), "resume")
+        if whole is not None and directory.has_stages(whole):
+            state = plan.read(whole)
+        else:
+            state = checkpoint.latest(run / "checkpoints") if run.is_dir() else checkpoint.load(run, "resume")
+            state = state or checkpoint.load(checkpoint.find(run, "resume"), "resume")
         resume.config_of(state)  # with its plugins
     except ConfigError:
         return None

@@ -16,7 +16,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.basecontainer import BaseContainer
 
 from bnn_train import plugins
@@ -147,6 +147,33 @@ def typed(overrides: list[str]) -> Config:
     config = OmegaConf.to_object(compose(overrides))
     assert isinstance(config, Config)
     return config
+
+
+def checked(arguments: list[str]) -> tuple[Config, DictConfig]:
+    """The typed configuration, and the composed one with Hydra's own part. Every mistake is a ConfigError."""
+    try:
+        register()
+        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
+            composed = hydra.compose("train", arguments, return_hydra_config=True)
+        config = hydra_errors.typed(composed, arguments=arguments)
+        with open_dict(composed.hydra):  # while its resolvers are there
+            composed.hydra.run.dir, composed.hydra.output_subdir = composed.hydra.run.dir, composed.hydra.output_subdir
+    except ConfigError:
+        raise
+    except Exception as error:
+        if not hydra_errors.is_of_the_configuration(error):
+            raise
+        raise _mistake(hydra_errors.one_line(error, Config, arguments)) from None  # Hydra's own steps help nobody
+    assert isinstance(config, Config)
+    return config, composed
+
+
+def _mistake(line: str) -> ConfigError:
+    """What Hydra has found, `key=value: remedy` in most cases, as an exception that reads the same."""
+    place, _, remedy = line.partition(": ")
+    key, _, value = place.partition("=")
+    found = ConfigError(key, value, remedy)
+    return found if str(found) == line else ConfigError("", "", line)
 
 
 def print_version() -> None:

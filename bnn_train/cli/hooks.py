@@ -161,6 +161,8 @@ def check_own(config: DictConfig, folder: Path) -> None:
     """Raises ConfigError where a run would write into the current folder or among the user's images."""
     if not config.hydra.run.dir:
         raise ConfigError("hydra.run.dir", "", "needs a folder; leave it out for a new one below outputs/")
+    if (whole := directory.whole(folder)) != folder:
+        raise ConfigError("hydra.run.dir", folder, f"is a stage of the run {whole}; resume={whole} continues that")
     root = Path(config.data.root).expanduser().resolve()
     if config.data.name == "image_folder" and folder.resolve().is_relative_to(root) and not directory.holds_run(folder):
         raise ConfigError("hydra.run.dir", folder, f"lies among the images of data.root={config.data.root}; choose another")

@@ -71,11 +71,11 @@ def run_dir(fresh: str, *, _root_: DictConfig) -> str:
 
 
 def run_of(resume: str | None) -> Path | None:
-    """The run directory that `resume`, a directory or one of its checkpoints, speaks of."""
+    """The run directory that `resume`, a directory or one of its checkpoints, speaks of; of a stage the one of the whole run."""
     if not resume:
         return None
     path = Path(resume).expanduser()
-    return path.parent.parent if path.suffix == ".pt" else path
+    return directory.whole(path.parent.parent if path.suffix == ".pt" else path)
 
 
 def output_subdir(*, _root_: DictConfig) -> str | None:

@@ -159,7 +159,7 @@ def _trained(path: Path, names: Sequence[str] | None) -> _Network:
 
     network = saved.load(path, "path", "auto")
     channels, height, width = network.data["image_shape"]
-    which = {"checkpoint": str(network.file), "kind": network.kind, "epoch": network.epoch, "step": network.step}
+    which = network.which()
     wanted = pictures.wanted({"data": vars(network.config.data)}, (channels, height, width))
     return _Network(lambda images: saved.logits(network, images), network.data["classes"], wanted, which)
 

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bnn_train import plugins, startup
-from bnn_train.cli import beside_resume, compose, help_page, hydra_errors, plug, searches, side_by_side
+from bnn_train.cli import beside_resume, compose, help_page, hydra_errors, plug, searches, side_by_side, stages
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import Busy, ConfigError
@@ -52,18 +52,20 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
     plugins.handed_on()
     config = hydra_errors.typed(composed)
     assert isinstance(config, Config)
+    run_dir = _run_dir(settings, config)
+    planned = [] if directory.has_stages(run_dir) else stages.composed(config, settings.overrides.task, _folders(settings))
     startup.prepare()
     chosen = choices(settings.runtime.choices)
     if not (in_sweep and directory.is_busy(Path(settings.runtime.output_dir))):  # then the log is another process's
         log.info("%s", lines.first_line(config, chosen))  # before torch loads, for whoever waits
     from bnn_train.deploy.teacher import exported
-    from bnn_train.runs.run import run  # loads torch, which takes a while, now that the configuration is known to be sound
+    from bnn_train.runs.stages import run_all  # loads torch, which takes a while, now that the configuration is known to be sound
 
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
     try:
         with side_by_side.at_work():
-            summary = run(config, _run_dir(settings, config), list(settings.overrides.task), chosen, exported)
+            summary = run_all(config, planned, run_dir, list(settings.overrides.task), chosen, exported)
     except Busy as error:
         if not in_sweep:
             terminal.say(f"error: {error}", "stderr")  # not into the log, which is the other process's
@@ -80,6 +82,11 @@ def _run_dir(settings: HydraConf, config: Config) -> Path:
     """Hydra's output directory; for a dry run, which has a passing one, what was typed."""
     typed = [value_of(override) for override in settings.overrides.hydra if override.startswith("hydra.run.dir=")]
     return Path(typed[-1] if config.dry_run and typed else settings.runtime.output_dir)
+
+
+def _folders(settings: HydraConf) -> list[str]:
+    """Of options of the user's own, wherever this process got them from."""
+    return stages.folders(settings.runtime.config_sources)
 
 
 def _share_threads(jobs: int | None) -> None:

@@ -18,6 +18,7 @@ from bnn_train.config.loss import LOSSES, LossConfig
 from bnn_train.config.model import MODELS, BlockConfig, MlpConfig, ModelConfig
 from bnn_train.config.optimizer import OPTIMIZERS, OptimizerConfig
 from bnn_train.config.scheduler import SCHEDULERS, SchedulerConfig
+from bnn_train.config.stages import STAGES, StagesConfig
 from bnn_train.config.ste import STES, SteConfig
 from bnn_train.config.trainer import EVALS, EvalConfig, SweepConfig, TrainerConfig
 from bnn_train.config.weights import WEIGHTS, WeightsConfig
@@ -43,17 +44,19 @@ OPTIONS: dict[str, Mapping[str, type[Group]]] = {
     "distill": DISTILLS,
     "logger": LOGGERS,
     "eval": EVALS,
+    "stages": STAGES,
 }
 SEVERAL = "logger"  # the group of which any number of options holds at once, each below its name
 # Groups whose other options take the keys of one dataclass.
-ALIKE: dict[str, type[Group]] = {"data": DataConfig, "ste": SteConfig, "loss": LossConfig}
+ALIKE: dict[str, type[Group]] = {"data": DataConfig, "ste": SteConfig, "loss": LossConfig, "stages": StagesConfig}
 # Groups whose options' files begin with their keys' schema. A logger's may, and one that only chooses others need not.
 NEED_SCHEMA = [group for group in OPTIONS if group not in (*ALIKE, SEVERAL) or group == "ste"]
 KEY_OF_NAME = {"eval": "mode"}  # where it is not `name`
 
 # Groups whose files choose options and set keys of the whole run, the later over the earlier; no part of the configuration.
 WHOLE = ("method", "experiment")
-OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler", "distill")  # the groups that a method speaks of
+# The groups that a method speaks of.
+OF_METHODS = ("model", "block", "ste", "weights", "loss", "optimizer", "scheduler", "distill", "stages")
 
 SEVERAL_TYPED = "choose it with logger=csv, or several with logger=[csv,tensorboard]"
 NO_IMAGES_FOR_PATIENCE = "needs held-out images: data.val_size=N holds out N training images, and image_folder reads a val/ folder"
@@ -76,6 +79,7 @@ class Config:
     )  # by name; each option stands below its own, so that any can be added
     eval: EvalConfig = field(default_factory=EvalConfig)
     edges: EdgesConfig = field(default_factory=EdgesConfig)
+    stages: StagesConfig = field(default_factory=StagesConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     plugins: list[str] = key([], "modules or .py files, imported first, that add options")
     seed: int = key(0, "of weights, order, augmentation and noise", unit="0 to 2^63 - 1")

@@ -48,7 +48,7 @@ def _list_in_words(item: Any, allowed: Allowed, unit: str) -> str:
         return "a list, as in [{...},{...}]"
     nested = get_origin(item) is list
     leaf = get_args(item)[0] if nested else item
-    example = "[32,64]" if leaf is int else "[0.5,0.9]"
+    example = {int: "[32,64]", str: "[a,b]"}.get(leaf, "[0.5,0.9]")
     if allowed and not isinstance(allowed, str):
         example = as_typed(list(allowed)[:2])
     of, example = (" of lists", f"[{example}]") if nested else ("", example)

@@ -16,10 +16,11 @@ DATA = (
 
 
 def which(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """{"checkpoint": the file, and kind, epoch, step of its network}, these where the file tells."""
-    kind, epoch, step = (about.get(name) for name in ("kind", "epoch", "step"))
+    """{"checkpoint": the file, and kind, epoch, step of its network, and of how many stages}, these where the file tells."""
+    kind, epoch, step, stages = (about.get(name) for name in ("kind", "epoch", "step", "stages"))
     told = kind in tables.KINDS and type(epoch) is int and type(step) is int
-    return {"checkpoint": str(path), **({"kind": kind, "epoch": epoch, "step": step} if told else {})}
+    last_of = {"stages": stages} if type(stages) is int else {}
+    return {"checkpoint": str(path), **({"kind": kind, "epoch": epoch, "step": step, **last_of} if told else {})}
 
 
 def data(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def export_run(
         images = data.test.images.numpy()
     plugged = register.FOUND["data"].get(found.config.data.name)
     of_data, source = ((), "") if plugged is None else (plugged.keys, Path(plugged.source).name)
-    which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
+    which = found.which()
     about = {
         "classes": found.data["classes"],
         "image_shape": [channels, height, width],

@@ -28,7 +28,7 @@ _TYPES: dict[str, np.dtype[Any]] = {"U8": np.dtype("uint8"), "I16": np.dtype("<i
 _NO_SUM = b"0" * 64  # what stands in the checksum's place while it is computed
 _ABOUT = {  # what these keys hold, where they are there; others may hold anything plain
     "image_shape": list, "data": dict, "images": dict, "figures": dict, "versions": dict, "run": str, "checkpoint": str,
-    "kind": str, "epoch": int, "step": int, "eval_batch_size": int, "program": str,
+    "kind": str, "epoch": int, "step": int, "stages": int, "eval_batch_size": int, "program": str,
 }  # fmt: skip
 
 

@@ -142,9 +142,8 @@ def load(path: str | os.PathLike[str], plugins: Sequence[str] = ()) -> Network:
     with kept.settings():
         found = saved.load(file, "path", "auto")
     channels, height, width = found.data["image_shape"]
-    which = {"checkpoint": str(found.file), "kind": found.kind, "epoch": found.epoch, "step": found.step}
     wanted = pictures.wanted({"data": vars(found.config.data)}, (channels, height, width))
-    return Network(file, which, list(found.data["classes"]), wanted, partial(_by_torch, found), found)
+    return Network(file, found.which(), list(found.data["classes"]), wanted, partial(_by_torch, found), found)
 
 
 def _by_torch(found: "Saved", images: np.ndarray) -> np.ndarray:

@@ -11,12 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bnn_train import files, plugins, register, startup
-from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug
-from bnn_train.cli.keys import CONFIGS
+from bnn_train.cli import beside_resume, compose, hooks, hydra_errors, plug, stages
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import ConfigError, Interrupted, PluginError
 from bnn_train.interface.typed import Overrides, arguments
@@ -52,7 +50,7 @@ class Run:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """A dict for each epoch, as in metrics.jsonl: epoch, lr, train_loss, train_accuracy, test_accuracy ..."""
+        """A dict for each epoch, of the last stage, as in metrics.jsonl: epoch, lr, train_loss, test_accuracy ..."""
         if not self.summary:  # of a dry run
             return []
         file: Path = self._place / "metrics.jsonl"  # type: ignore[attr-defined]
@@ -102,19 +100,22 @@ def _train(overrides: Overrides) -> Run:
     plugins.load(plug.named(arguments(overrides)))
     given = beside_resume.settled(arguments(overrides))  # once more: a plugin's keys may hold paths
     with compose.apart():
-        config, composed = _composed(given)
+        config, composed = compose.checked(given)
+    folder = Path(composed.hydra.run.dir)
+    typed = list(composed.hydra.overrides.task)
+    own = stages.folders(composed.hydra.runtime.config_sources)
+    planned = [] if directory.has_stages(folder) else stages.composed(config, typed, own)
     startup.prepare()
     from bnn_train.deploy.teacher import exported
     from bnn_train.interface import kept
-    from bnn_train.runs.run import run
+    from bnn_train.runs.stages import run_all
 
-    folder = Path(composed.hydra.run.dir)
     log = None if config.dry_run else folder / "train.log"
     with _run_directory(config, composed, folder), kept.log_in(log), kept.settings():
         chosen = choices(composed.hydra.runtime.choices)
         logger.info("%s", lines.first_line(config, chosen))
         try:
-            summary = run(config, folder, list(composed.hydra.overrides.task), chosen, exported)
+            summary = run_all(config, planned, folder, typed, chosen, exported)
         except ConfigError as refusal:
             raise hydra_errors.with_origin(refusal, given) from refusal
         except Interrupted as stop:
@@ -128,33 +129,6 @@ def _train(overrides: Overrides) -> Run:
                 raise
             raise PluginError("", "", line) from error
     return Run(folder, summary)
-
-
-def _composed(given: list[str]) -> tuple[Config, DictConfig]:
-    """The typed configuration, and the composed one with Hydra's own part. Every mistake is a ConfigError."""
-    try:
-        compose.register()
-        with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-            composed = hydra.compose("train", given, return_hydra_config=True)
-        config = hydra_errors.typed(composed, arguments=given)
-        with open_dict(composed.hydra):  # while its resolvers are there
-            composed.hydra.run.dir, composed.hydra.output_subdir = composed.hydra.run.dir, composed.hydra.output_subdir
-    except ConfigError:
-        raise
-    except Exception as error:
-        if not hydra_errors.is_of_the_configuration(error):
-            raise
-        raise _mistake(hydra_errors.one_line(error, Config, given)) from None  # Hydra's own steps help nobody
-    assert isinstance(config, Config)
-    return config, composed
-
-
-def _mistake(line: str) -> ConfigError:
-    """What Hydra has found, `key=value: remedy` in most cases, as an exception that reads the same."""
-    place, _, remedy = line.partition(": ")
-    key, _, value = place.partition("=")
-    found = ConfigError(key, value, remedy)
-    return found if str(found) == line else ConfigError("", "", line)
 
 
 @contextmanager

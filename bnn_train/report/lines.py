@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bnn_train.report import grid, terminal
-from bnn_train.report.tables import duration
+from bnn_train.report.tables import duration, moment
 
 Row = dict[str, Any]  # one line of metrics.jsonl
 Pieces = dict[str, str]  # of a line of figures, by what each is
 
-_USUAL = {"block": "plain", "loss": "cross_entropy", "distill": "none"}  # options that go without saying
+_USUAL = {"block": "plain", "loss": "cross_entropy", "distill": "none", "stages": "none"}  # options that go without saying
 _NAMED = ("ste", "weights", "optimizer", "scheduler")  # groups whose options the first line always names
 
 
@@ -26,6 +26,42 @@ def first_line(config: Any, chosen: Mapping[str, str] | None = None) -> str:
     whole = [f"{group}={told[group]}:" for group in ("method", "experiment") if group in told]
     options = [f"{group}={told[group]}," for group in (*_USUAL, *_NAMED) if told[group] != _USUAL.get(group)]
     return grid.fold([*whole, f"{told['model']} on {config.data.name},", *options, f"seed={config.seed}"])
+
+
+def bits(config: Any) -> str:
+    """W1A1, W1A32 or W32A32: how many bits a weight and an activation of the layers have that can be binary."""
+    return f"W{32 if config.weights.name == 'real' else 1}A{32 if config.ste.name == 'none' else 1}"
+
+
+def from_earlier(config: Any) -> dict[str, str]:
+    """{"init_from": "stage1", "teacher": "stage2"}: what a stage, or a run, starts with and learns from, where there is any."""
+    found = {"init_from": config.init_from, "teacher": getattr(config.distill, "teacher", None)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def stage_line(number: int, count: int, config: Any, chosen: Mapping[str, str]) -> str:
+    """What a stage is about to train."""
+    given = from_earlier(config)
+    options = [f"{group}={chosen.get(group, getattr(config, group).name)}" for group in ("ste", "weights")]
+    smooth = getattr(config.ste, "activation", "relu")
+    options[0] += f" ({smooth})" if config.ste.name == "none" and smooth != "relu" else ""
+    teacher = [f"teacher {given['teacher']},"] if "teacher" in given else []
+    weights = f"from the weights of {given['init_from']}" if "init_from" in given else "from new weights"
+    epochs = f"{config.trainer.epochs} epochs" if config.trainer.epochs > 1 else "1 epoch"
+    return grid.fold(
+        [f"stage {number} of {count}:", f"{bits(config)},", *(f"{option}," for option in options), *teacher, f"{epochs},", weights]
+    )
+
+
+def stage_ended_line(number: int, count: int, summary: Mapping[str, Any]) -> str:
+    """What it gave."""
+    figures = f"test accuracy {summary['test_accuracy']:.2%} after {moment(summary['epoch'], summary['step'])},"
+    return grid.fold([f"stage {number} of {count} has ended:", figures, duration(summary["seconds"])])
+
+
+def stages_finished_line(run_dir: object) -> str:
+    """For a run in stages of which nothing is left to do."""
+    return grid.fold([f"{run_dir} is finished,", "all its stages are"])
 
 
 def data_line(name: str, sizes: tuple[int, int, int], image_shape: tuple[int, ...], classes: int) -> str:

@@ -21,6 +21,8 @@ def table(given: Given) -> bool:
         job = given.jobs[0]
         try:
             text = tables.result_table(job.summary, for_people(job.folder))
+            if "stages" in job.summary:
+                text = f"{tables.stages_table(job.summary['stages'])}\n\n{text}"
         except (KeyError, TypeError, ValueError):  # of a version that wrote less
             text = sweep.table(given.jobs, given.title)
     elif len(given.jobs) == 1 and given.jobs[0].status == "unfinished":
@@ -32,10 +34,12 @@ def table(given: Given) -> bool:
 
 def _unfinished(job: Job) -> str:
     """How far a run has come that is in training or was stopped."""
-    rows = read.rows(job.folder / "metrics.jsonl")
+    folder, within = read.stage(job.folder)
+    rows = read.rows(folder / "metrics.jsonl")
     last = rows[-1] if rows else {}
     figures = [f"{split} {last[key]:.2%}" for split in ("train", "val", "test") if (key := f"{split}_accuracy") in last]
     reached = f"after epoch {last['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
     plugins = plugins_in((job.overrides or {}).get("plugins", ""))
     command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins)}"
-    return f"{for_people(job.folder)} is in training, or was stopped, {reached}\nwhere it was stopped it goes on with: {command}"
+    stopped = f"{for_people(job.folder)} is in training, or was stopped{within}, {reached}"
+    return f"{stopped}\nwhere it was stopped it goes on with: {command}"

@@ -100,6 +100,22 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
     return f"{grid.pairs(result_rows(summary), 'result')}\n\nsaved in {run_dir}"
 
 
+def stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
+    """The stages of a run, from its summary.json: the figures of the network that each gave."""
+    held_out = [f"{each['val_accuracy']:.2%}" if "val_accuracy" in each else "" for each in stages]
+    columns = [
+        Column("stage", [each["name"].removeprefix("stage") for each in stages]),
+        Column("bits", [each["bits"] for each in stages], right=False),
+        Column("from", [each.get("init_from", "new weights") for each in stages], right=False, spare=1),
+        Column("teacher", [each.get("teacher", "") for each in stages], right=False, spare=2),
+        Column("epochs", [str(each["epochs"]) for each in stages]),
+        *([Column("val", held_out)] if any(held_out) else []),
+        Column("test", [f"{each['test_accuracy']:.2%}" for each in stages]),
+        Column("time", [duration(each["seconds"]) for each in stages]),
+    ]
+    return grid.table([column for column in columns if any(column.cells)], "stages")
+
+
 def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the result's table."""
     rows = []
@@ -107,6 +123,8 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         if summary.get(f"{split}_accuracy") is not None:
             rows.append((f"{split.replace('_', ' ')} accuracy", f"{summary[f'{split}_accuracy']:.2%}"))
     rows.append(("network", f"{summary['chosen']} ({summary['checkpoint']})"))
+    if "stages" in summary:
+        rows.append(("stages", f"this is the network of the last of {len(summary['stages'])}; the time is that of all"))
     rows += [_not_chosen(each) for each in summary.get("candidates", []) if each["kind"] != summary["kind"]]
     if "ended" in summary:
         rows.append(("ended", summary["ended"]))
@@ -178,10 +196,12 @@ def _which_images(result: Mapping[str, Any]) -> list[str]:
 
 
 def which_network(result: Mapping[str, Any]) -> str:
-    """checkpoint, kind, epoch, step in words; the checkpoint alone where no more is known."""
+    """checkpoint, kind, epoch, step, stages in words; the checkpoint alone where no more is known."""
     if "kind" not in result:
         return grid.fold([str(result["checkpoint"])])
-    return grid.fold([f"{result['checkpoint']},", f"{KINDS[result['kind']]},", f"after {moment(result['epoch'], result['step'])}"])
+    last_of = [f"of the last of {result['stages']:,} stages"] if "stages" in result else []
+    when = f"after {moment(result['epoch'], result['step'])}"
+    return grid.fold([f"{result['checkpoint']},", f"{KINDS[result['kind']]},", when, *last_of])
 
 
 def moment(epoch: int, step: int) -> str:

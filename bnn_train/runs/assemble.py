@@ -41,8 +41,11 @@ def assemble(config: Config, data: Data, where: torch.device, masks: dict[str, A
     return Assembly(model, edges, optimizers.build(config.optimizer, model, len(data.train)))
 
 
-def check(config: Config, where: torch.device = device.CPU) -> None:
-    """Refuses, before any image is decoded, what does not fit the images' shape, the network's layers or the device's memory."""
+def check(config: Config, where: torch.device = device.CPU, is_new: bool = True) -> None:
+    """Refuses, before any image is decoded, what does not fit the images' shape, the network's layers or the device's memory.
+
+    is_new: else the weights are there that the run has started with, and it goes on without the file that they came from.
+    """
     if config.trainer.compile:
         device.check_compiler()
     peeked = datasets.peek(config.data)
@@ -52,7 +55,7 @@ def check(config: Config, where: torch.device = device.CPU) -> None:
         model = models.check(config, *peeked)
     _check_memory(config, model, where)
     check_rules(config.edges.rules, weighted_layers(model))
-    if config.init_from is not None:
+    if config.init_from is not None and is_new:
         start.weights_to_start_with(Path(config.init_from), model)
 
 

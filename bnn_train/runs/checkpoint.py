@@ -18,6 +18,7 @@ import torch
 
 from bnn_train import files
 from bnn_train.errors import ConfigError
+from bnn_train.runs import directory, plan
 
 FORMAT = 2  # raise it when the meaning of what is saved changes
 READABLE = (1, 2)  # 1 has the same tensors, and a null for every key of its configuration that only other options take
@@ -72,6 +73,12 @@ def find(path: Path, key: str) -> Path:
     for name in (_result_of_format_1(path), "last.pt", "previous.pt"):
         if name and (folder / name).is_file():
             return folder / name
+    if directory.has_stages(path):
+        number, count = plan.reached(path)
+        remedy = (
+            f"is in stage {number} of {count}, and its result will be that of the last one; {path / 'stage1'}, or another of its"
+        )
+        raise ConfigError(key, path, f"{remedy} stages, is a network by itself")
     raise ConfigError(key, path, f"holds no checkpoints/{RESULT} or last.pt; give a run directory or a checkpoint")
 
 

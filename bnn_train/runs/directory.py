@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from bnn_train.files import append_line, write_text
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+STAGES = "stages.json"  # of a run in stages: what each of them is (runs/plan.py)
 TEACHERS = ("teacher.pt", "teacher.bnn")  # in checkpoints/, the copy of a network that teaches: of a run, or an exported one
 
 
@@ -65,7 +67,25 @@ def is_busy(run_dir: Path) -> bool:
 
 def holds_run(run_dir: Path) -> bool:
     """Whether there is something to go on from, or a result."""
-    return any((run_dir / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt", "result.pt"))
+    own = any((run_dir / "checkpoints" / name).exists() for name in ("last.pt", "previous.pt", "result.pt"))
+    return own or ((run_dir / STAGES).exists() and holds_run(stage(run_dir, 1)))
+
+
+def has_stages(run_dir: Path) -> bool:
+    """Whether it is of a run in stages, the first of which has begun; of a finished one they may have been deleted."""
+    begun = holds_run(stage(run_dir, 1)) or (run_dir / "checkpoints" / "result.pt").exists()
+    return (run_dir / STAGES).exists() and begun
+
+
+def stage(run_dir: Path, number: int) -> Path:
+    """The directory of a stage, counted from 1."""
+    return run_dir / f"stage{number}"
+
+
+def whole(run_dir: Path) -> Path:
+    """The run that a directory is a stage of; itself where it is of none."""
+    above = run_dir.absolute().parent
+    return run_dir.parent if re.fullmatch(r"stage\d+", run_dir.name) and (above / STAGES).exists() else run_dir
 
 
 def remove_if_nothing_ran(run_dir: Path) -> None:
@@ -76,10 +96,12 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
     if holds_run(run_dir) or (run_dir / "metrics.jsonl").exists():
         return
     with suppress(OSError):
+        if (run_dir / STAGES).exists():
+            remove_if_nothing_ran(stage(run_dir, 1))
         shutil.rmtree(run_dir / ".hydra", ignore_errors=True)
         for name in ("tensorboard", "wandb"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
-        for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", LOCK):
+        for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", STAGES, LOCK):
             (run_dir / name).unlink(missing_ok=True)
         for name in TEACHERS:
             (run_dir / "checkpoints" / name).unlink(missing_ok=True)
@@ -140,16 +162,17 @@ def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, secon
     append_line(json.dumps(line), run_dir / "times.jsonl")
 
 
-def total_times(run_dir: Path) -> dict[str, float]:
+def total_times(*run_dirs: Path) -> dict[str, float]:
     """{"seconds", "images_per_second"} over all epochs.
 
     Where an epoch was repeated after a crash, its last line counts; a line that a crash cut short does not.
     """
-    file = run_dir / "times.jsonl"
     times = {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        with suppress(json.JSONDecodeError):
-            time = json.loads(line)
-            times[time["epoch"]] = time
+    for run_dir in run_dirs:
+        file = run_dir / "times.jsonl"
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            with suppress(json.JSONDecodeError):
+                time = json.loads(line)
+                times[run_dir, time["epoch"]] = time
     images, train_seconds, seconds = (sum(t[key] for t in times.values()) for key in ("images", "train_seconds", "seconds"))
     return {"seconds": seconds, "images_per_second": images / train_seconds if train_seconds else 0.0}

@@ -55,7 +55,7 @@ def run(
             return summary
         where = device.choose(config.device)
         loggers.check(config.logger)
-        assemble.check(config, where)
+        assemble.check(config, where, is_new=state is None)
         found = teacher.find(config, run_dir, state is None, exported)
         data = assemble.load_data(config, where)
         if state is not None:
@@ -160,7 +160,8 @@ def _train(
                 )
                 for line in not_binary_yet(trainer, run_dir):
                     log.warning("%s", grid.sentence(f"note: {line}"))
-                log.warning("continue with: bnn-train %s", lines.resume_argument(for_people(run_dir), config.plugins))
+                whole = for_people(directory.whole(run_dir))
+                log.warning("continue with: bnn-train %s", lines.resume_argument(whole, config.plugins))
                 raise
             told = {} if taught is None else taught.told(trainer, run_dir)
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir, told)
@@ -277,7 +278,7 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None, exp
         return {}
     where = device.choose(config.device)
     loggers.check(config.logger)
-    assemble.check(config, where)
+    assemble.check(config, where, is_new=state is None)
     found = teacher.find(config, target, state is None, exported)
     data = assemble.load_data(config, where)
     if state is not None:

@@ -38,6 +38,12 @@ class Saved(NamedTuple):
     kind: str  # last, best, averaged, recalibrated: of a result; reached: of a checkpoint to go on from
     epoch: int  # finished ones
     step: int  # of the next epoch
+    stages: int = 0  # of the result of a run in stages: how many it has, of which this is the last one's
+
+    def which(self) -> dict[str, Any]:
+        """checkpoint, kind, epoch, step, and of a run in stages their number: which network it is."""
+        stages = {"stages": self.stages} if self.stages else {}
+        return {"checkpoint": str(self.file), "kind": self.kind, "epoch": self.epoch, "step": self.step, **stages}
 
 
 def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved:
@@ -51,7 +57,7 @@ def load(path: Path, key: str = "path", device_name: str | None = None) -> Saved
     where = device.choose(device_name or config.device)
     device.make_reproducible(config.seed, where, config.trainer.precision)
     model = network(state, config, where, key, file)
-    return Saved(config, model, state["data"], file, *which(state))
+    return Saved(config, model, state["data"], file, *which(state), state.get("stages", 0))
 
 
 def network(state: Mapping[str, Any], config: Config, where: torch.device, key: str, file: object) -> nn.Module:
@@ -97,7 +103,7 @@ def evaluate_saved(
         ensemble = EnsembleConfig(samples=samples)
         config.eval = ensemble if drawn["stochastic"] else EvalConfig()
     images = to_measure(config.data, saved.data, data_root, _device_of(saved.model))
-    result: dict[str, Any] = {"checkpoint": str(saved.file), "kind": saved.kind, "epoch": saved.epoch, "step": saved.step}
+    result: dict[str, Any] = saved.which()
     result |= {**images.told, **drawn}
     for name, split in images.splits.items():
         predicted: list[Tensor] = []

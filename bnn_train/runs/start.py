@@ -32,12 +32,19 @@ def weights_to_start_with(path: Path, model: nn.Module) -> dict[str, Any]:
     else:
         kind = "real"
     saved, own = _network(found), _network(model.state_dict())
-    if wrong := _other_place(saved, own) or fit.misfit(saved, own, may_lack=(_COUNTER, "scaling_factor")):
-        raise ConfigError(KEY, path, f"does not fit the network: {wrong}")  # a learned scale starts from the weights
+    if wrong := misfit(saved, own):
+        raise ConfigError(KEY, path, f"does not fit the network: {wrong}")
     for name in own:
         if name.endswith(_COUNTER):
             saved.setdefault(name, torch.tensor(0))
     return {"model": saved, "kind": kind}
+
+
+def misfit(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """What keeps a network with the tensors `own` from starting with those found; "" where nothing does."""
+    saved, own = _network(found), _network(own)
+    may_lack = (_COUNTER, "scaling_factor")  # a learned scale starts from the weights
+    return _other_place(saved, own) or fit.misfit(saved, own, may_lack)
 
 
 def start_with(model: nn.Module, weights: Mapping[str, Any], kind: str) -> None:

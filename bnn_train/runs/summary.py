@@ -39,11 +39,13 @@ def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
     if trainer.epoch >= epochs:
         enough = (n for n in itertools.count(epochs + 1) if weights.first_binary_epoch(n, trainer.steps) <= n)
         later = f"trainer.epochs={next(enough)}"
-    further = f" {later}" if trainer.is_finished else ""
+    further, whole = f" {later}" if trainer.is_finished else "", directory.whole(run_dir)
+    go_on = f" Go on with: bnn-train {lines.resume_argument(for_people(whole), trainer.config.plugins)}{further}"
+    if whole != run_dir and trainer.is_finished:  # a stage is not extended
+        go_on = ""
     return [
         f"this network is not binary yet: of {len(layers)} layers {len(layers) - len(rest)} are, {rest[0]} is next, and the last "
-        f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported. "
-        f"Go on with: bnn-train {lines.resume_argument(for_people(run_dir), trainer.config.plugins)}{further}"
+        f"window ends at {weights.end:.0%} of trainer.epochs={epochs}. Figures are those of its signs; it is not exported.{go_on}"
     ]
 
 

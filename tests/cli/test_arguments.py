@@ -33,7 +33,7 @@ def read(argument):
 
 
 def test_the_keys_that_hold_text_say_so_themselves():
-    assert arguments.text_keys() == {"data.root", "data.cache_dir", "resume", "init_from", "sweep.name"} | {
+    assert arguments.text_keys() == {"data.root", "data.cache_dir", "resume", "init_from", "sweep.name", "distill.teacher"} | {
         *("logger.wandb.project", "logger.mlflow.uri", "logger.mlflow.experiment"),
     }
 

@@ -140,7 +140,7 @@ def test_tab_completion(command):
     assert result.stdout.split() == ["ste=approx_sign"]
     line = "bnn-train s"
     result = command("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)), COMP_CWORD="1")
-    assert result.stdout.split() == ["scheduler.", "scheduler=", "seed=", "ste.", "ste=", "sweep."]
+    assert result.stdout.split() == ["scheduler.", "scheduler=", "seed=", "stages.", "stages=", "ste.", "ste=", "sweep."]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((CONFIGS / "method").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 BINARY_ALONE = ("bop", "bayesbinn")  # their optimizer moves binary weights, which the real twin does not have
-SHORTCUT_OF_EACH = ("bireal", "reactnet", "recu")  # which needs a layer as wide as its input
+SHORTCUT_OF_EACH = ("bireal", "reactnet", "real2binary", "recu")  # which needs a layer as wide as its input
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)

@@ -12,10 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import bnn_train
 from bnn_train import plugins
 from bnn_train.cli import loggers as typed_loggers
+from bnn_train.cli.compose import checked
 from bnn_train.config.root import typed
 from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
-from bnn_train.interface.train import _composed
 from bnn_train.runs import loggers
 from bnn_train.runs.loggers import wandb_file
 from bnn_train.runs.run import run
@@ -171,7 +171,7 @@ def test_files_of_the_users_own_choose_loggers_and_set_their_keys(tmp_path, monk
 
     def chosen(text):
         (tmp_path / "own" / "experiment" / "e.yaml").write_text(f"# @package _global_\n{text}\n")
-        return _composed(["hydra.searchpath=[own]", "experiment=e"])[0].logger
+        return checked(["hydra.searchpath=[own]", "experiment=e"])[0].logger
 
     found = chosen("defaults: [override /logger: [csv, wandb]]\nlogger: {wandb: {project: digits}}")
     assert [(name, getattr(each, "project", None)) for name, each in found.items()] == [("csv", None), ("wandb", "digits")]

@@ -34,6 +34,16 @@ def content(file: Path) -> Any:
         return None
 
 
+def stage(run_dir: Path) -> tuple[Path, str]:
+    """(the directory of the stage that a run is in, ", in stage 1 of 3"); of one without stages (the run's own, "")."""
+    planned = content(run_dir / "stages.json")
+    each = planned.get("stages") if isinstance(planned, dict) else None
+    count = len(each) if isinstance(each, list) else 0
+    ended = sum((run_dir / f"stage{number}" / "summary.json").exists() for number in range(1, count + 1))
+    number = min(ended + 1, count)
+    return (run_dir / f"stage{number}", f", in stage {number} of {count}") if count else (run_dir, "")
+
+
 def configuration(run_dir: Path) -> dict[str, Any] | None:
     """The composed configuration as nested dictionaries."""
     try:

@@ -1,0 +1,218 @@
+"""A run in stages: one run directory, in which each stage is an ordinary run of its own, and at the top what the last one gave."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bnn_train import device, files, models
+from bnn_train.config.checks import flat, nested, within
+from bnn_train.config.distill import DistillConfig, TeacherConfig
+from bnn_train.config.root import EXTENDS, FREE, Config, typed
+from bnn_train.config.stages import NAMED, name_of_override, of_stage
+from bnn_train.data import datasets
+from bnn_train.errors import ConfigError
+from bnn_train.files import for_people
+from bnn_train.report import lines, tables
+from bnn_train.runs import assemble, checkpoint, directory, loggers, plan, resume, start, teacher
+from bnn_train.runs.plan import Plan, Stage
+from bnn_train.runs.run import run
+from bnn_train.runs.summary import Summary
+from bnn_train.training import distillation
+
+log = logging.getLogger(__name__)
+
+_TAKEN_OVER = (*FREE, "plugins")  # what a stage that goes on has as the run has it now
+_COPIED = ("network.json", "metrics.jsonl", "health.jsonl", "predictions.npz")  # of the last stage, to the top
+
+
+def run_all(
+    config: Config,
+    stages: Sequence[Stage],
+    run_dir: Path,
+    overrides: Sequence[str],
+    choices: Mapping[str, str] | None = None,
+    exported: teacher.Reader | None = None,
+) -> Summary:
+    """Trains as `run` does, or where `config` has stages, all of these (cli/stages.py), one after the other.
+
+    A run in stages goes on where it was, with the stages that it was started with. Raises as `run` does.
+    """
+    whole = _whole(config, run_dir)
+    goes_on = directory.has_stages(whole)
+    if not goes_on and (not stages or directory.holds_run(whole)):  # `run` says of one without stages that it has none
+        if not config.dry_run:
+            with directory.locked(run_dir):
+                (run_dir / directory.STAGES).unlink(missing_ok=True)  # of one that was refused before its first step
+        return run(config, run_dir, list(overrides), choices, exported)
+    plain = None if choices is None else dict(choices)
+    planned = _continued(config, whole, overrides) if goes_on else Plan(config, list(overrides), plain, list(stages))
+    if config.dry_run:
+        return _dry_run(planned, whole, exported)
+    with directory.locked(run_dir):
+        summary = directory.read_summary(run_dir)
+        if summary is None:
+            _check(planned, run_dir, exported)
+            plan.write(planned, run_dir)
+            for number in range(1, len(planned.stages) + 1):
+                _run_stage(planned, number, run_dir, config.resume, exported)
+            summary = _put_at_the_top(planned, run_dir)
+            log.info("\n%s\n", tables.stages_table(summary["stages"]))
+            log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
+        else:
+            log.info("%s", lines.stages_finished_line(for_people(run_dir)))
+    return summary
+
+
+def _whole(config: Config, run_dir: Path) -> Path:
+    """The directory of the run, which of a dry run that is to go on is another one than its own."""
+    if config.resume is None:
+        return run_dir
+    named = Path(config.resume)
+    return directory.whole(named.parent.parent if named.suffix == ".pt" else named)
+
+
+def _continued(asked: Config, run_dir: Path, overrides: Sequence[str]) -> Plan:
+    """The run's own stages, with what `asked` changes of it by right: the FREE keys, and where its plugins lie."""
+    found = plan.read(run_dir)
+    stored = resume.config_of(found)
+    for key in EXTENDS:
+        value, before = (getattr(each.trainer, key.removeprefix("trainer.")) for each in (asked, stored))
+        if value != before and within(key, list(map(name_of_override, overrides))):
+            remedy = "a run in stages is not extended, since each of them starts from where the one before has ended"
+            raise ConfigError(key, value, f"{remedy}; leave it out to continue, or start a new run")
+    now = resume.settle(found, asked, overrides)
+    before, after = (flat({**asdict(each), "logger": {"": asdict(each)["logger"]}}) for each in (stored, now))
+    changed = {key.removesuffix("."): after[key] for key in after if within(key, _TAKEN_OVER) and after[key] != before.get(key)}
+    stages = [Stage(each["overrides"], _with(resume.config_of(each), changed, now), each["choices"]) for each in found["stages"]]
+    return Plan(now, found["overrides"], found["choices"], stages)
+
+
+def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:
+    """A stage's configuration with those keys of the run's that are other ones now; of loggers all."""
+    tree = {key: value for key, value in flat(asdict(config)).items() if not within(key, ["logger"])}
+    tree |= {key: value for key, value in changed.items() if not within(key, ["logger"])}
+    return typed({**nested(tree), "logger": asdict(now)["logger"]})
+
+
+def _check(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> None:
+    """Refuses, before the first stage, what would be refused at the beginning of a later one."""
+    where = device.choose(planned.config.device)
+    loggers.check(planned.config.logger)
+    begun = [directory.holds_run(directory.stage(run_dir, number)) for number in range(1, len(planned.stages) + 1)]
+    assemble.check(planned.config, where, is_new=not begun[0])  # what is no stage's own fault
+    networks: dict[str, nn.Module] = {}  # by the names of the stages, without numbers in them
+    for number, stage in enumerate(planned.stages, start=1):
+        config, is_new = _alone(stage.config), not begun[number - 1]
+        try:
+            assemble.check(config, where, is_new)
+            if is_new:
+                teacher.find(config, directory.stage(run_dir, number), True, exported)
+            if (peeked := datasets.peek(config.data)) is not None:
+                networks[f"stage{number}"] = network = models.check(config, *peeked)
+                _check_beside(stage.config, network, networks, peeked[0])
+        except ConfigError as error:
+            raise of_stage(number, stage.overrides, str(error)) from error
+
+
+def _check_beside(config: Config, network: nn.Module, earlier: Mapping[str, nn.Module], shape: models.Shape) -> None:
+    """Refuses a stage whose network does not fit those of earlier stages that it starts from or is taught by."""
+    first = earlier.get(config.init_from or "")
+    if first is not None and (wrong := start.misfit(first.state_dict(), network.state_dict())):
+        raise ConfigError(start.KEY, config.init_from, f"does not fit the network: {wrong}")
+    if isinstance(config.distill, TeacherConfig) and config.distill.teacher in earlier:
+        image = torch.zeros(1, *shape, device=next((each.device for each in network.parameters()), device.CPU))
+        distillation.layers(config.distill, network, earlier[config.distill.teacher], image)
+
+
+def _alone(config: Config) -> Config:
+    """Without what earlier stages give it."""
+    taught = isinstance(config.distill, TeacherConfig) and NAMED.fullmatch(config.distill.teacher)
+    return replace(
+        config,
+        init_from=None if NAMED.fullmatch(config.init_from or "") else config.init_from,
+        distill=DistillConfig() if taught else config.distill,
+    )
+
+
+def _ready(config: Config, run_dir: Path) -> Config:
+    """With the directories of earlier stages in place of their names, wherever the run lies now."""
+
+    def path(name: str) -> str:
+        return str(run_dir / name) if NAMED.fullmatch(name) else name
+
+    distill = config.distill
+    if isinstance(distill, TeacherConfig):
+        distill = replace(distill, teacher=path(distill.teacher))
+    return replace(config, init_from=None if config.init_from is None else path(config.init_from), distill=distill)
+
+
+def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None, exported: teacher.Reader | None) -> None:
+    """Trains a stage from its start or from where it was to its end; nothing where it has ended."""
+    stage, folder, count = planned.stages[number - 1], directory.stage(run_dir, number), len(planned.stages)
+    file = None if resumed is None or not resumed.endswith(".pt") else Path(resumed)
+    summary = directory.read_summary(folder)
+    if summary is None:
+        log.info("%s", lines.stage_line(number, count, stage.config, stage.choices))
+        config = _ready(stage.config, run_dir)
+        if directory.holds_run(folder):
+            if file is not None and file.resolve().parent == (folder / "checkpoints").resolve():
+                config = replace(config, resume=str(file), init_from=None)
+            run(config, folder, list(_TAKEN_OVER), None, exported)
+        else:
+            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices, exported)
+        summary = directory.read_summary(folder)
+        assert summary is not None
+    log.info("%s\n", lines.stage_ended_line(number, count, summary))
+
+
+def _put_at_the_top(planned: Plan, run_dir: Path) -> Summary:
+    """The last stage's network and what is said of it, the summary last: a crash before it repeats all."""
+    count = len(planned.stages)
+    folders = [directory.stage(run_dir, number) for number in range(1, count + 1)]
+    summaries = [directory.read_summary(folder) or {} for folder in folders]
+    whose = {"overrides": planned.overrides} | ({} if planned.choices is None else {"choices": planned.choices})
+    for name in _COPIED:
+        if (folders[-1] / name).exists():
+            with open(folders[-1] / name, "rb") as source:
+                files.write(run_dir / name, lambda target, source=source: shutil.copyfileobj(source, target))  # type: ignore[misc]
+    result = checkpoint.load(folders[-1] / "checkpoints" / checkpoint.RESULT)
+    checkpoint.save({**result, **whose, "stages": count}, run_dir / "checkpoints" / checkpoint.RESULT)
+    told = [_told(stage, folder.name, summary) for stage, folder, summary in zip(planned.stages, folders, summaries, strict=True)]
+    summary = {**summaries[-1], **whose, **directory.total_times(*folders), "stages": told}
+    if "teacher" in told[-1]:
+        summary["teacher"] = {**summary["teacher"], "network": told[-1]["teacher"]}  # wherever the run may lie by now
+    directory.write_summary(summary, run_dir)
+    return summary
+
+
+def _told(stage: Stage, name: str, summary: Summary) -> dict[str, Any]:
+    """What the summary of the run says of a stage."""
+    figures = ("kind", "epoch", "step", "epochs", "test_accuracy", "val_accuracy", "seconds")
+    return {
+        "name": name,
+        "overrides": stage.overrides,
+        "bits": lines.bits(stage.config),
+        **lines.from_earlier(stage.config),
+        **{key: summary[key] for key in figures if key in summary},
+    }
+
+
+def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> Summary:
+    """What each stage would do. The weights and the teacher that an earlier one gives are not there yet to be tried."""
+    for number, stage in enumerate(planned.stages, start=1):
+        folder = directory.stage(run_dir, number)
+        begun = directory.holds_run(folder)
+        log.info("%s", lines.stage_line(number, len(planned.stages), stage.config, stage.choices))
+        config = _ready(stage.config, run_dir) if begun else _alone(stage.config)
+        try:
+            named = list(_TAKEN_OVER) if begun else stage.overrides
+            run(replace(config, dry_run=True, init_from=None), folder, named, None, exported)
+        except ConfigError as error:
+            raise of_stage(number, stage.overrides, str(error)) from error
+    return {}
