@@ -1,7 +1,7 @@
 """Repeats a speed run: whole commands, one after the other, each with a seed of its own.
 
     python scripts/speedrun.py mnist_speedrun --data DATA
-    python scripts/speedrun.py mnist_speedrun --data DATA --seeds 2 --override data.val_size=5000 --override trainer.epochs=3
+    python scripts/speedrun.py mnist_speedrun --data DATA --override data.val_size=5000 --override trainer.result=last
 
 Every run is `bnn-train experiment=NAME data.root=DATA seed=SEED` in a process of its own. Its clock starts before the process and
 stops behind it: Python, torch, reading the files, training, every evaluation and every file that is written count. Prints each
