@@ -20,6 +20,7 @@ from bnn_train.cli import stages as stages_module
 from bnn_train.cli.compose import typed as composed
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.model import MlpConfig
+from bnn_train.data import datasets
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.report import given, jobs, show
 from bnn_train.runs import checkpoint, directory, interrupt, plan
@@ -243,6 +244,30 @@ def test_what_is_typed_beside_resume(stopped):
     assert not Path("run/metrics.csv").exists()
 
 
+@pytest.mark.parametrize("steps", [3, 6])  # of stage 1, which then goes on; of all of it, so that stage 2 begins anew
+def test_other_images_or_another_device_are_no_way_to_go_on(stopped, monkeypatch, steps):
+    with stopped(steps):
+        train("trainer.checkpoint_every='1'")
+    before = content("run")
+    load = datasets.load
+
+    def changed(config, where):
+        data = load(config, where)
+        data.test.images[0] += 1
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "load", changed)
+        with pytest.raises(ConfigError, match="these are other images than the run was started with"):
+            go_on("run", "data.root=elsewhere")
+    for file in Path("run").rglob("*.pt"):
+        checkpoint.save({**checkpoint.load(file), "device": "cuda"}, file)
+    with pytest.raises(ConfigError, match=r"^device=cpu: the run was started on cuda, and continues exactly only there"):
+        go_on("run", "device=cpu")
+    assert content("run")["stages.json"] == before["stages.json"]
+    assert content("run").keys() == before.keys()
+
+
 def test_a_directory_holds_one_kind_of_run(compose):
     run(compose(*TINY), Path("run"))
     with pytest.raises(ConfigError, match=r"^stages=two_step: the run was started with stages=none"):
@@ -264,7 +289,12 @@ def test_a_dry_run_tells_the_plan_of_each_stage_and_leaves_nothing(caplog):
     caplog.clear()
     run_all(replace(one_configuration(), resume="run", dry_run=True), [], Path("passing"), ["resume=run", "dry_run=true"])
     text = "\n".join(record.getMessage() for record in caplog.records)
-    assert text.count("dry run: the run is finished, nothing would be done") == 2
+    assert text.count("dry run: the run is finished, nothing would be done") == 1
+    shutil.rmtree("run/stage1")
+    shutil.rmtree("run/stage2")
+    caplog.clear()
+    run_all(replace(one_configuration(), resume="run", dry_run=True), [], Path("passing"), ["resume=run", "dry_run=true"])
+    assert "would train" not in caplog.text
 
 
 @pytest.mark.parametrize(
