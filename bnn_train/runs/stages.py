@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bnn_train import files
+from bnn_train import files, plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.root import EXTENDS, FREE, Config, typed
@@ -153,7 +153,10 @@ def _put_at_the_top(planned: Plan, run_dir: Path) -> Summary:
             with open(folders[-1] / name, "rb") as source:
                 files.write(run_dir / name, lambda target, source=source: shutil.copyfileobj(source, target))  # type: ignore[misc]
     result = checkpoint.load(folders[-1] / "checkpoints" / checkpoint.RESULT)
-    checkpoint.save({**result, **whose, "stages": count}, run_dir / "checkpoints" / checkpoint.RESULT)
+    earlier = [(n, each) for n, stage in enumerate(planned.stages[:-1], 1) for each in plugins.registered(stage.config).items()]
+    registered = {f"stages=stage{number} {option}": of for number, (option, of) in earlier} | result.get("registered", {})
+    whole = {**result, **whose, "stages": count} | ({"registered": registered} if registered else {})
+    checkpoint.save(whole, run_dir / "checkpoints" / checkpoint.RESULT)
     told = [_told(stage, folder.name, summary) for stage, folder, summary in zip(planned.stages, folders, summaries, strict=True)]
     summary = {**summaries[-1], **whose, **directory.total_times(*folders), "stages": told}
     if "teacher" in told[-1]:

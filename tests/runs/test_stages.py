@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from bnn_train import files
+from bnn_train import files, plugins
 from bnn_train.cli import names
 from bnn_train.cli import stages as stages_module
 from bnn_train.cli.compose import typed as composed
@@ -326,6 +326,19 @@ def test_the_directory_of_a_stage_stands_for_the_whole_run(monkeypatch):
     assert names.run_of("stage1").resolve() == Path().resolve()
     Path("stage1/stage2").mkdir()
     assert names.run_of("stage1/stage2") == Path("stage1/stage2")
+
+
+def test_a_plugin_that_an_earlier_stage_needs_is_not_asked_for_by_the_last_ones_network(plugin):
+    text = "import bnn_train\n\n@bnn_train.register.estimator\ndef tent(g, a):\n    return g * (1 - a.abs()).clamp(min=0)\n"
+    named, kind = plugin(text), "stages.each=[['ste=tent','init_from=null'],[]]"
+    plugins.load(["mine.py"])
+    config = composed([*TINY, named, kind])
+    each = stages_module.composed(config, [*TINY, named, kind])
+    run_all(config, each, Path("run"), [*TINY, named, kind])
+    plugins._loaded.clear()
+    assert evaluate_saved(Path("run"))["stages"] == 2
+    with pytest.raises(ConfigError, match=r"the run needs the plugin mine.py: add plugins=\[mine.py\]"):
+        evaluate_saved(Path("run/stage1"))
 
 
 def test_a_report_shows_one_run():
