@@ -52,7 +52,7 @@ def typed(composed: DictConfig, schema: type = Config, arguments: Sequence[str] 
         unknown_keys.refuse_unknown(own, schema)
         return OmegaConf.to_object(own)
     except ConfigError as error:
-        raise with_origin(error, arguments) from error
+        raise with_origin(error, arguments) from error.__cause__  # it may be the error itself, which is no cause of its own
 
 
 def with_origin(refusal: ConfigError, arguments: Sequence[str] | None = None) -> ConfigError:

@@ -117,7 +117,7 @@ def _train(overrides: Overrides) -> Run:
         try:
             summary = run_all(config, planned, folder, typed, chosen, exported)
         except ConfigError as refusal:
-            raise hydra_errors.with_origin(refusal, given) from refusal
+            raise hydra_errors.with_origin(refusal, given) from refusal.__cause__
         except Interrupted as stop:
             if stop.exit_code == 128 + signal.SIGINT:
                 needed = [f"plugins=[{','.join(config.plugins)}]"] if config.plugins else []

@@ -178,19 +178,20 @@ def _told(stage: Stage, name: str, summary: Summary) -> dict[str, Any]:
 
 
 def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> Summary:
-    """What each stage would do. The weights and the teacher that an earlier one gives are not there yet to be tried."""
+    """What each stage would do, after the checks of a run. What an earlier stage gives is not there yet to be tried."""
     if directory.has_stages(run_dir) and directory.read_summary(run_dir) is not None:  # whose stages may be deleted
         log.info("%s", lines.plan_line(1, 1, 1, None))
         return {}
+    stage_checks.check(planned, run_dir, exported)
     stage_checks.check_same(planned, run_dir)
     for number, stage in enumerate(planned.stages, start=1):
         folder = directory.stage(run_dir, number)
         begun = directory.holds_run(folder)
         log.info("%s", lines.stage_line(number, len(planned.stages), stage.config, stage.choices))
-        config = _ready(stage.config, run_dir) if begun else stage_checks.alone(stage.config)
+        config = replace(_ready(stage.config, run_dir), init_from=None) if begun else stage_checks.alone(stage.config)
         try:
             named = list(_TAKEN_OVER) if begun else stage.overrides
-            run(replace(config, dry_run=True, init_from=None), folder, named, None, exported)
+            run(replace(config, dry_run=True), folder, named, None, exported)
         except ConfigError as error:
             raise of_stage(number, stage.overrides, str(error)) from error
     return {}

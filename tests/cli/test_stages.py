@@ -60,6 +60,8 @@ OF_THE_RUN = (*FREE, "stages", "hydra.run.dir", "resume", "plugins")
         (["weigths=real"], "weigths=real: there is no such key; did you mean weights?"),
         (["weights=reel"], "weights=reel: must be one of bayesbinn, "),
         (["trainer.epochs=x"], "trainer.epochs=x: must be a whole number of at least 1"),
+        (["trainer.epochs=0"], "trainer.epochs=0: must be a whole number of at least 1"),
+        (["optimizer.lr=-1"], "optimizer.lr=-1.0: must be a number above 0"),
         (["weights=binary"], "weights=binary: weights=binary and optimizer=bop go together"),
         (["ste=none", "ste.clip=2"], "ste.clip=2: ste=none takes ste.stochastic, ste.activation; ste.clip is a key of ste=clipped"),
         (["data=mnist"], "data=mnist: all stages are on the same images; type it for the whole run"),
@@ -73,6 +75,16 @@ def test_what_is_wrong_in_a_stage_names_it(compose, overrides, wrong):
     with pytest.raises(ConfigError) as refused:
         stages.composed(config, [])
     assert str(refused.value).startswith(f"stages.each: stage 1, [{', '.join(overrides)}]: {wrong}")
+    assert causes(refused.value) <= 2  # an endless chain of them would hang whatever follows it
+
+
+def causes(error):
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__
+    assert error is None
+    return len(seen)
 
 
 def test_a_single_stage_and_what_is_no_override_are_refused(line):

@@ -316,6 +316,8 @@ def test_what_a_later_stage_would_refuse_is_refused_before_the_first(changes, sa
         run_all(config, [first, other], Path("run"), [])
     directory.remove_if_nothing_ran(Path("run"))
     assert not Path("run").exists()
+    with pytest.raises(ConfigError, match=r"^stages\.each: stage 2, \[a=b\]: " + said):
+        run_all(replace(config, dry_run=True), [first, other], Path("run"), [])
 
 
 def test_the_directory_of_a_stage_stands_for_the_whole_run(monkeypatch):
