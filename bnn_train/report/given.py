@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from bnn_train.errors import ConfigError
 from bnn_train.report.jobs import Job, is_job, named, read_job, read_jobs
+from bnn_train.report.page import read as files
 from bnn_train.report.study import load
 
 TAKES = "give directories of runs or of sweeps, or that of one study"
@@ -67,11 +66,8 @@ def check_one_data_set(given: Given) -> None:
 
 def data_set(job: Job) -> str | None:
     """The name of the data that a run is on, where its configuration is there to say it."""
-    try:
-        text = (job.folder / ".hydra" / "config.yaml").read_text(encoding="utf-8")
-        return str(OmegaConf.create(text)["data"]["name"])  # type: ignore[call-overload, index]
-    except Exception:  # whatever the parser of YAML raises for rubbish
-        return None
+    data = (files.configuration(job.folder) or {}).get("data")
+    return str(data["name"]) if isinstance(data, dict) and "name" in data else None
 
 
 def _study(path: Path) -> dict[str, Any]:

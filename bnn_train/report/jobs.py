@@ -12,8 +12,10 @@ from omegaconf import OmegaConf
 
 from bnn_train.errors import ConfigError
 from bnn_train.report.lines import resume_argument
+from bnn_train.report.page import read
 
 MARKS = (".hydra/overrides.yaml", "summary.json", "failure.txt", "metrics.jsonl", "checkpoints")  # of a job's directory
+STAGE = "stage"  # no key, but stands with the overrides of a stage that is reported by itself: which one it is
 STUDY = "study.json"  # in the folder of a study of methods, whose runs lie two folders down
 Content = TypeVar("Content")
 
@@ -92,8 +94,11 @@ def _read_job(folder: Path) -> Job:
     summary, damage = _read(folder / "summary.json", _summary)
     typed, no_overrides = _read(folder / ".hydra" / "overrides.yaml", _overrides)
     if typed is None:
-        typed = (summary or {}).get("overrides")
+        typed = (summary or {}).get("overrides") or read.stage_overrides(folder)
     overrides = None if typed is None else _extended(_pairs(typed), summary or {})
+    number = read.stage_number(folder)
+    if number is not None and overrides is not None:
+        overrides = {STAGE: f"stage{number}", **overrides}
     if os.path.lexists(folder / "failure.txt"):
         last, unreadable = _read(folder / "failure.txt", lambda text: text.strip().splitlines()[-1:])
         return Job(folder.name, "failed", overrides, reason=unreadable or "".join(last or []))

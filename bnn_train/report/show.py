@@ -33,13 +33,7 @@ def table(given: Given) -> bool:
 
 
 def _unfinished(job: Job) -> str:
-    """How far a run has come that is in training or was stopped."""
-    folder, within = read.stage(job.folder)
-    rows = read.rows(folder / "metrics.jsonl")
-    last = rows[-1] if rows else {}
-    figures = [f"{split} {last[key]:.2%}" for split in ("train", "val", "test") if (key := f"{split}_accuracy") in last]
-    reached = f"after epoch {last['epoch']}: {', '.join(figures)}" if rows else "before the end of its first epoch"
+    """How far a run has come that is in training or was stopped, and how it goes on."""
     plugins = plugins_in((job.overrides or {}).get("plugins", ""))
     command = f"bnn-train {lines.resume_argument(for_people(job.folder), plugins)}"
-    stopped = f"{for_people(job.folder)} is in training, or was stopped{within}, {reached}"
-    return f"{stopped}\nwhere it was stopped it goes on with: {command}"
+    return f"{for_people(job.folder)} {read.so_far(job.folder)}\nwhere it was stopped it goes on with: {command}"

@@ -103,6 +103,8 @@ def table(jobs: list[Job], title: str) -> str:
     blocks = [_ranking(keys, ranked, "ensemble" in measure, f"{title}, by {measure.replace('_', ' ')}")] if ranked else [title]
     if any(ABSENT in setting.values for setting in ranked):
         blocks.append(grid.sentence(f"{ABSENT}: not typed for that job, which had its default or another option's keys"))
+    if note := epochs_in_all(ranked):
+        blocks.append(grid.sentence(note))
     nameless = sorted({job.reason for job in jobs if job.status == "finished" and job.reason})
     if nameless:
         blocks.append(grid.sentence(f"ranked under the names of their directories: {', '.join(nameless)}"))
@@ -111,6 +113,20 @@ def table(jobs: list[Job], title: str) -> str:
         if named:
             blocks.append("\n".join([grid.sentence(f"{len(named)} {heading}:"), *map(_line, named)]))
     return "\n\n".join(blocks)
+
+
+def epochs_in_all(ranked: Sequence[Setting]) -> str:
+    """Where settings of several lengths are ranked and some are in stages: how many epochs each has trained; else ""."""
+    lengths: dict[str, list[int]] = {}
+    for rank, setting in enumerate(ranked, start=1):
+        summary = setting.jobs[0].summary
+        stages = summary.get("stages") or []
+        epochs = sum(stage.get("epochs", 0) for stage in stages) if stages else summary.get("epochs", 0)
+        lengths.setdefault(f"{epochs} epochs in all, in {len(stages)} stages" if stages else f"{epochs} epochs", []).append(rank)
+    if len(lengths) < 2 or not any("stages" in setting.jobs[0].summary for setting in ranked):
+        return ""
+    each = [f"rank {', '.join(map(str, ranks))}: {length}" for length, ranks in lengths.items()]
+    return f"runs in stages trained the epochs of each stage; {'; '.join(each)}"
 
 
 def columns(keys: list[str], ranked: list[Setting], ensemble: bool) -> tuple[Column, list[Column], list[Column]]:

@@ -102,6 +102,11 @@ def result_table(summary: dict[str, Any], run_dir: object) -> str:
 
 def stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
     """The stages of a run, from its summary.json: the figures of the network that each gave."""
+    return grid.table(stages_columns(stages), "stages")
+
+
+def stages_columns(stages: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns of that table."""
     held_out = [f"{each['val_accuracy']:.2%}" if "val_accuracy" in each else "" for each in stages]
     columns = [
         Column("stage", [each["name"].removeprefix("stage") for each in stages]),
@@ -113,7 +118,7 @@ def stages_table(stages: Sequence[Mapping[str, Any]]) -> str:
         Column("test", [f"{each['test_accuracy']:.2%}" for each in stages]),
         Column("time", [duration(each["seconds"]) for each in stages]),
     ]
-    return grid.table([column for column in columns if any(column.cells)], "stages")
+    return [column for column in columns if any(column.cells)]
 
 
 def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -66,6 +66,15 @@ def test_ensembles_rank_where_every_job_has_one_beside_the_accuracy_without_nois
     assert sweep.settings(sweep.read_jobs(tmp_path))[1] == "test_accuracy"
 
 
+def test_settings_in_stages_say_how_many_epochs_they_trained_in_all(tmp_path):
+    write_job(tmp_path, ["method=bnn"], 0.5, epochs=20)
+    assert sweep.epochs_in_all(sweep.settings(sweep.read_jobs(tmp_path))[2]) == ""
+    write_job(tmp_path, ["method=b"], 0.9, epochs=20, stages=[{"epochs": 20}, {"epochs": 5}])
+    write_job(tmp_path, ["method=c"], 0.4, epochs=20)
+    said = "rank 1: 25 epochs in all, in 2 stages; rank 2, 3: 20 epochs"
+    assert said in " ".join(sweep.table(sweep.read_jobs(tmp_path), "x").split())
+
+
 def test_a_key_that_some_jobs_do_not_set_is_a_column(tmp_path):
     write_job(tmp_path, ["ste=clipped"], 0.5)
     write_job(tmp_path, ["ste=clipped", "ste.clip=2"], 0.6)

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from bnn_train.report import sweep
-from bnn_train.report.jobs import Job
+from bnn_train.report.jobs import STAGE, Job
 from bnn_train.report.page import read
 
 SPLITS = ("train", "val", "test", "val_ensemble", "test_ensemble", "ema_val", "ema_test")  # in the order of the choice
@@ -33,23 +33,32 @@ class Setting:
 
 
 def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """The settings that have measured an epoch, in the order of the ranking and then those that are not ranked."""
+    """The settings that have measured an epoch, in the order of the ranking and then those without a rank; stages in theirs."""
     keys, _, ranked = sweep.settings(list(jobs))
     groups: dict[tuple[str, ...], list[Job]] = {setting.values: [] for setting in ranked}
     measured = {}
     for job in jobs:
-        rows = read.rows(job.folder / "metrics.jsonl") if job.status in ("finished", "unfinished") else []
+        folder = read.stage(job.folder)[0] if job.status == "unfinished" and len(jobs) == 1 else job.folder
+        rows = read.rows(folder / "metrics.jsonl") if job.status in ("finished", "unfinished") else []
         if rows:
             measured[job.folder] = rows
             overrides = job.overrides or {}
             groups.setdefault(tuple(overrides.get(key, sweep.ABSENT) for key in keys), []).append(job)
-    names = sweep.short_names(keys)
+    names, told = sweep.short_names(keys), list(range(len(keys)))
+    if STAGE in keys:
+        place = keys.index(STAGE)
+        groups = dict(sorted(groups.items(), key=lambda group: _number(group[0][place])))
+        told = [place] if len({values[place] for values in groups}) == len(groups) else told  # which stage it is then says all
     count = sum(
         len({split for rows in (measured[job.folder] for job in group) for split in _splits(rows)}) for group in groups.values()
     )
     most = max(10, min(MOST_POINTS, MOST_ROWS // max(1, count)))
     return [
-        Setting(_label(names, values, group), group, _curves([measured[job.folder] for job in group], most))
+        Setting(
+            _label([names[i] for i in told], [values[i] for i in told], group),
+            group,
+            _curves([measured[job.folder] for job in group], most),
+        )
         for values, group in groups.items()
         if group
     ]
@@ -58,9 +67,13 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
 def _label(names: Sequence[str], values: Sequence[str], jobs: Sequence[Job]) -> str:
     if not names:
         return jobs[0].name if len(jobs) == 1 else f"{len(jobs)} runs"
-    return (
-        ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True) if value != sweep.ABSENT) or "as configured"
-    )
+    pairs = [(name, value) for name, value in zip(names, values, strict=True) if value != sweep.ABSENT]
+    return ", ".join(value if name == STAGE else f"{name}={value}" for name, value in pairs) or "as configured"
+
+
+def _number(stage: str) -> int:
+    """Of a stage's name, by which stages are in order; what is none comes first."""
+    return int(stage.removeprefix(STAGE)) if stage.startswith(STAGE) else 0
 
 
 def _splits(rows: Sequence[read.Row]) -> list[str]:

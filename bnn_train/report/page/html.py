@@ -9,7 +9,7 @@ from bnn_train import files
 from bnn_train.report import sweep
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job
-from bnn_train.report.page import charts, lines, markup, parts, runs, study
+from bnn_train.report.page import charts, lines, markup, parts, read, runs, study
 from bnn_train.report.page.charts import Panel
 from bnn_train.report.page.curves import Setting, settings
 
@@ -45,7 +45,7 @@ def _of_runs(given: Given) -> tuple[str, list[Panel]]:
     sections = [
         parts.ranking(given),
         parts.differing(given.jobs, found),
-        markup.section("curves", "Loss and accuracy", _curves(curves, found, panels)),
+        markup.section("curves", "Loss and accuracy", _so_far(given), _curves(curves, found, panels)),
         *(runs.detail(job, f"run{i}", detailed, _why(given, job), panels) for i, job in enumerate(detailed)),
         parts.machines(given.jobs),
     ]
@@ -53,6 +53,13 @@ def _of_runs(given: Given) -> tuple[str, list[Panel]]:
     around = "".join(f'<a href="#{name}">{title}</a>' for name, title in links)  # the title is escaped
     head = f"<h1>{markup.text(given.title)}</h1>{parts.lead(given, found)}<nav aria-label=Sections>{around}</nav>"
     return head + "".join(sections), panels
+
+
+def _so_far(given: Given) -> str:
+    """Of a single run that is not finished, what the terminal says of it."""
+    if len(given.jobs) != 1 or given.jobs[0].status != "unfinished":
+        return ""
+    return markup.paragraph(f"The run {read.so_far(given.jobs[0].folder)}.", "note")
 
 
 def _curves(panel: Panel | None, found: Sequence[Setting], panels: list[Panel]) -> str:

@@ -36,7 +36,10 @@ def ranking(given: Given) -> str:
     """
     if len(given.jobs) == 1 and given.jobs[0].summary:
         try:
-            return markup.section("ranking", "Result", markup.pairs(tables.result_rows(given.jobs[0].summary)))
+            summary = given.jobs[0].summary
+            columns = tables.stages_columns(summary.get("stages", ()))
+            stages = markup.table([markup.cells(column) for column in columns], "Stages") if columns else ""
+            return markup.section("ranking", "Result", markup.pairs(tables.result_rows(summary)), stages)
         except (KeyError, TypeError, ValueError):  # of a version that wrote less
             return markup.section("ranking", "Result", _runs(given.jobs))
     keys, measure, ranked = sweep.settings(given.jobs)
@@ -60,6 +63,8 @@ def ranking(given: Given) -> str:
         said = measure.replace("_", " ")
         content.append(markup.paragraph(f"By {said}; the best is marked."))
         content.append(markup.table(columns, f"Settings ranked by {said}", sortable=True, marked=0))
+        if note := sweep.epochs_in_all(ranked):
+            content.append(markup.paragraph(f"{note[0].upper()}{note[1:]}.", "note"))
         if any(half is not None for half in halves):
             content.append(markup.paragraph(_INTERVAL, "note"))
         if len(ranked) > 1 and measure.startswith("test"):
@@ -87,7 +92,7 @@ def _figure(text: str) -> float | None:
 
 def _runs(jobs: Sequence[Job]) -> str:
     """Every run, and of which network its figures are."""
-    latest = [_latest(job) for job in jobs]
+    latest = [_latest(job, alone=len(jobs) == 1) for job in jobs]
     columns = [Cells("run", [job.name for job in jobs], right=False), Cells("status", [_status(job) for job in jobs], right=False)]
     networks = [tables_network(job) or _so_far(row) for job, row in zip(jobs, latest, strict=True)]
     columns.append(Cells("figures are of", networks, right=False))
@@ -99,13 +104,15 @@ def _runs(jobs: Sequence[Job]) -> str:
     return markup.table(columns, "All runs", sortable=len(jobs) > 1)
 
 
-def _latest(job: Job) -> read.Row:
-    rows = [] if job.summary else read.rows(job.folder / "metrics.jsonl")
+def _latest(job: Job, alone: bool) -> read.Row:
+    """The newest figures of a run that goes on; of one in stages, which rank with none of others', where it stands alone."""
+    folder = read.stage(job.folder)[0] if alone else job.folder
+    rows = [] if job.summary else read.rows(folder / "metrics.jsonl")
     return rows[-1] if rows else {}
 
 
 def _status(job: Job) -> str:
-    return {"unfinished": "not finished"}.get(job.status, job.status)
+    return f"not finished{read.stage(job.folder)[1]}" if job.status == "unfinished" else job.status
 
 
 def tables_network(job: Job) -> str:

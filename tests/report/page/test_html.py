@@ -189,6 +189,49 @@ def test_runs_that_lack_things_have_a_page_all_the_same(tmp_path, write_run):
     assert "failed: ValueError: <b>no</b>" in Page(page_of(old, failed)).text
 
 
+@pytest.fixture
+def staged(tmp_path, write_run):
+    """A run that was stopped in its second stage of three, of which nothing but the estimator differs."""
+    run = tmp_path / "staged"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "overrides.yaml").write_text("- seed=0\n")
+    each = [(["ste=none"], "none"), ([], "tanh"), ([], "tanh")]
+    planned = [{"overrides": added, "config": {"data": {"name": "digits"}, "ste": {"name": ste}}} for added, ste in each]
+    (run / "stages.json").write_text(json.dumps({"overrides": ["seed=0"], "stages": planned}))
+    for number, (added, _) in enumerate(each[:2], start=1):
+        folder = write_run(run / f"stage{number}", accuracy=0.9 / number, overrides=(), finished=number == 1, epochs=2)
+        for file in (folder / ".hydra").iterdir():
+            file.unlink()
+        (folder / ".hydra").rmdir()
+        if number == 1:
+            summary = json.loads((folder / "summary.json").read_text())
+            (folder / "summary.json").write_text(json.dumps({**summary, "overrides": ["seed=0", *added]}))
+    return run
+
+
+def test_stages_named_one_by_one_are_told_apart_in_their_order(staged):
+    page = page_of(staged / "stage2", staged / "stage1")
+    assert [series["label"] for series in panels(page)["training"]["series"]] == ["stage1", "stage2"]
+    assert [["setting", "ste.name"], ["stage1", "none"], ["stage2", "tanh"]] in Page(page).tables
+    assert "stage1" in sweep.table(given.read([staged / "stage2", staged / "stage1"]).jobs, "x")
+
+
+def test_a_run_stopped_in_a_stage_shows_where_it_is_as_the_terminal_does(staged):
+    page = page_of(staged)
+    assert "in stage 2 of 3, after epoch 2: train 45.00%, test 45.00%." in Page(page).text
+    assert "not finished, in stage 2 of 3" in page
+    assert len(panels(page)["training"]["series"]) == 2  # the stage's own curves
+
+
+def test_a_finished_run_in_stages_has_their_table(tmp_path, write_run):
+    stages = [{"name": f"stage{n}", "bits": "W1A1", "epochs": n, "test_accuracy": 0.5, "seconds": 2.0} for n in (1, 2)]
+    page = Page(page_of(write_run(tmp_path / "r", ["ste=a"], stages=stages)))
+    assert [row for table in page.tables if table[0][0] == "stage" for row in table[1:]] == [
+        ["1", "W1A1", "new weights", "1", "50.00%", "2.0 s"],
+        ["2", "W1A1", "new weights", "2", "50.00%", "2.0 s"],
+    ]
+
+
 def test_sixty_runs_of_two_hundred_epochs_and_a_hundred_classes_stay_small(tmp_path, write_run):
     names = [f"class {i}" for i in range(100)]
     for i in range(60):
