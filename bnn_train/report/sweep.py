@@ -125,7 +125,7 @@ def epochs_in_all(ranked: Sequence[Setting]) -> str:
         lengths.setdefault(f"{epochs} epochs in all, in {len(stages)} stages" if stages else f"{epochs} epochs", []).append(rank)
     if len(lengths) < 2 or not any("stages" in setting.jobs[0].summary for setting in ranked):
         return ""
-    each = [f"rank {', '.join(map(str, ranks))}: {length}" for length, ranks in lengths.items()]
+    each = [f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, ranks))}: {length}" for length, ranks in lengths.items()]
     return f"runs in stages trained the epochs of each stage; {'; '.join(each)}"
 
 

@@ -71,7 +71,7 @@ def test_settings_in_stages_say_how_many_epochs_they_trained_in_all(tmp_path):
     assert sweep.epochs_in_all(sweep.settings(sweep.read_jobs(tmp_path))[2]) == ""
     write_job(tmp_path, ["method=b"], 0.9, epochs=20, stages=[{"epochs": 20}, {"epochs": 5}])
     write_job(tmp_path, ["method=c"], 0.4, epochs=20)
-    said = "rank 1: 25 epochs in all, in 2 stages; rank 2, 3: 20 epochs"
+    said = "rank 1: 25 epochs in all, in 2 stages; ranks 2, 3: 20 epochs"
     assert said in " ".join(sweep.table(sweep.read_jobs(tmp_path), "x").split())
 
 

@@ -53,15 +53,12 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
         len({split for rows in (measured[job.folder] for job in group) for split in _splits(rows)}) for group in groups.values()
     )
     most = max(10, min(MOST_POINTS, MOST_ROWS // max(1, count)))
-    return [
-        Setting(
-            _label([names[i] for i in told], [values[i] for i in told], group),
-            group,
-            _curves([measured[job.folder] for job in group], most),
-        )
-        for values, group in groups.items()
-        if group
-    ]
+    found = []
+    for values, group in groups.items():
+        if group:
+            label = _label([names[i] for i in told], [values[i] for i in told], group)
+            found.append(Setting(label, group, _curves([measured[job.folder] for job in group], most)))
+    return found
 
 
 def _label(names: Sequence[str], values: Sequence[str], jobs: Sequence[Job]) -> str:

@@ -37,8 +37,8 @@ def ranking(given: Given) -> str:
     if len(given.jobs) == 1 and given.jobs[0].summary:
         try:
             summary = given.jobs[0].summary
-            columns = tables.stages_columns(summary.get("stages", ()))
-            stages = markup.table([markup.cells(column) for column in columns], "Stages") if columns else ""
+            of_stages = [markup.cells(column) for column in tables.stages_columns(summary.get("stages", ()))]
+            stages = markup.table(of_stages, "Stages") if of_stages else ""
             return markup.section("ranking", "Result", markup.pairs(tables.result_rows(summary)), stages)
         except (KeyError, TypeError, ValueError):  # of a version that wrote less
             return markup.section("ranking", "Result", _runs(given.jobs))
