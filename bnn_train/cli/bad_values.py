@@ -11,6 +11,7 @@ from omegaconf.errors import GrammarParseError
 
 from bnn_train import register
 from bnn_train.cli import keys, loggers, own_files
+from bnn_train.config.checks import flat
 from bnn_train.config.root import KEY_OF_NAME, WHOLE
 from bnn_train.errors import as_typed
 
@@ -52,8 +53,8 @@ def missing_value(key: str, arguments: Sequence[str], schema: type) -> str:
         fault = own_files.first_fault([argument for argument in arguments if not argument.startswith(f"{key}=")])
         if fault is not None:
             return fault
-    must_be = keys.value_must_be(key, schema)
-    return f"{key}: needs a value" + (f"; it {must_be}" if must_be else "")
+    must_be, meaning = keys.value_must_be(key, schema), keys.meaning(key, schema)
+    return f"{key}: needs a value" + (f"; it {must_be}" if must_be else "") + (f", {meaning}" if meaning else "")
 
 
 def interpolation(error: BaseException, arguments: Sequence[str]) -> str:
@@ -84,8 +85,8 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
     key = re.sub(r"\[\d+\]", "", str(error.full_key or ""))
     if merged:
         key = merged[1].lstrip("+~").partition("=")[0]
-    elif file is not None:
-        key = key or _group_without_keys(file, schema)
+    elif file is not None and (not key or key.isdecimal()):  # of a list in a list OmegaConf says the place alone
+        key = _shallow_list(file, schema) or _group_without_keys(file, schema) or key
     shown = merged[1] if merged else f"{key}={_written(file, key)}" if file is not None else keys.argument(key, arguments)
     there = [] if "." in key else own_files.options(key, arguments)
     if there and file is not None:
@@ -100,6 +101,14 @@ def invalid(error: Any, message: str, file: Path | None, arguments: Sequence[str
     else:
         remedy = keys.value_must_be(key, schema) or str(error).splitlines()[0].rstrip(".")
     return f"{shown}: {remedy}{own_files.at_key(file, key)}"
+
+
+def _shallow_list(file: Path, schema: type) -> str:
+    """The key of a file whose value is a list, where a list of lists belongs."""
+    tree = flat(yaml.safe_load(file.read_text(encoding="utf-8-sig")))
+    group = "" if file.parent.name in WHOLE else f"{file.parent.name}."
+    lists = [group + key for key, value in tree.items() if isinstance(value, list) and any(not isinstance(v, list) for v in value)]
+    return next((key for key in lists if keys.value_must_be(key, schema).startswith("must be a list of lists")), "")
 
 
 def _group_without_keys(file: Path, schema: type) -> str:

@@ -1,6 +1,5 @@
 """Which keys and options there are, what the value of a key must be, and which key a mistyped one was meant to be."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from bnn_train import register
 from bnn_train.config.checks import Group
 from bnn_train.config.root import CONFIGS as CONFIGS
 from bnn_train.config.root import OPTIONS, SEVERAL, WHOLE, Config
-from bnn_train.config.words import must_be
+from bnn_train.config.words import close as close
+from bnn_train.config.words import must_be, plain
 
 # What the most used tools call the same thing (torch, Lightning, Keras, timm, Hugging Face's Trainer). Nothing that is only akin:
 # a guess that misleads is worse than none.
@@ -80,6 +80,12 @@ def value_must_be(key: str, schema: type = Config) -> str:
     return must_be(found[0], found[1].metadata.get("allowed", ""), found[1].metadata.get("unit", "")) if found else ""
 
 
+def meaning(key: str, schema: type = Config) -> str:
+    """What a dotted key means; "" for one that is not known."""
+    found = _field(key, schema)
+    return str(found[1].metadata.get("meaning", "")) if found else ""
+
+
 def _field(key: str, schema: type) -> tuple[Any, Field[Any]] | None:
     group, _, last = key.rpartition(".")
     kinds = groups_of(schema).get(group, []) if group else [schema]
@@ -101,37 +107,12 @@ def meant(key: str, schema: type, takes: Iterable[str] = ()) -> str:
     there = known(schema)
     names = [*there, *groups_of(schema), *(WHOLE if schema is Config else ())]
     found = [prefix + name for name in close(last, takes)]
-    found = found or [name for name in names if _plain(name) == _plain(key)]
-    found = found or [name for name in there if _plain(name.rpartition(".")[2]) == _plain(last)]
-    if not found and schema is Config and _plain(last) in map(_plain, SYNONYMS):
-        found = [name for synonym, name in SYNONYMS.items() if _plain(synonym) == _plain(last)][:1]
+    found = found or [name for name in names if plain(name) == plain(key)]
+    found = found or [name for name in there if plain(name.rpartition(".")[2]) == plain(last)]
+    if not found and schema is Config and plain(last) in map(plain, SYNONYMS):
+        found = [name for synonym, name in SYNONYMS.items() if plain(synonym) == plain(last)][:1]
     if not found and not group:
         found = close(key, names) or [name for name in there if close(key, [name.rpartition(".")[2]])]
     if not found and group:
         found = [name for name in there if close(group, [name.rpartition(".")[0]]) and close(last, [name.rpartition(".")[2]])]
     return f"did you mean {' or '.join(list(dict.fromkeys(found))[:3])}?" if found else ""
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[_-]", "", name.lower())
-
-
-def close(word: str, names: Iterable[str]) -> list[str]:
-    """The names that are a slip or two away: letters left out, added, exchanged or swapped; one where the word is short."""
-    distances = {name: _slips(_plain(word), _plain(name)) for name in names if name}
-    nearest = min(distances.values(), default=99)
-    return [name for name, slips in distances.items() if slips == nearest <= (1 if len(word) < 5 else 2)]
-
-
-def _slips(a: str, b: str) -> int:
-    """The least number of single-letter changes and swaps of neighbours between two words (optimal string alignment)."""
-    rows = [list(range(len(b) + 1))]
-    for i, letter in enumerate(a, start=1):
-        row = [i]
-        for j, other in enumerate(b, start=1):
-            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and other == a[i - 2]:
-                best = min(best, rows[-2][j - 2] + 1)
-            row.append(best)
-        rows.append(row)
-    return rows[-1][-1]

@@ -116,6 +116,8 @@ def of_yaml(file: Path, error: yaml.YAMLError) -> str:
     remedy = f"cannot be read as YAML: {problem}".replace("\n", " ")
     if "'\\t'" in problem:
         remedy = "holds a tab; YAML is indented with spaces"
+    elif "flow sequence" in context and re.search(r"got '[\[{]'", problem) and _is_value(file, mark):
+        remedy = "a text with brackets in it stands in quotes, as in ['model.hidden=[7,7]']"
     elif "flow sequence" in context or "flow mapping" in context:
         bracket, other = ("[", "]") if "sequence" in context else ("{", "}")
         mark, remedy = start or mark, f"the {bracket} is not closed by a {other}"
@@ -137,6 +139,11 @@ def of_yaml(file: Path, error: yaml.YAMLError) -> str:
         remedy = "names a type with !; leave it out"
     found = _last_open(file) if mark is None else mark.line + 1
     return at(file, remedy, found)
+
+
+def _is_value(file: Path, mark: yaml.Mark) -> bool:
+    """Whether an = stands before it."""
+    return file.read_text(encoding="utf-8-sig").splitlines()[mark.line][: mark.column].rstrip().endswith("=")
 
 
 def _last_open(file: Path) -> int | None:

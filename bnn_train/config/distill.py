@@ -23,7 +23,7 @@ class TeacherConfig(DistillConfig):
 
     name: str = MISSING
     teacher: str = key(
-        MISSING, "a run, a checkpoint, or for its logits alone an exported file: the network that teaches", unit="path"
+        MISSING, "the network that teaches: a run directory, a checkpoint, or for its logits alone an exported file", unit="path"
     )
     logits: float = key(1.0, "weight of T^2 KL(softmax(teacher / T) || softmax(student / T)), T the temperature", "[0, inf)")
     temperature: float = key(1.0, "by which both networks' class scores are divided", "(0, inf)")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bnn_train.config.checks import Group, key
+from bnn_train.config.words import OVERRIDES
 from bnn_train.errors import ConfigError
 
 NAMED = re.compile(r"stage([1-9]\d*)")  # an earlier stage, in init_from and distill.teacher
@@ -20,6 +21,7 @@ class StagesConfig(Group):
         [],
         "of each stage the overrides that it adds to the command line; it starts with the weights of the one before, but for "
         "init_from=null",
+        unit=OVERRIDES,
     )
 
     def __post_init__(self) -> None:

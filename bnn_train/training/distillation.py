@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.distill import TeacherConfig
+from bnn_train.config.words import close
 from bnn_train.data.words import listed
 from bnn_train.errors import ConfigError
 from bnn_train.models.around import Residual
@@ -139,6 +141,8 @@ def layers(config: TeacherConfig, student: nn.Module, teacher: nn.Module | None,
         raise ConfigError("distill.attention", config.attention, remedy)
     own, theirs = _outputs(student, image), _outputs(teacher, image)
     would_do = [name for name in own if not _misfit(name, own, theirs)]
+    binary = [name for name, module in student.named_modules() if isinstance(module, BinaryLayer)]
+    would_do.sort(key=lambda name: name not in binary)  # the layers whose outputs are matched most often first
     if not would_do:
         remedy = "there is no layer of one name in both networks with outputs of the same height and width; use distill=logits"
         raise ConfigError("distill.attention", config.attention, remedy)
@@ -149,7 +153,9 @@ def layers(config: TeacherConfig, student: nn.Module, teacher: nn.Module | None,
         raise ConfigError("distill.attention", config.attention, f"{remedy}: distill.at=[{','.join(would_do[:2])}]")
     for name in chosen:
         if wrong := _misfit(name, own, theirs):
-            raise ConfigError("distill.at", config.at, f"{name} {wrong}; there are {listed(would_do)}")
+            near = [] if name in own else close(name, would_do)
+            meant = f"did you mean {' or '.join(near)}?" if near else f"there are {listed(would_do)}"
+            raise ConfigError("distill.at", config.at, f"{name} {wrong}; {meant}")
     return list(chosen)
 
 

@@ -161,6 +161,7 @@ def test_what_cannot_be_read_is_answered_with_what_can(line, typed, expected, ri
         ("seed=choice(", "seed=choice(: must be a whole number"),
         ("trainer.epochs=5=6", "trainer.epochs=5=6: must be a whole number of at least 1"),
         ("ste", "ste: needs an option, ste=NAME with one of approx_sign,"),
+        ("distill=logits", "distill.teacher: needs a value; it must be a path, the network that teaches: a run directory, a check"),
         ("trainer.epochs", "trainer.epochs: needs a value, trainer.epochs=VALUE; it must be a whole number of at least 1"),
         ("mlp", "mlp: is not key=value; did you mean model=mlp?"),
         ("hello", "hello: is not key=value; --help lists the keys"),

@@ -49,6 +49,26 @@ def test_a_file_that_is_no_option(with_file, content, expected):
     assert with_file("model", content).startswith(f"model=mine: my/model/mine.yaml, {expected}")
 
 
+@pytest.mark.parametrize(
+    ("group", "content", "expected"),
+    [
+        ("stages", "each:\n  - weights=real\n  - ste=none\n", "stages.each=[weights=real,ste=none]: must be a list of lists of ov"),
+        ("stages", "each: [[weights=real], ste=none]\n", "stages.each=[[weights=real],ste=none]: must be a list of lists of ov"),
+        ("model", "defaults: [cnn, _self_]\nstages: [8, 8]\n", "model.stages=[8,8]: must be a list of lists of whole numbers "),
+    ],
+)
+def test_a_list_where_a_list_of_lists_belongs(with_file, content, group, expected):
+    said = with_file(group, content)
+    assert said.startswith(expected)
+    assert said.endswith(f"(my/{group}/mine.yaml, line {2 if group == 'model' else 1})")
+
+
+def test_an_override_with_a_list_in_it_stands_in_quotes(with_file):
+    said = with_file("stages", "name: a\neach:\n  - [model.hidden=[7,7]]\n  - []\n")
+    wrong = "a text with brackets in it stands in quotes, as in ['model.hidden=[7,7]']"
+    assert said == f"stages=mine: my/stages/mine.yaml, line 3: {wrong}"
+
+
 @pytest.mark.parametrize("content", ["", "# nothing\n"])
 def test_an_empty_file(with_file, content):
     expected = (

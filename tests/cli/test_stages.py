@@ -90,7 +90,9 @@ def causes(error):
 def test_a_single_stage_and_what_is_no_override_are_refused(line):
     assert line("stages.each=[[]]") == "stages.each=[[]]: is a single stage; a run in stages has two or more"
     assert line("stages.each=[[],[ste]]") == "stages.each: stage 2, [ste]: ste: is not key=value, as in weights=real"
-    assert line("stages.each=[a,b]") == "stages.each=[a,b]: must be a list of lists of text, as in [[a,b]]"
+    must_be = "must be a list of lists of overrides, each in quotes, as in [['weights=real'],[]]"
+    for typed in ("[a,b]", "[[weights=real],[]]", "[[model.hidden=[7,7]],[]]"):
+        assert line(f"stages.each={typed}") == f"stages.each={typed}: {must_be}"
 
 
 def test_stages_of_ones_own_and_their_options(compose, tmp_path, monkeypatch):

@@ -189,7 +189,13 @@ OF_SHORTCUTS = "distill.attention=30.0: is of every block with a shortcut, and t
     ("student", "teacher", "override", "line"),
     [
         (CNN, CNN, "distill.at=[]", OF_SHORTCUTS),
-        (CNN, CNN, "distill.at=[conv9]", r"distill.at=\[conv9\]: conv9 is no layer that the network calls; there are conv1, "),
+        (CNN, CNN, "distill.at=[cnov2]", r"distill.at=\[cnov2\]: cnov2 is no layer that the network calls; did you mean conv2\?$"),
+        (
+            CNN,
+            CNN,
+            "distill.at=[block]",
+            r"distill.at=\[block\]: block is no layer that the network calls; there are conv2, conv1, ",
+        ),
         (CNN, ("model=cnn", "model.stages=[[4]]"), "distill.at=[conv2]", "conv2 is no layer that the teacher calls; there are con"),
         (CNN, CNN, "distill.at=[output]", "output has outputs of one place, so that their map is one number and says nothing"),
         (CNN, ("model=cnn", "model.stages=[[4,4]]"), "distill.at=[conv2]", "has outputs of 4x4 in the network and 8x8 in the teac"),
