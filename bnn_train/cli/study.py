@@ -47,6 +47,8 @@ Examples:
 Completion on Tab:   eval "$(bnn-study -sc install=bash)"   (or zsh, fish)
 """
 
+_NEEDS_HELD_OUT = ("trainer.patience",)  # keys that are refused until it is known what is held out
+
 
 def main() -> None:
     terminal.settle()
@@ -65,9 +67,10 @@ def main() -> None:
 def _study(given: Sequence[str]) -> None:
     typed = study_arguments.read(given)
     folder = Path("studies") / typed.name
-    first = study_rows.rows(typed)
+    settled = [f"{key}=null" for key in _NEEDS_HELD_OUT if any(each.startswith(f"{key}=") for each in typed.overrides)]
+    first = study_rows.rows(typed, settled)
     held_out, overrides = _held_out(first, typed, folder)
-    rows = study_rows.rows(typed, overrides) if overrides else first
+    rows = study_rows.rows(typed, overrides) if overrides or settled else first
     to_do = [(row, seed) for row, seed in study_progress.in_order(rows, typed.seeds) if not _is_done(row, seed, folder)]
     if typed.dry_run:
         _show(rows, typed, folder, to_do)

@@ -45,10 +45,10 @@ def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
     common = [*typed.overrides, *held_out]
     compared = [_row(method, method, [*common, f"method={method}"]) for method in typed.methods]
     if is_shared := _brings_model(typed.overrides):
-        twins = {"": _row(TWIN, None, [*_without(common), *REAL])}
+        twins = {"": _twin(TWIN, _without(common))}
     else:
         models = dict.fromkeys(row.model for row in compared if not row.refused)
-        twins = {model: _row(f"{TWIN}_{model}", None, [*_without(common), f"model={model}", *REAL]) for model in models}
+        twins = {model: _twin(f"{TWIN}_{model}", [*_without(common), f"model={model}"]) for model in models}
     found = [*twins.values()]
     for row in compared:
         twin = twins.get("" if is_shared else row.model)
@@ -57,6 +57,12 @@ def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
     if not left:
         raise ConfigError("", "", found[0].refused)
     return [_with(row, twin=row.twin or TWIN) if row.method else row for row in found]  # one that is refused has a twin in name
+
+
+def _twin(name: str, overrides: Sequence[str]) -> Row:
+    """Trained in one piece, also where an experiment brings stages."""
+    row = _row(name, None, [*overrides, *REAL])
+    return _row(name, None, [*overrides, *REAL, "stages=none"]) if len(row.epochs) > 1 else row
 
 
 def _row(name: str, method: str | None, overrides: list[str]) -> Row:

@@ -68,6 +68,8 @@ def check(row: Row, seed: int, folder: Path) -> bool:
         return False
     stored, asked = flat(asdict(there)), flat(asdict(replace(row.config, seed=seed)))
     summary = directory.read_summary(folder) or {}
+    if not summary and not directory.holds_run(folder):
+        return False  # of one that was ended before its first step, which bnn-train begins anew
     if "epochs" in summary and summary.get("status") == "finished":
         last = {"trainer.epochs": summary["epochs"], "trainer.max_steps": summary.get("max_steps")}
         stored |= {key: value for key, value in last.items() if not row.epochs[1:]}  # it may have been extended by hand

@@ -14,13 +14,14 @@ from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
 _FEW = 3  # keys that a refusal lists
-_OF_TRAINING = ("loss", "distill", "logger")  # groups that a trained network does without
+_OF_TRAINING = ("loss", "distill", "logger", "stages")  # groups that a trained network does without
 
 
 def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
     """The typed configuration of a loaded checkpoint. Raises ConfigError where a plugin that it needs is not imported.
 
-    to_train: whether the run is to go on. Else its loss, teacher and loggers are not needed, nor what plugins add of these.
+    to_train: whether the run is to go on. Else its loss, teacher, loggers and earlier stages are not needed, nor what plugins add
+    of these.
     """
     config = state["config"]
     config = config if to_train else {group: values for group, values in config.items() if group not in _OF_TRAINING}

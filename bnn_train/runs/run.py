@@ -67,7 +67,8 @@ def run(
         about = {"config": asdict(config), "overrides": list(overrides or ())}
         about |= {"data": resume.data_signature(data), "device": where.type}
         about |= {"plugins": digests} if (digests := plugins.digests(config.plugins)) else {}
-        about |= {"registered": registered} if (registered := plugins.registered(config)) else {}
+        registered = plugins.registered(config) | (found.registered() if found is not None else {})
+        about |= {"registered": registered} if registered else {}
         about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
         return _train(config, run_dir, data, where, state, about, found)
 

@@ -2,28 +2,24 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from bnn_train import device, files, models
+from bnn_train import files, plugins
 from bnn_train.config.checks import flat, nested, within
-from bnn_train.config.distill import DistillConfig, TeacherConfig
+from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.root import EXTENDS, FREE, Config, typed
 from bnn_train.config.stages import NAMED, name_of_override, of_stage
-from bnn_train.data import datasets
 from bnn_train.errors import ConfigError
 from bnn_train.files import for_people
 from bnn_train.report import lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, loggers, plan, resume, start, teacher
+from bnn_train.runs import checkpoint, directory, plan, resume, stage_checks, teacher
 from bnn_train.runs.plan import Plan, Stage
 from bnn_train.runs.run import run
 from bnn_train.runs.summary import Summary
-from bnn_train.training import distillation
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +53,11 @@ def run_all(
     with directory.locked(run_dir):
         summary = directory.read_summary(run_dir)
         if summary is None:
-            _check(planned, run_dir, exported)
-            plan.write(planned, run_dir)
-            for number in range(1, len(planned.stages) + 1):
-                _run_stage(planned, number, run_dir, config.resume, exported)
+            stage_checks.check(planned, run_dir, exported)
+            stage_checks.check_same(planned, run_dir)
+            with _written(planned, run_dir):
+                for number in range(1, len(planned.stages) + 1):
+                    _run_stage(planned, number, run_dir, config.resume, exported)
             summary = _put_at_the_top(planned, run_dir)
             log.info("\n%s\n", tables.stages_table(summary["stages"]))
             log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
@@ -100,44 +97,18 @@ def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:
     return typed({**nested(tree), "logger": asdict(now)["logger"]})
 
 
-def _check(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> None:
-    """Refuses, before the first stage, what would be refused at the beginning of a later one."""
-    where = device.choose(planned.config.device)
-    loggers.check(planned.config.logger)
-    begun = [directory.holds_run(directory.stage(run_dir, number)) for number in range(1, len(planned.stages) + 1)]
-    assemble.check(planned.config, where, is_new=not begun[0])  # what is no stage's own fault
-    networks: dict[str, nn.Module] = {}  # by the names of the stages, without numbers in them
-    for number, stage in enumerate(planned.stages, start=1):
-        config, is_new = _alone(stage.config), not begun[number - 1]
-        try:
-            assemble.check(config, where, is_new)
-            if is_new:
-                teacher.find(config, directory.stage(run_dir, number), True, exported)
-            if (peeked := datasets.peek(config.data)) is not None:
-                networks[f"stage{number}"] = network = models.check(config, *peeked)
-                _check_beside(stage.config, network, networks, peeked[0])
-        except ConfigError as error:
-            raise of_stage(number, stage.overrides, str(error)) from error
-
-
-def _check_beside(config: Config, network: nn.Module, earlier: Mapping[str, nn.Module], shape: models.Shape) -> None:
-    """Refuses a stage whose network does not fit those of earlier stages that it starts from or is taught by."""
-    first = earlier.get(config.init_from or "")
-    if first is not None and (wrong := start.misfit(first.state_dict(), network.state_dict())):
-        raise ConfigError(start.KEY, config.init_from, f"does not fit the network: {wrong}")
-    if isinstance(config.distill, TeacherConfig) and config.distill.teacher in earlier:
-        image = torch.zeros(1, *shape, device=next((each.device for each in network.parameters()), device.CPU))
-        distillation.layers(config.distill, network, earlier[config.distill.teacher], image)
-
-
-def _alone(config: Config) -> Config:
-    """Without what earlier stages give it."""
-    taught = isinstance(config.distill, TeacherConfig) and NAMED.fullmatch(config.distill.teacher)
-    return replace(
-        config,
-        init_from=None if NAMED.fullmatch(config.init_from or "") else config.init_from,
-        distill=DistillConfig() if taught else config.distill,
-    )
+@contextmanager
+def _written(planned: Plan, run_dir: Path) -> Iterator[None]:
+    """With the plan in its file. What is refused changes nothing: it may have named another device, or other images."""
+    file = run_dir / directory.STAGES
+    before = file.read_text(encoding="utf-8") if directory.has_stages(run_dir) else None
+    plan.write(planned, run_dir)
+    try:
+        yield
+    except ConfigError:
+        if before is not None:
+            files.write_text(before, file)
+        raise
 
 
 def _ready(config: Config, run_dir: Path) -> Config:
@@ -182,7 +153,10 @@ def _put_at_the_top(planned: Plan, run_dir: Path) -> Summary:
             with open(folders[-1] / name, "rb") as source:
                 files.write(run_dir / name, lambda target, source=source: shutil.copyfileobj(source, target))  # type: ignore[misc]
     result = checkpoint.load(folders[-1] / "checkpoints" / checkpoint.RESULT)
-    checkpoint.save({**result, **whose, "stages": count}, run_dir / "checkpoints" / checkpoint.RESULT)
+    earlier = [(n, each) for n, stage in enumerate(planned.stages[:-1], 1) for each in plugins.registered(stage.config).items()]
+    registered = {f"stages=stage{number} {option}": of for number, (option, of) in earlier} | result.get("registered", {})
+    whole = {**result, **whose, "stages": count} | ({"registered": registered} if registered else {})
+    checkpoint.save(whole, run_dir / "checkpoints" / checkpoint.RESULT)
     told = [_told(stage, folder.name, summary) for stage, folder, summary in zip(planned.stages, folders, summaries, strict=True)]
     summary = {**summaries[-1], **whose, **directory.total_times(*folders), "stages": told}
     if "teacher" in told[-1]:
@@ -205,11 +179,15 @@ def _told(stage: Stage, name: str, summary: Summary) -> dict[str, Any]:
 
 def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> Summary:
     """What each stage would do. The weights and the teacher that an earlier one gives are not there yet to be tried."""
+    if directory.has_stages(run_dir) and directory.read_summary(run_dir) is not None:  # whose stages may be deleted
+        log.info("%s", lines.plan_line(1, 1, 1, None))
+        return {}
+    stage_checks.check_same(planned, run_dir)
     for number, stage in enumerate(planned.stages, start=1):
         folder = directory.stage(run_dir, number)
         begun = directory.holds_run(folder)
         log.info("%s", lines.stage_line(number, len(planned.stages), stage.config, stage.choices))
-        config = _ready(stage.config, run_dir) if begun else _alone(stage.config)
+        config = _ready(stage.config, run_dir) if begun else stage_checks.alone(stage.config)
         try:
             named = list(_TAKEN_OVER) if begun else stage.overrides
             run(replace(config, dry_run=True, init_from=None), folder, named, None, exported)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bnn_train import files
+from bnn_train import files, plugins
 from bnn_train.config.data import DataConfig
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.root import Config
@@ -64,6 +64,12 @@ class Found(NamedTuple):
             checkpoint.save(self.state, pt)
         else:
             files.write(bnn, lambda file: file.write(self.path.read_bytes()))
+
+    def registered(self) -> dict[str, list[str]]:
+        """Its plugins, as `plugins.registered` gives them: of the teacher, so that what the run trains may do without
+        (resume.config_of)."""
+        named = [] if self.state is None else self.state["config"].get("plugins", [])
+        return {f"distill={plugins.identity(name)}": ["plugin", plugins.identity(name)] for name in named}
 
 
 def find(config: Config, run_dir: Path, is_new: bool, exported: Reader | None) -> Found | None:

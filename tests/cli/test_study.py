@@ -107,6 +107,15 @@ def test_an_experiment_compares_methods_on_its_model_with_its_recipe():
     assert {(row.config.model.hidden[0], row.config.scheduler.name) for row in found.values()} == {(2048, "step")}
 
 
+def test_an_experiment_in_stages_has_a_twin_in_one_piece(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /model: mlp\n  - override /stages: real_start\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    twin, bnn = rows("experiment=mine", "methods=bnn", "trainer.epochs=5", "-cd", str(tmp_path))
+    assert (twin.epochs, bnn.epochs) == ([5], [2, 3])
+    assert (twin.config.stages.each, len(bnn.config.stages.each)) == ([], 2)
+
+
 def test_what_is_typed_of_weights_and_estimator_is_the_methods_alone():
     twin, bnn = rows(*SMALL, "methods=bnn", "ste=tanh", "weights.clip=0.5")
     assert (bnn.config.ste.name, bnn.config.weights.clip) == ("tanh", 0.5)
@@ -230,10 +239,10 @@ def study(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command_module.side_by_side, "forward_signals", lambda: None)
     monkeypatch.setattr(study_runs, "_LOOK_EVERY", 0.01)
 
-    def function(*typed, fails=()):
-        fake = Fake(fails)
+    def function(*typed, fails=(), val_size=0):
+        fake, held_out = Fake(fails), [] if val_size is None else [f"data.val_size={val_size}"]
         monkeypatch.setattr(study_runs.train, "__defaults__", (fake, lambda folder: None))
-        monkeypatch.setattr("sys.argv", ["bnn-study", *SMALL, "data.val_size=0", "study.name=s", *typed])
+        monkeypatch.setattr("sys.argv", ["bnn-study", *SMALL, *held_out, "study.name=s", *typed])
         try:
             command_module.main()
             code = 0
@@ -270,6 +279,16 @@ def test_what_failed_is_listed_with_its_reason_while_the_others_go_on_and_is_tri
     assert study("methods=bnn,xnor")[:2] == (0, ["bnn/seed=0"])
 
 
+def test_patience_looks_at_the_images_that_the_study_holds_out(study, tmp_path):
+    code, trained, _, err = study("methods=bnn", "trainer.patience=1")  # with data.val_size=0
+    assert (code, trained) == (2, [])
+    assert err.startswith("error: trainer.patience=1: needs held-out images")
+    assert study("methods=bnn", "trainer.patience=1", val_size=None)[:2] == (0, ["twin/seed=0", "bnn/seed=0"])
+    for row in json.loads((tmp_path / "studies/s/study.json").read_text())["rows"]:
+        assert {"trainer.patience=1", "data.val_size=143"} < set(row["overrides"])
+        assert "trainer.patience=null" not in row["overrides"]
+
+
 def test_a_refused_pair_is_listed_and_its_exit_code_is_1(study):
     code, trained, out, _ = study("methods=bnn,bop", "optimizer=adam")
     assert (code, trained) == (1, ["twin/seed=0", "bnn/seed=0"])
@@ -286,6 +305,11 @@ def test_a_run_of_another_configuration_in_its_place_is_refused_before_any_work(
     )
 
 
+def test_what_an_end_before_the_first_step_has_left_is_no_run(study, tmp_path):
+    begun(tmp_path / "studies/s/bnn/seed=0", [*SMALL, "data.val_size=0", "method=bnn", "optimizer.lr=0.5"])
+    assert study("methods=bnn")[:2] == (0, ["twin/seed=0", "bnn/seed=0"])
+
+
 def test_a_run_that_was_extended_by_hand_is_another(study, tmp_path):
     study("methods=bnn")
     folder = tmp_path / "studies/s/bnn/seed=0"
@@ -296,6 +320,7 @@ def test_a_run_that_was_extended_by_hand_is_another(study, tmp_path):
 def test_finished_runs_on_images_that_lie_elsewhere_are_left_to_bnn_train(tmp_path):
     twin, _ = rows("data=mnist", "data.root=here", *SMALL, "methods=bnn")
     begun(tmp_path, twin.overrides)
+    directory.write_summary({"status": "finished"}, tmp_path)
     moved, _ = rows("data=mnist", "data.root=there", *SMALL, "methods=bnn")
     assert study_runs.check(twin, 0, tmp_path)
     assert not study_runs.check(moved, 0, tmp_path)

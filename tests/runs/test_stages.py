@@ -14,12 +14,13 @@ import pytest
 import torch
 import yaml
 
-from bnn_train import files
+from bnn_train import files, plugins
 from bnn_train.cli import names
 from bnn_train.cli import stages as stages_module
 from bnn_train.cli.compose import typed as composed
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.model import MlpConfig
+from bnn_train.data import datasets
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.report import given, jobs, show
 from bnn_train.runs import checkpoint, directory, interrupt, plan
@@ -243,6 +244,30 @@ def test_what_is_typed_beside_resume(stopped):
     assert not Path("run/metrics.csv").exists()
 
 
+@pytest.mark.parametrize("steps", [3, 6])  # of stage 1, which then goes on; of all of it, so that stage 2 begins anew
+def test_other_images_or_another_device_are_no_way_to_go_on(stopped, monkeypatch, steps):
+    with stopped(steps):
+        train("trainer.checkpoint_every='1'")
+    before = content("run")
+    load = datasets.load
+
+    def changed(config, where):
+        data = load(config, where)
+        data.test.images[0] += 1
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "load", changed)
+        with pytest.raises(ConfigError, match="these are other images than the run was started with"):
+            go_on("run", "data.root=elsewhere")
+    for file in Path("run").rglob("*.pt"):
+        checkpoint.save({**checkpoint.load(file), "device": "cuda"}, file)
+    with pytest.raises(ConfigError, match=r"^device=cpu: the run was started on cuda, and continues exactly only there"):
+        go_on("run", "device=cpu")
+    assert content("run")["stages.json"] == before["stages.json"]
+    assert content("run").keys() == before.keys()
+
+
 def test_a_directory_holds_one_kind_of_run(compose):
     run(compose(*TINY), Path("run"))
     with pytest.raises(ConfigError, match=r"^stages=two_step: the run was started with stages=none"):
@@ -264,7 +289,12 @@ def test_a_dry_run_tells_the_plan_of_each_stage_and_leaves_nothing(caplog):
     caplog.clear()
     run_all(replace(one_configuration(), resume="run", dry_run=True), [], Path("passing"), ["resume=run", "dry_run=true"])
     text = "\n".join(record.getMessage() for record in caplog.records)
-    assert text.count("dry run: the run is finished, nothing would be done") == 2
+    assert text.count("dry run: the run is finished, nothing would be done") == 1
+    shutil.rmtree("run/stage1")
+    shutil.rmtree("run/stage2")
+    caplog.clear()
+    run_all(replace(one_configuration(), resume="run", dry_run=True), [], Path("passing"), ["resume=run", "dry_run=true"])
+    assert "would train" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -296,6 +326,19 @@ def test_the_directory_of_a_stage_stands_for_the_whole_run(monkeypatch):
     assert names.run_of("stage1").resolve() == Path().resolve()
     Path("stage1/stage2").mkdir()
     assert names.run_of("stage1/stage2") == Path("stage1/stage2")
+
+
+def test_a_plugin_that_an_earlier_stage_needs_is_not_asked_for_by_the_last_ones_network(plugin):
+    text = "import bnn_train\n\n@bnn_train.register.estimator\ndef tent(g, a):\n    return g * (1 - a.abs()).clamp(min=0)\n"
+    named, kind = plugin(text), "stages.each=[['ste=tent','init_from=null'],[]]"
+    plugins.load(["mine.py"])
+    config = composed([*TINY, named, kind])
+    each = stages_module.composed(config, [*TINY, named, kind])
+    run_all(config, each, Path("run"), [*TINY, named, kind])
+    plugins._loaded.clear()
+    assert evaluate_saved(Path("run"))["stages"] == 2
+    with pytest.raises(ConfigError, match=r"the run needs the plugin mine.py: add plugins=\[mine.py\]"):
+        evaluate_saved(Path("run/stage1"))
 
 
 def test_a_report_shows_one_run():

@@ -241,3 +241,9 @@ def flat(image_shape, num_classes):
     plugins._loaded.clear()
     with pytest.raises(ConfigError, match=r"plugins=.*the run needs the plugin mine.py: add plugins=\[mine.py\]"):
         run(typed([*short, LOGITS, taught]), tmp_path / "u")
+    assert saved.evaluate_saved(tmp_path / "s")["test_images"] == 359  # what was taught is no plugin's
+    assert export_run(tmp_path / "s", tmp_path / "s.bnn")
+    with pytest.raises(ConfigError, match=r"the run needs the plugin mine.py"):  # it learns on from the teacher
+        run(typed([*short, LOGITS, taught, "trainer.epochs=2"]), tmp_path / "s", ["trainer.epochs=2"])
+    with pytest.raises(ConfigError, match=r"the run needs the plugin mine.py"):
+        saved.evaluate_saved(tmp_path / "t")
