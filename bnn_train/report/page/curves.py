@@ -32,24 +32,36 @@ class Setting:
     curves: dict[str, list[Point]]  # by split
 
 
-def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """The settings that have measured an epoch, in the order of the ranking and then those that are not ranked."""
-    keys, _, ranked = sweep.settings(list(jobs))
-    groups: dict[tuple[str, ...], list[Job]] = {setting.values: [] for setting in ranked}
+def settings(jobs: Sequence[Job], rows_of_study: Sequence[str] | None = None) -> list[Setting]:
+    """The settings that have measured an epoch, in the order of the ranking and then those that are not ranked.
+
+    rows_of_study: where the jobs are the runs of a study, its rows, which are then the settings, in this order.
+    """
+    if rows_of_study is not None:
+        keys: Sequence[str] = []
+        groups: dict[tuple[str, ...], list[Job]] = {(name,): [] for name in rows_of_study}
+    else:
+        keys, _, ranked = sweep.settings(list(jobs))
+        groups = {setting.values: [] for setting in ranked}
     measured = {}
     for job in jobs:
         rows = read.rows(job.folder / "metrics.jsonl") if job.status in ("finished", "unfinished") else []
         if rows:
             measured[job.folder] = rows
             overrides = job.overrides or {}
-            groups.setdefault(tuple(overrides.get(key, sweep.ABSENT) for key in keys), []).append(job)
+            values = tuple(overrides.get(key, sweep.ABSENT) for key in keys)
+            groups.setdefault(values if rows_of_study is None else (job.folder.parent.name,), []).append(job)
     names = sweep.short_names(keys)
     count = sum(
         len({split for rows in (measured[job.folder] for job in group) for split in _splits(rows)}) for group in groups.values()
     )
     most = max(10, min(MOST_POINTS, MOST_ROWS // max(1, count)))
     return [
-        Setting(_label(names, values, group), group, _curves([measured[job.folder] for job in group], most))
+        Setting(
+            _label(names, values, group) if rows_of_study is None else values[0],
+            group,
+            _curves([measured[job.folder] for job in group], most),
+        )
         for values, group in groups.items()
         if group
     ]
