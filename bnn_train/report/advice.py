@@ -20,7 +20,7 @@ _KINDS = {
     "^test accuracy .*naming the most frequent class": "not clearly better than the most frequent class",
     "^the network never names": "some class is never named",
     "trainer.class_weights=balanced": "some classes have many more training images",
-    "^the run was short": "too short",
+    "^the run was short": "trained for too short",
     "^it knows its training images": "knows its training images, and nothing of others",
     "^try another optimizer.lr": "",
     "^the loss is .*where guessing has": "the loss is absurdly high",
@@ -87,7 +87,7 @@ def advice(
 
 def kinds(notes: Sequence[str]) -> list[str]:
     """What a run's notes complain of, in a few words without its figures and remedies, each kind once: for a table of many runs."""
-    found = {}
+    found: dict[str, None] = {}
     for note in notes:
         found[next((words for sign, words in _KINDS.items() if re.search(sign, note)), note.partition(": ")[0])] = None
     return [kind for kind in found if kind]

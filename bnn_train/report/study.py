@@ -135,9 +135,8 @@ def stage_lines(study: Mapping[str, Any]) -> list[str]:
     for row in study["rows"]:
         if len(row["epochs"]) > 1:
             count, budget = sum(row["epochs"]), budgets.get(row["twin"]) or 0
-            beside = (
-                f", {'more' if count > budget else 'fewer'} than the {budget} of the others" if budget and count != budget else ""
-            )
+            which = "" if count == budget or not budget else "more" if count > budget else "fewer"
+            beside = f", {which} than the {budget} of the others" if which else ""
             lines.append(f"{row['name']} trains in {len(row['epochs'])} stages, of {divided(row)}: {count} in all{beside}")
     return lines
 

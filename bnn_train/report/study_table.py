@@ -12,7 +12,7 @@ from bnn_train.report.welch import Difference
 INTERVALS = (
     "± reaches over a 95% interval: of a mean Student's, of the gap to the real-valued twin Welch's; both in % of the test images"
 )
-CUT = "what an interval would have below 0 or above 100% is cut off: (98.70 to 100)"
+CUT = "an interval that would reach below 0 or above 100% is cut there: (98.7–100)"
 MARKS = "worse, tie: the seeds carry a difference from the best method, or do not (Welch's t-test, Holm's correction, 5%)"
 ONE_SEED = "a single seed has no interval, and nothing is called better by it (?)"
 
@@ -59,7 +59,7 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 def _legend(rows: Sequence[Figures]) -> list[str]:
     lines = [INTERVALS] if any(row.sample.half_width is not None for row in rows) else []
-    lines += [CUT] if any(" to " in text for row in rows for text in (_mean(row), _gap(row.gap))) else []
+    lines += [CUT] if any("(" in text for row in rows for text in (_mean(row), _gap(row.gap))) else []
     lines += [MARKS] if any(row.standing in (study.TIE, study.WORSE) for row in rows) else []
     single = any(len(row.sample.values) == 1 for row in rows)
     return [*lines, ONE_SEED] if single else lines
@@ -118,8 +118,8 @@ def _with_interval(mean: float, half_width: float | None, least: float, sign: st
     low, high = mean - half_width, mean + half_width
     if least <= low and high <= 1:
         return f"{text} ±{_percent(half_width)}"
-    ends = [f"{100 * end:{sign}{'.2f' if least < end < 1 else '.0f'}}" for end in (max(low, least), min(high, 1))]
-    return f"{text} ({' to '.join(ends)})"
+    ends = [f"{100 * end:{sign}{'.1f' if least < end < 1 else '.0f'}}" for end in (max(low, least), min(high, 1))]
+    return f"{text} ({(' to ' if sign else '–').join(ends)})"
 
 
 def _percent(share: float | None) -> str:

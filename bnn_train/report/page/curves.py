@@ -56,14 +56,11 @@ def settings(jobs: Sequence[Job], rows_of_study: Sequence[str] | None = None) ->
         len({split for rows in (measured[job.folder] for job in group) for split in _splits(rows)}) for group in groups.values()
     )
     most = max(10, min(MOST_POINTS, MOST_ROWS // max(1, count)))
+    there = {values: group for values, group in groups.items() if group}
+    labels = {values: _label(names, values, group) if rows_of_study is None else values[0] for values, group in there.items()}
     return [
-        Setting(
-            _label(names, values, group) if rows_of_study is None else values[0],
-            group,
-            _curves([measured[job.folder] for job in group], most),
-        )
-        for values, group in groups.items()
-        if group
+        Setting(label, there[values], _curves([measured[job.folder] for job in there[values]], most))
+        for values, label in labels.items()
     ]
 
 

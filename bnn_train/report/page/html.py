@@ -37,7 +37,7 @@ def page(given: Given) -> str:
 
 
 def _of_runs(given: Given) -> tuple[str, list[Panel]]:
-    """In this order: the ranking, or the table of a study, differences, curves, and, of the runs in detail, classes and layers; time and machine."""
+    """In this order: the ranking or a study's table, differences, curves, of the runs in detail classes and layers, time."""
     found = settings(given.jobs, given.rows)
     detailed = in_detail(given)
     panels: list[Panel] = []

@@ -50,7 +50,7 @@ def _columns(rows: Sequence[Figures]) -> list[Cells]:
 
 
 def shown_first(found: Mapping[str, Any], jobs: Sequence[Job]) -> list[Job]:
-    """The run whose classes and layers are shown: of the method that stands first in the table; without one, of any that has begun."""
+    """The run whose classes and layers are shown: of the method that stands first, else of any that has begun."""
     rows = sorted(study.figures(found), key=lambda row: row.row["twin"] is None)  # the twins last
     ended = [job for row in rows for job in jobs if job.folder.parent.name == row.name and job.summary]
     return (ended or [job for job in jobs if (job.folder / "metrics.jsonl").exists()])[:1]
