@@ -77,10 +77,12 @@ def _error(op: Op, result: Value, x: list[np.ndarray], e: list[np.ndarray | None
         return 4 * UNIT * np.ones(y.shape) if op.kind == "sigmoid" else None
     if op.kind == "clamp":
         return e[0]  # two numbers come no further apart
-    if op.kind in ("relu", "prelu", "sigmoid"):
+    if op.kind == "sigmoid":
+        far = 1 / (1 + np.exp(np.maximum(np.abs(x[0].astype(np.float64)) - _zero(e[0]), 0)))  # steepest within the error
+        return np.minimum(far * (1 - far) * _zero(e[0]), 1.0) + 4 * UNIT
+    if op.kind in ("relu", "prelu"):
         slopes = np.abs(op.tensors["slope"]).max() if op.kind == "prelu" else 0.0
-        steepest = 0.25 if op.kind == "sigmoid" else max(1.0, float(slopes))
-        return steepest * _zero(e[0]) + 4 * UNIT * np.abs(y)
+        return max(1.0, float(slopes)) * _zero(e[0]) + 4 * UNIT * np.abs(y)
     parts = [np.zeros(a.shape) if part is None else part for a, part in zip(x, e, strict=True)]
     moved = Op("pad", op.name, op.inputs, {**op.settings, "pad_value": 0}) if op.kind == "pad" else op
     return OPERATIONS[op.kind](moved, result, *(part.astype(np.float32) * np.float32(1.0001) for part in parts)).astype(np.float64)

@@ -36,6 +36,7 @@ from bnn_train.config.notes import notes
         "distill=attention distill.teacher=t distill.at=[a] distill.labels=0",
         "experiment=mnist_cnn",
         "experiment=mnist_mlp",
+        "experiment=mnist_speedrun",
         "experiment=cifar10_cnn",
     ],
 )

@@ -11,7 +11,8 @@ from torch import nn
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.weights import Sign
 from bnn_train.deploy import reference
-from bnn_train.deploy.bounds import bounds
+from bnn_train.deploy.bounds import UNIT, _error, bounds
+from bnn_train.deploy.packed import Op, Value
 from bnn_train.models.around import Gated, Residual, Shift
 
 SHAPE = (2, 5, 6)
@@ -154,3 +155,13 @@ def test_dead_channels_with_huge_scales_are_within_them(packed_of, random_pixels
     differ, found = by_hand(model, packed, random_pixels(50, SHAPE), torch_scores)
     assert (differ <= found.scores).all()
     assert not found.uncertain.any()
+
+
+def test_a_sigmoid_is_as_steep_as_it_is_where_it_is_and_never_off_by_more_than_one():
+    x = np.array([[0.0, 3.0, 3.0, -40.0]], np.float32)
+    error = np.array([[1e-3, 1e-3, 1e9, 1e-3]])
+    op, result = Op("sigmoid", "gate", (0,)), Value("real", (4,))
+    found = _error(op, result, [x], [error], reference.sigmoid(op, result, x)) - 4 * UNIT
+    slope = np.exp(-2.999) / (1 + np.exp(-2.999)) ** 2
+    assert found[0, :3] == pytest.approx([0.25e-3, slope * 1e-3, 1.0])
+    assert 0 <= found[0, 3] < 1e-18
