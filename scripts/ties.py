@@ -24,7 +24,7 @@ def main() -> None:
     for methods in (2, 3, 5, 9):
         for seeds in (3, 5):
             studies = (study.figures(drawn(methods, seeds, generator)) for _ in range(STUDIES))
-            wrong = sum(any(row.standing == study.BEHIND for row in rows) for rows in studies)
+            wrong = sum(any(row.standing == study.WORSE for row in rows) for rows in studies)
             print(f"{methods} methods, {seeds} seeds: {100 * wrong / STUDIES:.1f}")
 
 
