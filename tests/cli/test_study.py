@@ -104,7 +104,7 @@ def test_an_experiment_compares_methods_on_its_model_with_its_recipe():
     assert list(found) == ["twin", "bnn", "binaryconnect"]
     what = {name: (row.config.ste.name, row.config.weights.name, row.config.optimizer.lr) for name, row in found.items()}
     assert what == {"twin": ("none", "real", 0.003), "bnn": ("clipped", "sign", 0.003), "binaryconnect": ("none", "sign", 0.003)}
-    assert {(row.config.model.hidden[0], row.config.scheduler.name) for row in found.values()} == {(2048, "step")}
+    assert {(row.config.model.hidden[0], row.config.scheduler.name) for row in found.values()} == {(2048, "cosine")}
 
 
 def test_an_experiment_in_stages_has_a_twin_in_one_piece(tmp_path):
