@@ -51,5 +51,7 @@ def _list_in_words(item: Any, allowed: Allowed, unit: str) -> str:
     example = {int: "[32,64]", str: "[a,b]"}.get(leaf, "[0.5,0.9]")
     if allowed and not isinstance(allowed, str):
         example = as_typed(list(allowed)[:2])
+    if nested and leaf is str:  # stages.each, whose texts hold a =
+        example = "['weights=real'],[]"
     of, example = (" of lists", f"[{example}]") if nested else ("", example)
     return f"a list{of} of {_words(leaf, allowed, unit, many=True)}, as in {example}"

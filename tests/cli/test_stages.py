@@ -84,7 +84,7 @@ def test_what_is_wrong_in_a_stage_names_it(overrides, wrong):
 def test_a_single_stage_and_what_is_no_override_are_refused(line):
     assert line("stages.each=[[]]") == "stages.each=[[]]: is a single stage; a run in stages has two or more"
     assert line("stages.each=[[],[ste]]") == "stages.each: stage 2, [ste]: ste: is not key=value, as in weights=real"
-    assert line("stages.each=[a,b]") == "stages.each=[a,b]: must be a list of lists of text, as in [[a,b]]"
+    assert line("stages.each=[a,b]") == "stages.each=[a,b]: must be a list of lists of text, as in [['weights=real'],[]]"
 
 
 def test_stages_of_ones_own_and_their_options(tmp_path):
