@@ -4,11 +4,13 @@
     python scripts/results.py                 # RESULTS.md, after words.md or a study has changed
 
 A kept study is what the table needs of its study.json, without a machine's paths. results/words.md is written by hand: what was
-learned, each sentence held by a table. Studies stand in the order of their files' names.
+learned, each sentence held by a table: of results/NAME.json below `## NAME`, of all studies before the first such line. Studies
+stand in the order of their files' names.
 """
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -26,8 +28,8 @@ HEAD = """\
 # Results
 
 Each table is what one command of [bnn-study](docs/study.md) gave: the real-valued twin first, then methods under the same budget of
-epochs, the same data and seeds. `python scripts/results.py` writes this page from results/; FOLDER stands for where the images
-lie. A figure without its command, seeds and machine is not here.
+epochs, as near as whole epochs allow, the same data and seeds. `python scripts/results.py` writes this page from results/; FOLDER
+stands for where the images lie. A figure without its command, seeds and machine is not here.
 """
 OF_STUDY = ("format", "title", "command", "seeds", "held_out", "processor", "begun", "updated")
 OF_ROW = ("name", "method", "twin", "model", "epochs", "refused")
@@ -82,9 +84,18 @@ def written(whole: Mapping[str, Any]) -> str:
 
 def page(folder: Path = ROOT / "results") -> str:
     """RESULTS.md."""
-    studies = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
-    words = (folder / "words.md").read_text(encoding="utf-8").strip()
-    return "\n".join([HEAD, words, "", *(study_table.markdown(each, "##") for each in studies)])
+    studies = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))}
+    said = words((folder / "words.md").read_text(encoding="utf-8"))
+    if unknown := [name for name in said if name and name not in studies]:
+        sys.exit(f"results/words.md has words on {unknown[0]}, and there is no results/{unknown[0]}.json")
+    tables = (study_table.markdown(each, "##", said.get(name, "")) for name, each in studies.items())
+    return "\n".join([HEAD, *([said[""], ""] if said[""] else []), *tables])
+
+
+def words(text: str) -> dict[str, str]:
+    """What words.md says of each study, by the name of its file; of all of them under ""."""
+    whole, *parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return {"": whole.strip(), **{name.strip(): said.strip() for name, said in zip(parts[::2], parts[1::2], strict=True)}}
 
 
 def add(source: Path, target: Path, title: str) -> None:
@@ -94,6 +105,7 @@ def add(source: Path, target: Path, title: str) -> None:
     for line in study.left_out(found):
         print(f"note: {line}")
     files.write_text(written(kept(found, title)), target)
+    print(f"written: {target}")
 
 
 def main() -> None:
@@ -106,6 +118,7 @@ def main() -> None:
             parser.error("to keep a study: add studies/NAME results/NAME.json --title TITLE")
         add(Path(given.what[1]), Path(given.what[2]), given.title)
     files.write_text(page(), ROOT / "RESULTS.md")
+    print("written: RESULTS.md")
 
 
 if __name__ == "__main__":

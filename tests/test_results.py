@@ -53,6 +53,32 @@ def test_a_reason_is_kept_without_them_too():
     assert json.loads(results.written(kept)) == kept
 
 
+def test_words_stand_with_the_study_that_they_are_of(tmp_path):
+    (tmp_path / "a.json").write_text(KEPT[0].read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "words.md").write_text("Of all.\n\n## a\n\nOf one.\n", encoding="utf-8")
+    assert results.words("## a\nOne.\n## b\nTwo.\n") == {"": "", "a": "One.", "b": "Two."}
+    page = results.page(tmp_path)
+    title = json.loads(KEPT[0].read_text(encoding="utf-8"))["title"]
+    assert f"Of all.\n\n## {title}\n\nOf one.\n\n    bnn-study " in page
+    (tmp_path / "words.md").write_text("## c\n\nOf none.\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"words on c, and there is no results/c\.json"):
+        results.page(tmp_path)
+
+
+def test_it_says_what_it_has_written(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "study"
+    source.mkdir()
+    found = study.load_file(KEPT[0])
+    rows = [{**row, "overrides": []} for row in found["rows"]]
+    (source / "study.json").write_text(json.dumps({**found, "rows": rows}), encoding="utf-8")
+    results.add(source, tmp_path / "x.json", "Title")
+    assert capsys.readouterr().out.splitlines()[-1] == f"written: {tmp_path / 'x.json'}"
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    monkeypatch.setattr(results.files, "write_text", lambda text, path: None)
+    results.main()
+    assert capsys.readouterr().out == "written: RESULTS.md\n"
+
+
 def test_a_study_without_a_finished_run_is_not_kept(tmp_path):
     with pytest.raises(SystemExit, match=r"holds no study\.json"):
         results.add(tmp_path, tmp_path / "x.json", "Title")

@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from bnn_train import files
-from bnn_train.cli import compose, plug, side_by_side, study_arguments, study_complete, study_progress, study_rows, study_runs
+from bnn_train.cli import (
+    compose,
+    plug,
+    side_by_side,
+    study_arguments,
+    study_checks,
+    study_complete,
+    study_progress,
+    study_rows,
+    study_runs,
+)
 from bnn_train.cli.study_arguments import Typed
 from bnn_train.cli.study_rows import Row, folder_of
 from bnn_train.errors import Interrupted
-from bnn_train.report import study, study_table, terminal
+from bnn_train.report import grid, study, study_table, terminal
 
 HELP = """\
 bnn-study: compare methods with their real-valued twin, over several seeds
@@ -71,12 +81,14 @@ def _study(given: Sequence[str]) -> None:
     first = study_rows.rows(typed, settled)
     held_out, overrides = _held_out(first, typed, folder)
     rows = study_rows.rows(typed, overrides) if overrides or settled else first
-    to_do = [(row, seed) for row, seed in study_progress.in_order(rows, typed.seeds) if not _is_done(row, seed, folder)]
+    missing = {(row.name, seed) for row, seed in study_progress.in_order(rows, typed.seeds) if not _is_done(row, seed, folder)}
+    rows = study_checks.tried(rows, {name for name, _ in missing})
+    to_do = [(row, seed) for row, seed in study_progress.in_order(rows, typed.seeds) if (row.name, seed) in missing]
     if typed.dry_run:
         _show(rows, typed, folder, to_do)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    about = _about(given, typed, held_out, overrides, folder)
+    about = _about(given, typed, rows, held_out, overrides, folder)
     write(about, rows, typed.seeds, folder)
     if os.name == "posix":
         side_by_side.forward_signals()
@@ -89,7 +101,7 @@ def _study(given: Sequence[str]) -> None:
     finally:
         ended = write(about, rows, typed.seeds, folder)
     taken = terminal.write(f"\n{study_table.terminal(ended)}\n\n")
-    taken &= terminal.say(f"saved in {folder}: study.md, study.json")
+    taken &= terminal.write(grid.sentence(f"saved in {folder}: study.md, study.json") + "\n")
     if not taken or any(row["refused"] or any(run["status"] == "failed" for run in row["runs"]) for row in ended["rows"]):
         sys.exit(1)
 
@@ -107,7 +119,9 @@ def _held_out(rows: Sequence[Row], typed: Typed, folder: Path) -> tuple[int | st
     return study_rows.to_hold_out(rows, typed)
 
 
-def _about(given: Sequence[str], typed: Typed, held_out: int | str, by: list[str], folder: Path) -> dict[str, Any]:
+def _about(
+    given: Sequence[str], typed: Typed, rows: Sequence[Row], held_out: int | str, by: list[str], folder: Path
+) -> dict[str, Any]:
     """What study.json says besides its rows."""
     from bnn_train.runs import environment
 
@@ -118,6 +132,7 @@ def _about(given: Sequence[str], typed: Typed, held_out: int | str, by: list[str
         "title": f"studies/{typed.name}",
         "command": shlex.join(["bnn-study", *given]),
         "overrides": typed.overrides,
+        "data": next(row.config.data.name for row in rows if row.config is not None),
         "seeds": typed.seeds,
         "held_out": held_out,
         "held_out_by": by,
@@ -146,13 +161,15 @@ def write(about: dict[str, Any], rows: Sequence[Row], seeds: Sequence[int], fold
 def _show(rows: Sequence[Row], typed: Typed, folder: Path, to_do: Sequence[tuple[Row, int]]) -> None:
     """What would be trained."""
     total = len(study_progress.in_order(rows, typed.seeds))
-    terminal.say(f"dry run: {len(to_do)} of {total} runs would be trained below {folder}; nothing was")
+    said = f"dry run: {len(to_do)} of {total} runs would be trained below {folder}; nothing was"
+    terminal.write(grid.sentence(said) + "\n")
     for row in rows:
         if row.refused:
-            terminal.write(f"\n{row.name}: refused, {row.refused}\n")
+            terminal.write("\n" + grid.sentence(f"{row.name}: refused, {row.refused}") + "\n")
             continue
-        open_seeds = [str(seed) for each, seed in to_do if each is row]
-        terminal.write(f"\n{row.name}: {', '.join(f'seed {seed}' for seed in open_seeds) or 'finished'}\n")
+        open_seeds = [f"seed {seed}" for each, seed in to_do if each is row]
+        staged = f"; {study.divided({'epochs': row.epochs})}" if row.epochs[1:] else ""
+        terminal.write("\n" + grid.sentence(f"{row.name}: {', '.join(open_seeds) or 'finished'}{staged}") + "\n")
         terminal.write(f"  bnn-train {shlex.join(row.overrides)}\n")
 
 

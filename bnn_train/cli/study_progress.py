@@ -34,9 +34,9 @@ def train_all(
             seconds.setdefault(row.name, []).append(run["seconds"])
     refused = [row for row in rows if row.refused]
     counts = [f"{len(runs)} runs, ", f"{len(runs) - len(to_do)} of them finished; " if len(to_do) < len(runs) else "", str(folder)]
-    terminal.say("".join(counts))
+    terminal.write(grid.sentence("".join(counts)) + "\n")
     for row in refused:
-        terminal.say(f"{row.name} is refused: {row.refused}")
+        terminal.write(grid.sentence(f"{row.name}: refused, {row.refused}") + "\n")
     wide = max(len(_label(row, seed)) for row, seed in runs) if runs else 0
     for number, (row, seed) in enumerate(to_do, start=1):
         label = f"{number:{len(str(len(to_do)))}}/{len(to_do)}  {_label(row, seed):{wide}}"

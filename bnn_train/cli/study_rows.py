@@ -40,7 +40,7 @@ def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
     """Twins first. held_out: overrides that hold images out, of all rows.
 
     A method whose options do not go together with what was typed is a row that says so. Raises ConfigError with the first reason
-    where nothing is left to run.
+    where no method is left.
     """
     common = [*typed.overrides, *held_out]
     compared = [_row(method, method, [*common, f"method={method}"]) for method in typed.methods]
@@ -53,10 +53,19 @@ def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
     for row in compared:
         twin = twins.get("" if is_shared else row.model)
         found.append(row if twin is None else _with(row, twin=twin.name))
-    left = [row for row in found if not row.refused]
-    if not left:
-        raise ConfigError("", "", found[0].refused)
+    needs_a_method(found)
     return [_with(row, twin=row.twin or TWIN) if row.method else row for row in found]  # one that is refused has a twin in name
+
+
+def needs_a_method(found: Sequence[Row]) -> None:
+    """Raises ConfigError where every method is refused: a twin alone is nothing to compare."""
+    compared = [row for row in found if row.method is not None]
+    reasons = list(dict.fromkeys(row.refused for row in compared))
+    if len(reasons) == 1 and reasons[0]:
+        raise ConfigError("", "", reasons[0])
+    if all(reasons):
+        names = ",".join(row.name for row in compared)
+        raise ConfigError("methods", names, f"all are refused, {compared[0].name} for one: {compared[0].refused}")
 
 
 def _twin(name: str, overrides: Sequence[str]) -> Row:

@@ -1,7 +1,7 @@
 """The runs of a study: which are done, and one process of bnn-train for each of the others. Loads no torch.
 
 A process for each run costs its start, some seconds, and gives back all memory; one that dies takes no other with it. What it has
-to say is in its train.log; of one that fails the last line is kept in failure.txt, as for the jobs of a sweep.
+to say is in its train.log; of one that fails stderr is kept in failure.txt, whose last line says why, as for the jobs of a sweep.
 """
 
 import subprocess
@@ -123,7 +123,8 @@ def train(
         return {"seed": seed, "status": "busy", "reason": ""}
     reason = _reason(process.returncode, said)
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_text(f"{reason}\n", folder / "failure.txt")
+    whole = [*said, *([] if said[-1:] in ([reason], [f"error: {reason}"]) else [reason])]  # its last line is the reason
+    files.write_text("\n".join(whole) + "\n", folder / "failure.txt")
     return read(folder, seed)
 
 

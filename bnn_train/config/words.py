@@ -57,8 +57,9 @@ def _list_in_words(item: Any, allowed: Allowed, unit: str) -> str:
     example = {int: "[32,64]", str: "[a,b]"}.get(leaf, "[0.5,0.9]")
     if allowed and not isinstance(allowed, str):
         example = as_typed(list(allowed)[:2])
+    if unit == OVERRIDES:
+        example = "['weights=real'],[]"
     of, example = (" of lists", f"[{example}]") if nested else ("", example)
-    example = "[['weights=real'],[]]" if unit == OVERRIDES else example
     return f"a list{of} of {_words(leaf, allowed, unit, many=True)}, as in {example}"
 
 

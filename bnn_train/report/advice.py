@@ -1,6 +1,7 @@
 """What is to be said of a poor result, in words and with a remedy: from its figures alone."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,23 @@ _BY_HEART = 0.3  # of accuracy: so much better on its training images, a network
 _LEARNED = 0.95  # of its training images: little is left to learn
 _LITTLE = 0.5  # of its training images
 _FALLING = 0.98  # a loss below this share of the epoch's before is still falling
+# A sign of each note, of `advice` and of report/health.py, and what a table of many runs says of it; remedies alone are no kind.
+_KINDS = {
+    "^this network is not binary yet": "not binary yet",
+    "^test accuracy .*naming the most frequent class": "not clearly better than the most frequent class",
+    "^the network never names": "some class is never named",
+    "trainer.class_weights=balanced": "some classes have many more training images",
+    "^the run was short": "trained for too short",
+    "^it knows its training images": "knows its training images, and nothing of others",
+    "^try another optimizer.lr": "",
+    "^the loss is .*where guessing has": "the loss is absurdly high",
+    "^(next to )?nothing flips": "next to no binary weight has changed its sign",
+    "left the window of": "weights have left the window of their estimator",
+    "^[^:]*: the inputs are all": "the inputs of some layer are constant",
+    "outside the window of": "the inputs of some layer lie outside the window of its estimator",
+    "^[^:]*: the norm of the gradient": "the gradient of some layer vanishes",
+    "flip back and forth": "weights flip back and forth",
+}
 
 
 def advice(
@@ -65,6 +83,14 @@ def advice(
     elif useless and not ill:
         found.append("try another optimizer.lr, a larger or smaller model, or the real-valued twin: ste=none weights=real")
     return found
+
+
+def kinds(notes: Sequence[str]) -> list[str]:
+    """What a run's notes complain of, in a few words without its figures and remedies, each kind once: for a table of many runs."""
+    found: dict[str, None] = {}
+    for note in notes:
+        found[next((words for sign, words in _KINDS.items() if re.search(sign, note)), note.partition(": ")[0])] = None
+    return [kind for kind in found if kind]
 
 
 def _listed(names: Sequence[str]) -> str:

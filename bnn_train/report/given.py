@@ -10,7 +10,7 @@ from typing import Any
 from bnn_train.errors import ConfigError
 from bnn_train.report.jobs import Job, is_job, named, read_job, read_jobs
 from bnn_train.report.page import read as files
-from bnn_train.report.study import load
+from bnn_train.report.study import figures, load
 
 TAKES = "give directories of runs or of sweeps, or that of one study"
 
@@ -24,6 +24,13 @@ class Given:
     sweep: Path | None = None  # the sweep, where one was named and nothing else
     study: dict[str, Any] | None = None  # content of lab.json
     methods: dict[str, Any] | None = None  # content of study.json, where the sweep is a study of methods
+
+    @property
+    def rows(self) -> list[str] | None:
+        """Of a study of methods the rows: first those of its table, in that order."""
+        if self.methods is None:
+            return None
+        return list(dict.fromkeys([*(each.name for each in figures(self.methods)), *(row["name"] for row in self.methods["rows"])]))
 
 
 def read(paths: Sequence[Path]) -> Given:

@@ -77,6 +77,9 @@ def is_job(folder: Path) -> bool:
 
 def _instead(folders: list[Path]) -> str:
     """What to give in place of a directory that holds no jobs."""
+    studies = [folder.name for folder in folders if (folder / STUDY).exists()]
+    if studies:
+        return f"holds studies: {', '.join(studies)}; give one of them, as in {(folders[0].parent / studies[0]).as_posix()}"
     sweeps = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
     if sweeps:
         return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"

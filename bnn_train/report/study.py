@@ -7,19 +7,22 @@ twin's row, None of a twin), "model", "epochs" (of each stage), "refused" (why i
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bnn_train.report.advice import kinds
 from bnn_train.report.jobs import STUDY
 from bnn_train.report.welch import Difference, Sample, carried, difference
 
 FORMAT = 1
 FILE = STUDY
-BEST, TIE, BEHIND, UNKNOWN = "best", "tie", "", "?"  # of a method: UNKNOWN where a single seed, its own or the best's, says nothing
+BEST, TIE, WORSE, UNKNOWN = "best", "tie", "worse", "?"  # UNKNOWN where a single seed, a method's own or the best's, says nothing
+ALONE = ""  # of a twin, and of a single method
+FEW_HELD_OUT = 100  # images: of fewer one is more than a percent
 _SPLITS = ("test_accuracy", "val_accuracy", "train_accuracy", "test_ensemble_accuracy")
-_REST = ("chosen", "epoch", "epochs", "ended", "seconds", "images_per_second", "images", "network")
+_REST = ("chosen", "epoch", "epochs", "ended", "seconds", "images_per_second", "images", "network", "notes")
 _MACHINE = ("precision", "device", "versions", "git_commit")
 
 
@@ -30,7 +33,7 @@ class Figures:
     row: Mapping[str, Any]
     sample: Sample
     gap: Difference | None  # to its twin; None of a twin, and where that has no finished run
-    standing: str  # among the methods; BEHIND of a twin
+    standing: str  # among the methods; ALONE of a twin
     seconds: float  # a run's, the mean
     network: Mapping[str, int]  # sums over the layers
 
@@ -65,7 +68,10 @@ def finished(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def figures(study: Mapping[str, Any]) -> list[Figures]:
-    """The twins first; then the methods, from the highest mean to the lowest. Rows without a finished run are left out."""
+    """The twins first; then the methods, from the highest mean to the lowest, equal ones as they were typed.
+
+    Rows without a finished run are left out.
+    """
     samples = {row["name"]: _sample(runs) for row in study["rows"] if (runs := finished(row))}
     standings = _standings({row["name"]: samples[row["name"]] for row in study["rows"] if row["twin"] and row["name"] in samples})
     found = []
@@ -76,8 +82,8 @@ def figures(study: Mapping[str, Any]) -> list[Figures]:
         gap = None if twin is None else difference(sample, twin)
         runs = finished(row)
         seconds = statistics.fmean(run["seconds"] for run in runs)
-        found.append(Figures(row, sample, gap, standings.get(row["name"], BEHIND), seconds, runs[0]["network"]))
-    return sorted(found, key=lambda each: (0, 0.0, "") if each.row["twin"] is None else (1, -each.sample.mean, each.name))
+        found.append(Figures(row, sample, gap, standings.get(row["name"], ALONE), seconds, runs[0]["network"]))
+    return sorted(found, key=lambda each: (0, 0.0) if each.row["twin"] is None else (1, -each.sample.mean))  # stable
 
 
 def _sample(runs: Sequence[Mapping[str, Any]]) -> Sample:
@@ -88,16 +94,16 @@ def _standings(methods: Mapping[str, Sample]) -> dict[str, str]:
     """Each method beside the best, the one of the highest mean; tied with it where `carried` does not name their difference."""
     if len(methods) < 2:
         return {}
-    best = max(methods, key=lambda name: methods[name].mean)  # the first of several
+    best = max(methods, key=lambda name: methods[name].mean)  # the first of several, as in `figures`
     chances = {name: difference(methods[best], sample).chance for name, sample in methods.items() if name != best}
     known = {name: chance for name, chance in chances.items() if chance is not None}
     named = dict(zip(known, carried(list(known.values())), strict=True))
-    others = {name: UNKNOWN if name not in named else BEHIND if named[name] else TIE for name in chances}
+    others = {name: UNKNOWN if name not in named else WORSE if named[name] else TIE for name in chances}
     return {best: BEST if len(methods[best].values) > 1 else UNKNOWN, **others}
 
 
-def left_out(study: Mapping[str, Any]) -> list[str]:
-    """A line for each row of which something is missing, and why."""
+def left_out(study: Mapping[str, Any], folder: str = "") -> list[str]:
+    """A line for each row of which something is missing, and why. folder: where the study lies, to name files of what failed."""
     lines = []
     for row in study["rows"]:
         if row["refused"]:
@@ -106,26 +112,63 @@ def left_out(study: Mapping[str, Any]) -> list[str]:
         for run in row["runs"]:
             if run["status"] != "finished":
                 reason = run["reason"] or {"busy": "another process trains it", "missing": "not begun"}.get(run["status"], "")
-                lines.append(f"{row['name']}, seed {run['seed']}: {run['status']}{f', {reason}' if reason else ''}")
+                file = f"{folder}/{row['name']}/seed={run['seed']}/failure.txt" if folder and run["status"] == "failed" else ""
+                words = [run["status"], *filter(None, [reason, file and f"see {file}"])]
+                lines.append(f"{row['name']}, seed {run['seed']}: {', '.join(words)}")
     return lines
+
+
+def settings_line(study: Mapping[str, Any]) -> str:
+    """What all rows have: what was typed, but for places on this machine, and the data and epochs also where they were not."""
+    typed = [each for each in study.get("overrides") or () if "=" in each and not each.startswith("-") and "/" not in each]
+    keys = {each.lstrip("+").partition("=")[0] for each in typed}
+    epochs = {sum(row["epochs"]) for row in study["rows"] if len(row["epochs"]) == 1}
+    known = {"data": study.get("data"), "trainer.epochs": epochs.pop() if len(epochs) == 1 else None}
+    also = [f"{key}={value}" for key, value in known.items() if value and key not in keys]
+    return f"all rows with {' '.join([*typed, *also])}" if typed or also else ""
 
 
 def stage_lines(study: Mapping[str, Any]) -> list[str]:
-    """How the epochs of a method in stages are divided."""
+    """How the epochs of a method in stages are divided, and where that is not the budget of the others."""
     lines = []
+    budgets = {row["name"]: sum(row["epochs"]) for row in study["rows"]}
     for row in study["rows"]:
         if len(row["epochs"]) > 1:
-            each = " + ".join(map(str, row["epochs"]))
-            lines.append(f"{row['name']} trains in {len(row['epochs'])} stages, of {each} epochs: {sum(row['epochs'])} in all")
+            count, budget = sum(row["epochs"]), budgets.get(row["twin"]) or 0
+            which = "" if count == budget or not budget else "more" if count > budget else "fewer"
+            beside = f", {which} than the {budget} of the others" if which else ""
+            lines.append(f"{row['name']} trains in {len(row['epochs'])} stages, of {divided(row)}: {count} in all{beside}")
     return lines
+
+
+def divided(row: Mapping[str, Any]) -> str:
+    """The epochs of each stage, in words: 6 + 6 + 8 epochs."""
+    return f"{' + '.join(map(str, row['epochs']))} epoch{'s' if sum(row['epochs']) != 1 else ''}"
+
+
+def note_lines(study: Mapping[str, Any]) -> list[str]:
+    """What the runs complain of: a line for each kind, with the rows of which at least one run does."""
+    found: dict[str, dict[str, None]] = {}
+    for row in study["rows"]:
+        for run in finished(row):
+            for kind in kinds(run.get("notes") or ()):
+                found.setdefault(kind, {})[row["name"]] = None
+    return [f"{', '.join(names)}: {kind}" for kind, names in found.items()]
 
 
 def selection_line(study: Mapping[str, Any]) -> str:
     """What has chosen each run's network."""
     if not study["held_out"]:
         return "nothing is held out: each run's network is that of its last epoch"
-    count = "the data set's own held-out" if study["held_out"] == "own" else f"{study['held_out']:,} held-out training"
-    return f"each run's network is chosen on {count} images; test images choose nothing"
+    own = study["held_out"] == "own"
+    images = {run["images"].get("val") for row in study["rows"] for run in finished(row)} if own else {study["held_out"]}
+    few = f", of which one is {1 / min(images):.1%}: too few to choose well" if None not in images and _few(images) else ""
+    count = "the data set's own held-out" if own else f"{study['held_out']:,} held-out training"
+    return f"each run's network is chosen on {count} images{few}; test images choose nothing"
+
+
+def _few(images: Iterable[int]) -> bool:
+    return 0 < min(images, default=0) < FEW_HELD_OUT
 
 
 def times(study: Mapping[str, Any]) -> float:

@@ -12,7 +12,8 @@ from bnn_train.report.welch import Difference
 INTERVALS = (
     "± reaches over a 95% interval: of a mean Student's, of the gap to the real-valued twin Welch's; both in % of the test images"
 )
-TIED = "tie: the seeds do not carry a difference from the best method (Welch's t-test, Holm's correction, 5%)"
+CUT = "an interval that would reach below 0 or above 100% is cut there: (98.7–100)"
+MARKS = "worse, tie: the seeds carry a difference from the best method, or do not (Welch's t-test, Holm's correction, 5%)"
 ONE_SEED = "a single seed has no interval, and nothing is called better by it (?)"
 
 
@@ -21,40 +22,51 @@ def terminal(found: Mapping[str, Any]) -> str:
     rows = study.figures(found)
     blocks = []
     if rows:
-        blocks.append(grid.table(_columns(rows), f"{found['title']}, test accuracy in %"))
-    notes = [*_legend(rows), study.selection_line(found), *study.stage_lines(found)]
-    blocks.append("\n".join(grid.sentence(line) for line in notes))
-    if missing := study.left_out(found):
+        blocks.append(grid.table(columns(rows), f"{found['title']}, test accuracy in %"))
+    blocks.append("\n".join(grid.sentence(line) for line in notes(found)))
+    if missing := study.left_out(found, found["title"]):
         blocks.append("\n".join([f"not in the table, {len(missing)}:", *(grid.sentence(line, "    ", "  ") for line in missing)]))
     return "\n\n".join(blocks)
 
 
-def markdown(found: Mapping[str, Any], heading: str = "#") -> str:
-    """The same as a page: the command, the table, machine, torch, seeds, times."""
+def notes(found: Mapping[str, Any], setting: bool = True) -> list[str]:
+    """What the columns mean, what was compared, and what the runs complain of. setting: with what all rows have, where no command
+    stands beside it."""
+    said = [study.settings_line(found)] if setting else []
+    said += [*_legend(study.figures(found)), study.selection_line(found), *study.stage_lines(found), *study.note_lines(found)]
+    return [line for line in said if line]
+
+
+def markdown(found: Mapping[str, Any], heading: str = "#", words: str = "") -> str:
+    """The same as a page: the command, the table, machine, torch, seeds, times. words: paragraphs below the heading."""
     rows = study.figures(found)
-    lines = [f"{heading} {found['title']}", "", f"    {found['command']}", ""]
+    lines = [f"{heading} {found['title']}", "", *([words, ""] if words else []), f"    {found['command']}", ""]
     if rows:
-        columns = _markdown_columns(rows)
-        lines += [_line(header for header, _, _ in columns), _line("---:" if right else "---" for _, right, _ in columns)]
-        lines += [_line(cells) for cells in zip(*(cells for _, _, cells in columns), strict=True)]
+        shown = _markdown_columns(rows)
+        lines += [_line(header for header, _, _ in shown), _line("---:" if right else "---" for _, right, _ in shown)]
+        lines += [_line(cells) for cells in zip(*(cells for _, _, cells in shown), strict=True)]
         lines.append("")
-    notes = [*_legend(rows), study.selection_line(found), *study.stage_lines(found)]
-    seeds = ", ".join(map(str, found["seeds"]))
-    notes += (
-        [f"seeds {seeds}; {duration(study.times(found))} of training in all; {' and '.join(study.machines(found))}"] if rows else []
-    )
-    lines += [f"- {_escaped(note)}" for note in [*notes, *(f"not in the table: {line}" for line in study.left_out(found))]]
+    said = [*notes(found, setting=False), *([machine_line(found)] if rows else [])]
+    lines += [f"- {_escaped(note)}" for note in [*said, *(f"not in the table: {line}" for line in study.left_out(found))]]
     return "\n".join(lines) + "\n"
+
+
+def machine_line(found: Mapping[str, Any]) -> str:
+    """Seeds, time and machine."""
+    seeds = ", ".join(map(str, found["seeds"]))
+    return f"seeds {seeds}; {duration(study.times(found))} of training in all; {' and '.join(study.machines(found))}"
 
 
 def _legend(rows: Sequence[Figures]) -> list[str]:
     lines = [INTERVALS] if any(row.sample.half_width is not None for row in rows) else []
-    lines += [TIED] if any(row.standing == study.TIE for row in rows) else []
+    lines += [CUT] if any("(" in text for row in rows for text in (_mean(row), _gap(row.gap))) else []
+    lines += [MARKS] if any(row.standing in (study.TIE, study.WORSE) for row in rows) else []
     single = any(len(row.sample.values) == 1 for row in rows)
     return [*lines, ONE_SEED] if single else lines
 
 
-def _columns(rows: Sequence[Figures]) -> list[Column]:
+def columns(rows: Sequence[Figures]) -> list[Column]:
+    """Of the terminal's table."""
     return [
         Column("", [row.name for row in rows], right=False, dotted=True),
         Column("n", [str(len(row.sample.values)) for row in rows]),
@@ -91,15 +103,23 @@ def _markdown_columns(rows: Sequence[Figures]) -> list[tuple[str, bool, list[str
 
 
 def _mean(row: Figures) -> str:
-    return _percent(row.sample.mean) + _plus_minus(row.sample.half_width)
+    return _with_interval(row.sample.mean, row.sample.half_width, 0, "")
 
 
 def _gap(gap: Difference | None) -> str:
-    return "" if gap is None else f"{100 * gap.mean:+.2f}{_plus_minus(gap.half_width)}"
+    return "" if gap is None else _with_interval(gap.mean, gap.half_width, -1, "+")
 
 
-def _plus_minus(half_width: float | None) -> str:
-    return "" if half_width is None else f" ±{_percent(half_width)}"
+def _with_interval(mean: float, half_width: float | None, least: float, sign: str) -> str:
+    """A share and how far its interval reaches; its two ends where one of them would lie outside of `least` to 1, which is cut."""
+    text = f"{100 * mean:{sign}.2f}"
+    if half_width is None:
+        return text
+    low, high = mean - half_width, mean + half_width
+    if least <= low and high <= 1:
+        return f"{text} ±{_percent(half_width)}"
+    ends = [f"{100 * end:{sign}{'.1f' if least < end < 1 else '.0f'}}" for end in (max(low, least), min(high, 1))]
+    return f"{text} ({(' to ' if sign else '–').join(ends)})"
 
 
 def _percent(share: float | None) -> str:
@@ -107,13 +127,14 @@ def _percent(share: float | None) -> str:
 
 
 def short(count: int) -> str:
-    """A count in three digits: 0, 512, 37.9k, 1.23M."""
-    value = float(count)
-    for unit in ("", "k", "M"):
-        if value < 999.5:
-            return f"{count}" if not unit else f"{value:.3g}{unit}"
+    """A count in three digits: 0, 512, 37.9k, 1.20M."""
+    value, unit = float(count), ""
+    for unit in ("", "k", "M", "G"):
+        if value < 999.5 or unit == "G":
+            break
         value /= 1000
-    return f"{value:.3g}G"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{0 if not unit or rounded >= 100 else 1 if rounded >= 10 else 2}f}{unit}"
 
 
 def _line(cells: Any) -> str:

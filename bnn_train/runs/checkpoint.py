@@ -18,6 +18,7 @@ import torch
 
 from bnn_train import files
 from bnn_train.errors import ConfigError
+from bnn_train.report.jobs import STUDY
 from bnn_train.runs import directory, plan
 
 FORMAT = 2  # raise it when the meaning of what is saved changes
@@ -79,6 +80,8 @@ def find(path: Path, key: str) -> Path:
             f"is in stage {number} of {count}, and its result will be that of the last one; {path / 'stage1'}, or another of its"
         )
         raise ConfigError(key, path, f"{remedy} stages, is a network by itself")
+    if (path / STUDY).exists():
+        raise ConfigError(key, path, f"is a study; give one of its runs, {path.as_posix()}/ROW/seed=N")
     raise ConfigError(key, path, f"holds no checkpoints/{RESULT} or last.pt; give a run directory or a checkpoint")
 
 

@@ -1,5 +1,6 @@
 """From stages.each to the configuration of each stage."""
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -10,14 +11,16 @@ from bnn_train.config.root import FREE
 from bnn_train.config.stages import StagesConfig
 from bnn_train.errors import ConfigError
 
-
-def each(compose, *typed, searchpath=()):
-    return stages.composed(compose(*typed), typed, searchpath)
+composed = functools.cache(lambda *typed: compose_module.typed(list(typed)))  # Hydra takes a sixth of a second
 
 
-def test_a_stage_is_the_command_line_with_its_overrides_added(compose):
+def each(*typed, searchpath=()):
+    return stages.composed(composed(*typed), typed, searchpath)
+
+
+def test_a_stage_is_the_command_line_with_its_overrides_added():
     typed = ("stages=two_step", "optimizer=sgd", "optimizer.lr=0.3", "weights.scaling=mean", "init_from=before")
-    first, last = each(compose, *typed)
+    first, last = each(*typed)
     assert (first.config.weights.name, last.config.weights.name) == ("real", "sign")
     assert last.config.weights.scaling == "mean"  # of which real weights have none
     assert (first.config.init_from, last.config.init_from) == ("before", "stage1")
@@ -26,29 +29,32 @@ def test_a_stage_is_the_command_line_with_its_overrides_added(compose):
     assert (first.choices["weights"], first.choices["stages"]) == ("real", "none")
 
 
-def test_the_later_override_wins(compose):
+def test_the_later_override_wins():
     typed = ("stages.each=[['trainer.epochs=2','init_from=null'],['init_from=null'],['init_from=stage1']]", "trainer.epochs=5")
-    found = each(compose, *typed, "init_from=before")
+    found = each(*typed, "init_from=before")
     assert [stage.config.trainer.epochs for stage in found] == [2, 5, 5]
     assert [stage.config.init_from for stage in found] == [None, None, "stage1"]
 
 
-def test_without_stages_nothing_is_composed(compose, monkeypatch):
-    config = compose()
+def test_without_stages_nothing_is_composed(monkeypatch):
+    config = composed()
     monkeypatch.setattr(compose_module, "checked", None)
     assert stages.composed(config, []) == []
 
 
+def test_a_method_can_do_without_its_stages():
+    assert each("method=reactnet", "stages=none") == []
+
+
 @pytest.mark.parametrize(("name", "bits"), [("reactnet", ["real", "real", "bireal"]), ("real2binary", ["real"] * 3 + ["sign"])])
-def test_the_stages_of_a_method(compose, name, bits):
-    found = each(compose, f"method={name}")
+def test_the_stages_of_a_method(name, bits):
+    found = each(f"method={name}")
     assert [stage.choices["weights"] for stage in found] == bits
     assert [stage.choices["stages"] for stage in found] == ["none"] * len(bits)
     teachers = [getattr(stage.config.distill, "teacher", None) for stage in found]
     assert teachers == {"reactnet": [None, "stage1", "stage1"], "real2binary": [None, "stage1", "stage2", "stage3"]}[name]
     starts = {"reactnet": [None, None, "stage2"], "real2binary": [None, "stage1", "stage2", "stage3"]}[name]
     assert [stage.config.init_from for stage in found] == starts
-    assert each(compose, f"method={name}", "stages=none") == []
 
 
 OF_THE_RUN = (*FREE, "stages", "hydra.run.dir", "resume", "plugins")
@@ -70,8 +76,8 @@ OF_THE_RUN = (*FREE, "stages", "hydra.run.dir", "resume", "plugins")
         *(([f"{key}=1"], f"{key}=1: holds for the whole run; type it there") for key in OF_THE_RUN),
     ],
 )
-def test_what_is_wrong_in_a_stage_names_it(compose, overrides, wrong):
-    config = replace(compose(), stages=StagesConfig("mine", [overrides, []]))
+def test_what_is_wrong_in_a_stage_names_it(overrides, wrong):
+    config = replace(composed(), stages=StagesConfig("mine", [overrides, []]))
     with pytest.raises(ConfigError) as refused:
         stages.composed(config, [])
     assert str(refused.value).startswith(f"stages.each: stage 1, [{', '.join(overrides)}]: {wrong}")
@@ -95,7 +101,7 @@ def test_a_single_stage_and_what_is_no_override_are_refused(line):
         assert line(f"stages.each={typed}") == f"stages.each={typed}: {must_be}"
 
 
-def test_stages_of_ones_own_and_their_options(compose, tmp_path, monkeypatch):
+def test_stages_of_ones_own_and_their_options(tmp_path):
     for group, text in (
         ("stages", "name: mine\neach:\n  - [weights=soft]\n  - []\n"),
         ("weights", "defaults: [real, _self_]\nclip: 2.0\n"),

@@ -22,6 +22,7 @@ from bnn_train.runs import directory
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ("model=mlp", "model.hidden=[8,8]", "trainer.epochs=1")
+NARROW = ("model=mlp", "model.hidden=[8,9]", "trainer.epochs=1")  # no layer is as wide as its inputs, as shortcuts need
 
 
 _composed = functools.cache(lambda *overrides: study_rows_composed(overrides))  # Hydra takes a sixth of a second
@@ -103,8 +104,8 @@ def test_an_experiment_compares_methods_on_its_model_with_its_recipe():
     found = by_name(rows("experiment=mnist_mlp", "methods=bnn,binaryconnect"))
     assert list(found) == ["twin", "bnn", "binaryconnect"]
     what = {name: (row.config.ste.name, row.config.weights.name, row.config.optimizer.lr) for name, row in found.items()}
-    assert what == {"twin": ("none", "real", 0.01), "bnn": ("clipped", "sign", 0.01), "binaryconnect": ("none", "sign", 0.01)}
-    assert {(row.config.model.hidden[0], row.config.scheduler.name) for row in found.values()} == {(2048, "step")}
+    assert what == {"twin": ("none", "real", 0.003), "bnn": ("clipped", "sign", 0.003), "binaryconnect": ("none", "sign", 0.003)}
+    assert {(row.config.model.hidden[0], row.config.scheduler.name) for row in found.values()} == {(2048, "cosine")}
 
 
 def test_an_experiment_in_stages_has_a_twin_in_one_piece(tmp_path):
@@ -239,10 +240,10 @@ def study(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command_module.side_by_side, "forward_signals", lambda: None)
     monkeypatch.setattr(study_runs, "_LOOK_EVERY", 0.01)
 
-    def function(*typed, fails=(), val_size=0):
+    def function(*typed, fails=(), val_size=0, small=SMALL):
         fake, held_out = Fake(fails), [] if val_size is None else [f"data.val_size={val_size}"]
         monkeypatch.setattr(study_runs.train, "__defaults__", (fake, lambda folder: None))
-        monkeypatch.setattr("sys.argv", ["bnn-study", *SMALL, *held_out, "study.name=s", *typed])
+        monkeypatch.setattr("sys.argv", ["bnn-study", *small, *held_out, "study.name=s", *typed])
         try:
             command_module.main()
             code = 0
@@ -273,7 +274,8 @@ def test_what_failed_is_listed_with_its_reason_while_the_others_go_on_and_is_tri
     code, trained, out, _ = study("methods=bnn,xnor", fails={"bnn/seed=0": diverged})
     assert (code, trained) == (1, ["twin/seed=0", "bnn/seed=0", "xnor/seed=0"])
     assert "bnn, seed 0   failed: the loss became nan in epoch 1" in out
-    assert "not in the table, 1:\n  bnn, seed 0: failed, the loss became nan in epoch 1" in out
+    assert "not in the table, 1:\n  bnn, seed 0: failed, the loss became nan in epoch 1, see" in out
+    assert "studies/s/bnn/seed=0/failure.txt" in out
     (run,) = json.loads((tmp_path / "studies/s/study.json").read_text())["rows"][1]["runs"]
     assert run == {"seed": 0, "status": "failed", "reason": "the loss became nan in epoch 1"}
     assert study("methods=bnn,xnor")[:2] == (0, ["bnn/seed=0"])
@@ -347,6 +349,49 @@ def test_a_dry_run_shows_the_commands_and_leaves_nothing(study, tmp_path):
     assert (code, trained, list(tmp_path.iterdir())) == (0, [], [])
     assert "dry run: 4 of 4 runs would be trained below studies/s; nothing was" in out
     assert "bnn: seed 0, seed 1\n  bnn-train model=mlp 'model.hidden=[8,8]' trainer.epochs=1 data.val_size=0 method=bnn" in out
+
+
+def test_a_dry_run_says_how_many_epochs_each_stage_has(study):
+    out = study("methods=bireal", "stages=real_start", "dry_run=true")[2]
+    assert "\nbireal: seed 0; 1 + 1 epochs\n" in out
+
+
+def test_a_method_that_cannot_train_this_network_is_refused_before_the_twin_is_trained(study):
+    out = study("methods=bnn,bireal", "dry_run=true", small=NARROW)[2]
+    assert out.startswith("dry run: 2 of 2 runs would be trained below studies/s; nothing was\n")
+    assert "bireal: refused, block.shortcut=per_conv: needs a layer with binary inputs" in " ".join(out.split())
+    assert "(method=bireal brings block=bireal)" in out
+    code, trained, out, _ = study("methods=bnn,bireal", small=NARROW)
+    assert (code, trained) == (1, ["twin/seed=0", "bnn/seed=0"])
+    assert out.startswith("2 runs, studies/s\nbireal: refused, block.shortcut=per_conv: ")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_where_every_method_is_refused_nothing_is_begun(study, tmp_path):
+    code, trained, _, err = study("methods=bireal", small=NARROW)
+    assert (code, trained, list(tmp_path.iterdir())) == (2, [], [])
+    assert err.startswith("error: block.shortcut=per_conv: needs a layer")
+    code, trained, _, err = study("methods=bireal,bop", "optimizer=adam", small=NARROW)
+    assert (code, trained, list(tmp_path.iterdir())) == (2, [], [])
+    assert err.startswith("error: methods=bireal,bop: all are refused, bireal for one: block.shortcut=per_conv: needs a layer")
+
+
+def test_a_stage_that_cannot_be_trained_refuses_its_row(study):
+    out = study("methods=bnn,reactnet", "dry_run=true", small=NARROW)[2]
+    assert "reactnet: refused, " in out
+    assert "\nbnn: seed 0\n" in out
+
+
+def test_finished_runs_are_not_tried_again(study, monkeypatch):
+    study("methods=bnn")
+    monkeypatch.setattr("bnn_train.cli.study_checks._check", lambda row: pytest.fail("was tried"))
+    assert study("methods=bnn")[:2] == (0, [])
+
+
+def test_what_a_failed_process_said_is_kept_with_the_reason_last(study, tmp_path):
+    for said, kept in (("Traceback:\n  a line\nerror: no\n", "Traceback:\n  a line\nerror: no\n"), ("", "exit code 1\n")):
+        study("methods=bnn", fails={"bnn/seed=0": (1, said)})
+        assert (tmp_path / "studies/s/bnn/seed=0/failure.txt").read_text() == kept
 
 
 @pytest.mark.parametrize(

@@ -75,20 +75,20 @@ def test_an_experiment_overrides_the_defaults_and_the_command_line_overrides_it(
     assert compose("experiment=mnist_mlp", "model.hidden=[64]").model.hidden == [64]
 
 
-def test_the_classic_script_to_the_letter(compose):
+def test_the_recipe_of_the_classic_mlp(compose):
     config = compose("experiment=mnist_mlp")
     assert (config.data.name, config.data.mean, config.data.std, config.data.val_size) == ("mnist", [0.5], [0.5], 0)
-    assert (config.model.name, config.model.hidden, config.model.dropout) == ("mlp", [2048, 2048, 2048], 0.5)
+    assert (config.model.name, config.model.hidden, config.model.dropout) == ("mlp", [2048, 2048, 2048], 0.2)
     assert not config.model.binarize_input
     assert not config.model.binarize_output
-    assert (config.ste.name, config.ste.clip, config.weights.name, config.weights.clip) == ("clipped", 1.0, "sign", None)
+    assert (config.ste.name, config.ste.clip, config.weights.name, config.weights.clip) == ("clipped", 1.0, "sign", 1.0)
     assert (config.optimizer.name, config.optimizer.lr, config.trainer.batch_size, config.trainer.epochs) == (
         "adam",
-        0.01,
+        0.003,
         100,
         100,
     )
-    assert (config.scheduler.name, config.scheduler.step_size, config.scheduler.gamma) == ("step", 40, 0.1)
+    assert (config.scheduler.name, config.data.crop_padding) == ("cosine", 2)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from bnn_train.report.advice import advice
+from bnn_train.report.advice import advice, kinds
 
 
 def notes(
@@ -92,3 +92,14 @@ def test_a_class_that_is_never_named_and_what_to_do_where_the_classes_are_uneven
 
 def test_learned_by_heart():
     assert notes(accuracy=0.5, train_accuracy=0.96)[1].startswith("it knows its training images, 96.00%, and nothing of others")
+
+
+def test_a_kind_is_what_notes_complain_of_without_figures_and_remedies():
+    chance = "not clearly better than the most frequent class"
+    assert [kinds(notes(accuracy=accuracy))[0] for accuracy in (0.5, 0.59, 0.4)] == [chance] * 3
+    assert kinds(notes(accuracy=0.5)) == [chance]  # what to try is no complaint
+    assert kinds(notes(accuracy=0.5, steps=80)) == [chance, "trained for too short"]
+    assert kinds(notes(accuracy=0.5, train_accuracy=0.96))[1] == "knows its training images, and nothing of others"
+    missed = {"classes": ["a", "b"], "confusion": [[5, 0], [1, 0]]}
+    assert kinds(notes(**missed, uneven="uneven")) == ["some class is never named", "some classes have many more training images"]
+    assert kinds(["something new of this run: a remedy", "something new of this run: another"]) == ["something new of this run"]

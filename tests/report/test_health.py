@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bnn_train.errors import ConfigError
-from bnn_train.report import health
+from bnn_train.report import advice, health
 
 WELL = {
     "flipped": 0.03,
@@ -150,6 +150,27 @@ def test_restless_weights_are_said_at_the_end_alone(said):
     assert line == f"linear2: 34% of the weights flip back and forth every epoch: {remedy}"
     assert said(back_and_forth=0.34, at_end=False) == {}
     assert "optimizer.threshold above 1e-08" in said("optimizer=bop", back_and_forth=0.34)["restless weights"]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"never_moved": 1.0, "well": ()},
+        {"never_moved": 0.9995, "well": ()},
+        {"loss": 2.3e8},
+        {"weights_outside": 0.9},
+        {"inputs_positive": 1.0},
+        {"inputs_outside": 0.97},
+        {"gradient": 0.0},
+        {"back_and_forth": 0.34},
+    ],
+    ids=str,
+)
+def test_every_illness_has_a_few_words_that_name_no_layer_and_no_figure(said, figures):
+    lines = list(said(**figures).values())
+    (kind,) = advice.kinds(lines)
+    assert kind in advice._KINDS.values()
+    assert not any(character.isdigit() for character in kind)
 
 
 def write(folder, *lines):

@@ -107,6 +107,14 @@ def test_a_path_that_is_no_sweep(folder, path, said):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_folder_of_studies_names_them(tmp_path):
+    for name in ("p", "q"):
+        (tmp_path / name / "bnn").mkdir(parents=True)
+        (tmp_path / name / "study.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"holds studies: p, q; give one of them, as in .*/p$"):
+        read_jobs(tmp_path)
+
+
 def test_a_job_that_was_extended_is_of_the_length_that_it_has():
     assert jobs_module._extended({"ste": "tanh", "trainer.epochs": "2"}, {"epochs": 3, "max_steps": None}) == {
         "ste": "tanh",

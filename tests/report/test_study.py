@@ -59,7 +59,7 @@ def test_what_the_seeds_do_not_carry_is_a_tie_with_the_best():
         "twin": "",
         "a": "best",
         "b": "tie",
-        "c": "",
+        "c": "worse",
     }
     assert standings(TWIN, row("a", 0.9, 0.9, 0.9)) == {"twin": "", "a": ""}  # nothing to compare
 
@@ -69,13 +69,13 @@ def test_more_methods_make_a_difference_harder_to_carry():
     chance = difference(Sample([0.90, 0.91, 0.92], 1000), Sample([0.87, 0.88, 0.89], 1000)).chance
     assert 0.05 / 2 > chance > 0.05 / 3
     ties = [row(f"tie{i}", 0.90, 0.91, 0.919) for i in range(2)]
-    assert standings(best, second)["b"] == ""
+    assert standings(best, second)["b"] == "worse"
     assert standings(best, second, *ties)["b"] == "tie"
 
 
 def test_a_single_seed_calls_nothing_better():
     assert standings(row("a", 0.9), row("b", 0.1)) == {"a": "?", "b": "?"}
-    assert standings(row("a", 0.9, 0.91), row("b", 0.1), row("c", 0.5, 0.51)) == {"a": "best", "c": "", "b": "?"}
+    assert standings(row("a", 0.9, 0.91), row("b", 0.1), row("c", 0.5, 0.51)) == {"a": "best", "c": "worse", "b": "?"}
     text = study_table.terminal(made(row("a", 0.9), row("b", 0.1)))
     assert "±" not in text
     assert "nothing is called better" in text
@@ -94,10 +94,74 @@ def test_the_table_fits_into_80_columns_and_shows_every_figure():
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0"), (999, "999"), (1024, "1.02k"), (262_144, "262k"), (999_499, "999k"), (41_200_000, "41.2M")]
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (1024, "1.02k"), (4100, "4.10k"), (9996, "10.0k"), (999_499, "999k"), (41_200_000, "41.2M")],
 )
 def test_a_count_in_three_digits(count, text):
     assert study_table.short(count) == text
+
+
+def test_of_equal_means_the_first_typed_is_the_best_and_stands_first():
+    assert list(standings(TWIN, row("b", 0.9, 0.92), row("a", 0.92, 0.9)).items())[1:] == [("b", "best"), ("a", "tie")]
+
+
+def test_an_interval_ends_at_0_and_at_100_percent_and_the_table_says_so():
+    text = study_table.markdown(made(TWIN, row("low", 0.0, 0.1), row("high", 0.98, 1.0), row("inside", 0.5, 0.51)))
+    cells = {line.split("`")[1]: [cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")}
+    half = 100 * Sample([0.98, 1.0], 1000).half_width  # 12.7 x 1.41% / sqrt 2
+    assert cells["high"][4] == f"99.00 ({99 - half:.1f}–100)"
+    assert cells["low"][4] == f"5.00 (0–{5 + 5 * half:.1f})"
+    assert cells["inside"][4] == "50.50 ±6.35"
+    assert study_table.CUT in text
+    assert study_table.CUT not in study_table.markdown(made(TWIN, row("inside", 0.5, 0.51)))
+    assert study_table._gap(difference(Sample([0.0, 0.9], 10), Sample([0.9, 0.9], 10))).endswith("(-100 to +100)")
+
+
+def test_a_mark_and_what_it_means_stand_together():
+    worse = study_table.markdown(made(TWIN, row("a", 0.90, 0.91, 0.92), row("c", 0.5, 0.51, 0.52)))
+    assert "| worse |" in worse
+    assert "- worse, tie: the seeds carry a difference" in worse
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        ((1, 1, 1), "of 1 + 1 + 1 epochs: 3 in all, more than the 2 of the others"),
+        ((1, 0), "of 1 + 0 epoch: 1 in all, fewer than the 2 of the others"),
+        ((1, 1), "of 1 + 1 epochs: 2 in all"),
+    ],
+)
+def test_stages_that_have_another_number_of_epochs_than_the_others_say_so(epochs, words):
+    (line,) = study.stage_lines(made(row("twin", 0.9, twin=None, epochs=(2,)), row("staged", 0.9, epochs=epochs)))
+    assert line == f"staged trains in {len(epochs)} stages, {words}"
+
+
+def test_what_runs_complain_of_is_a_line_for_each_kind():
+    chance = "test accuracy 10.00% is not clearly better than naming the most frequent class each time, 10.00%, on 359 images"
+    never = "the network never names 3, of which there are test images"
+    notes = {"bnn": [chance], "xnor": [chance.replace("10.00%", "11.00%"), never]}
+    rows = [row(name, runs=[run(0, 0.1, notes=notes[name]), run(1, 0.1)]) for name in notes]
+    lines = ["bnn, xnor: not clearly better than the most frequent class", "xnor: some class is never named"]
+    found = made(TWIN, *rows)
+    assert study.note_lines(found) == lines
+    assert set(lines) < set(study_table.terminal(found).splitlines())
+    assert "notes" in study.condensed({"notes": [chance]})
+
+
+@pytest.mark.parametrize(("held_out", "is_few"), [(100, False), (99, True), ("own", True), (0, False)])
+def test_few_held_out_images_are_said_to_be_few(held_out, is_few):
+    twin = row("twin", runs=[run(0, 0.9, images={"test": 1000, "val": 50})], twin=None)
+    assert ("too few to choose well" in study.selection_line(made(twin, held_out=held_out))) == is_few
+
+
+def test_the_terminal_says_what_all_rows_have_and_where_a_failure_is_written():
+    typed = ["-cd", "/home/me/mine", "model=mlp", "data.root=/home/me/photos", "trainer.epochs=3"]
+    found = made(TWIN, row("bop", runs=[missing(0, "failed", "nan")]), overrides=typed, data="image_folder")
+    text = study_table.terminal(found)
+    assert "all rows with model=mlp trainer.epochs=3 data=image_folder\n" in text
+    assert "bop, seed 0: failed, nan, see studies/s/bop/seed=0/failure.txt" in " ".join(text.split())
+    assert study.settings_line(made(TWIN, overrides=[], data="digits")) == "all rows with data=digits trainer.epochs=20"
+    assert "failure.txt" not in study_table.markdown(found)
 
 
 def test_markdown_is_a_table_with_its_command_machine_and_seeds():

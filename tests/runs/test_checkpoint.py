@@ -65,3 +65,9 @@ def test_random_state_round_trip(tmp_path):
     checkpoint.set_random_state(checkpoint.load(tmp_path / "random.pt"))
     assert random.random() == expected[0]
     assert torch.equal(torch.rand(3), expected[1])
+
+
+def test_a_study_is_no_run_and_says_where_its_runs_are(tmp_path):
+    (tmp_path / "study.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is a study; give one of its runs, .*/ROW/seed=N$"):
+        checkpoint.find(tmp_path, "path")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -21,8 +22,10 @@ from bnn_train.cli.compose import typed as composed
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.model import MlpConfig
 from bnn_train.data import datasets
+from bnn_train.deploy.export import export_run
 from bnn_train.errors import ConfigError, Interrupted
-from bnn_train.report import given, jobs, show
+from bnn_train.report import given, jobs, show, study
+from bnn_train.report.page import html
 from bnn_train.runs import checkpoint, directory, interrupt, plan
 from bnn_train.runs.run import run
 from bnn_train.runs.saved import evaluate_saved
@@ -138,6 +141,24 @@ def test_a_run_in_stages_leaves_each_of_them_and_at_the_top_what_the_last_one_ga
     found = evaluate_saved(Path("run"))
     assert (found["test_accuracy"], found["stages"]) == (summary["test_accuracy"], 2)
     assert "stages" not in evaluate_saved(Path("run/stage1"))
+
+
+def test_all_that_speaks_of_the_run_has_the_figures_of_the_last_stages_network():
+    summary = train("trainer.ema=0.9", "data.val_size=50", kind="stages=real_start")
+    own = json.loads(Path("run/stage2/summary.json").read_text())
+    earlier = json.loads(Path("run/stage1/summary.json").read_text())
+    figures = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "epoch", "step")
+    assert [summary[key] for key in figures] == [own[key] for key in figures] != [earlier[key] for key in figures]
+    found = evaluate_saved(Path("run"))
+    assert [found[key] for key in figures] == pytest.approx([summary[key] for key in figures], rel=1e-6)
+    assert summary["kind"] == found["kind"] == "averaged"
+    predicted = np.load("run/predictions.npz")
+    assert (predicted["scores"].argmax(1) == predicted["labels"]).mean() == pytest.approx(summary["test_accuracy"])
+    assert [predicted[key].item() for key in ("kind", "epoch", "step")] == [summary[key] for key in ("kind", "epoch", "step")]
+    about = export_run(Path("run"), Path("run.bnn")).packed.about
+    assert (about["figures"]["test_accuracy"], about["kind"], about["stages"]) == (summary["test_accuracy"], "averaged", 2)
+    assert study.condensed(jobs.read_job(Path("run")).summary)["test_accuracy"] == summary["test_accuracy"]
+    assert f"{summary['test_accuracy']:.2%}" in html.page(given.read([Path("run")]))
 
 
 def test_the_stages_are_the_runs_that_init_from_and_a_teacher_make_by_hand(compose):

@@ -32,10 +32,17 @@ class Setting:
     curves: dict[str, list[Point]]  # by split
 
 
-def settings(jobs: Sequence[Job]) -> list[Setting]:
-    """The settings that have measured an epoch, in the order of the ranking and then those without a rank; stages in theirs."""
-    keys, _, ranked = sweep.settings(list(jobs))
-    groups: dict[tuple[str, ...], list[Job]] = {setting.values: [] for setting in ranked}
+def settings(jobs: Sequence[Job], rows_of_study: Sequence[str] | None = None) -> list[Setting]:
+    """The settings that have measured an epoch, in the order of the ranking and then those without a rank; stages in theirs.
+
+    rows_of_study: where the jobs are the runs of a study, its rows, which are then the settings, in this order.
+    """
+    if rows_of_study is not None:
+        keys: Sequence[str] = []
+        groups: dict[tuple[str, ...], list[Job]] = {(name,): [] for name in rows_of_study}
+    else:
+        keys, _, ranked = sweep.settings(list(jobs))
+        groups = {setting.values: [] for setting in ranked}
     measured = {}
     for job in jobs:
         folder = read.stage(job.folder)[0] if job.status == "unfinished" and len(jobs) == 1 else job.folder
@@ -43,7 +50,8 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
         if rows:
             measured[job.folder] = rows
             overrides = job.overrides or {}
-            groups.setdefault(tuple(overrides.get(key, sweep.ABSENT) for key in keys), []).append(job)
+            values = tuple(overrides.get(key, sweep.ABSENT) for key in keys)
+            groups.setdefault(values if rows_of_study is None else (job.folder.parent.name,), []).append(job)
     names, told = sweep.short_names(keys), list(range(len(keys)))
     if STAGE in keys:
         place = keys.index(STAGE)
@@ -56,8 +64,8 @@ def settings(jobs: Sequence[Job]) -> list[Setting]:
     found = []
     for values, group in groups.items():
         if group:
-            label = _label([names[i] for i in told], [values[i] for i in told], group)
-            found.append(Setting(label, group, _curves([measured[job.folder] for job in group], most)))
+            of_sweep = _label([names[i] for i in told], [values[i] for i in told], group) if rows_of_study is None else values[0]
+            found.append(Setting(of_sweep, group, _curves([measured[job.folder] for job in group], most)))
     return found
 
 

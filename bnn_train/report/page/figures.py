@@ -44,7 +44,7 @@ def write(given: Given, folder: Path) -> list[Path]:
 
 
 def _figures(given: Given) -> dict[str, "Figure"]:
-    found = settings(given.jobs)
+    found = settings(given.jobs, given.rows)
     splits = list(dict.fromkeys(split for setting in found for split in setting.curves))
     figures = {}
     if len(found) == 1:

@@ -9,7 +9,7 @@ from bnn_train import files
 from bnn_train.report import sweep
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job
-from bnn_train.report.page import charts, lines, markup, parts, read, runs, study
+from bnn_train.report.page import charts, lines, markup, methods, parts, read, runs, study
 from bnn_train.report.page.charts import Panel
 from bnn_train.report.page.curves import Setting, settings
 
@@ -37,13 +37,13 @@ def page(given: Given) -> str:
 
 
 def _of_runs(given: Given) -> tuple[str, list[Panel]]:
-    """In this order: the ranking, differences, curves, and, of the runs in detail, classes and layers; time and machine."""
-    found = settings(given.jobs)
+    """In this order: the ranking or a study's table, differences, curves, of the runs in detail classes and layers, time."""
+    found = settings(given.jobs, given.rows)
     detailed = in_detail(given)
     panels: list[Panel] = []
     curves = lines.training(found)
     sections = [
-        parts.ranking(given),
+        parts.ranking(given) if given.methods is None else methods.table(given.methods, given.title, parts.every(given.jobs)),
         parts.differing(given.jobs, found),
         markup.section("curves", "Loss and accuracy", _so_far(given), _curves(curves, found, panels)),
         *(runs.detail(job, f"run{i}", detailed, _why(given, job), panels) for i, job in enumerate(detailed)),
@@ -83,6 +83,8 @@ def in_detail(given: Given) -> list[Job]:
     shown = [job for job in given.jobs if job.status != "damaged" or job.summary]
     if given.sweep is None and len(shown) <= MOST_IN_DETAIL:
         return shown
+    if given.methods is not None:
+        return methods.shown_first(given.methods, shown)
     _, measure, ranked = sweep.settings(given.jobs)
     if ranked:
         return [max(ranked[0].jobs, key=lambda job: job.summary[measure])]
@@ -93,6 +95,8 @@ def _why(given: Given, job: Job) -> str:
     """Why this run is the one that is shown."""
     if len(given.jobs) == 1 or (given.sweep is None and len(given.jobs) <= MOST_IN_DETAIL):
         return ""
+    if given.methods is not None and job.summary:
+        return f"{job.name}: of the method that stands first, its first run."
     measure = sweep.settings(given.jobs)[1].replace("_", " ")
     return (
         f"{job.name}: of the setting that ranks first, the run with the highest {measure}."

@@ -69,11 +69,14 @@ def ranking(given: Given) -> str:
             content.append(markup.paragraph(_INTERVAL, "note"))
         if len(ranked) > 1 and measure.startswith("test"):
             content.append(markup.paragraph(_TESTED, "note"))
-    several = len(given.jobs) > 1
-    runs = _runs(given.jobs)
-    content.append(markup.folded(f"All {len(given.jobs)} runs", runs, not ranked) if several else runs)
-    content.append(_not_ranked(given.jobs))
-    return markup.section("ranking", "Ranking" if several else "Result", *content)
+    content.append(every(given.jobs, is_open=not ranked))
+    return markup.section("ranking", "Ranking" if len(given.jobs) > 1 else "Result", *content)
+
+
+def every(jobs: Sequence[Job], is_open: bool = False) -> str:
+    """Every run with its figures, and why others have none."""
+    runs = _runs(jobs)
+    return (markup.folded(f"All {len(jobs)} runs", runs, is_open) if len(jobs) > 1 else runs) + _not_ranked(jobs)
 
 
 def _numbers(texts: Sequence[str]) -> list[float | None] | None:

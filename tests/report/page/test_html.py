@@ -296,6 +296,50 @@ def test_a_hue_for_each_layer_of_a_deep_network():
     assert [series.colour for series in charts.series(names[:3], in_order=True)] == list(charts.COLOURS[:3])
 
 
+@pytest.fixture
+def methods(tmp_path, write_run):
+    """A study: xnor is best on held-out images, bnn on test images."""
+    rows = []
+    for name, test, val in (("twin", 0.98, 0.97), ("xnor", 0.7, 0.9), ("bnn", 0.8, 0.6)):
+        row = {"name": name, "method": None if name == "twin" else name, "twin": None if name == "twin" else "twin", "model": "mlp"}
+        rows.append({**row, "epochs": [3], "overrides": [], "refused": "", "runs": []})
+        for seed in (0, 1):
+            overrides = [f"method={name}", f"seed={seed}"]
+            shown = {"splits": ("train", "val", "test"), "val_accuracy": val}
+            write_run(tmp_path / "q" / name / f"seed={seed}", overrides, accuracy=test, **shown)
+            figures = {"test_accuracy": test + seed / 100, "images": {"test": 100, "val": 50}, "seconds": 2.0, "device": "cpu"}
+            network = {"binary_macs": 1024, "real_macs": 0, "bytes": 2728}
+            run = {"seed": seed, "status": "finished", "reason": "", "network": network, "versions": {"torch": "2", "python": "3"}}
+            rows[-1]["runs"].append({**run, **figures})
+    about = {"format": 1, "title": "studies/q", "command": "bnn-study", "seeds": [0, 1], "held_out": 50, "rows": rows}
+    (tmp_path / "q" / "study.json").write_text(json.dumps(about))
+    return tmp_path / "q"
+
+
+def test_the_page_of_a_study_begins_with_its_own_table(methods):
+    page = page_of(methods)
+    found = Page(page)
+    assert found.headings[1] == "Methods and their twin"
+    header, *rows = found.tables[0]
+    assert header == ["row", "n", "mean", "std", "gap to twin", "beside the best", "binary MACs", "real MACs", "bytes", "time"]
+    assert [row[0] for row in rows] == ["twin", "bnn", "xnor"]
+    assert rows[1][1:6] == ["2", "80.50 ±6.35", "0.71", "-18.00 ±3.04", "best"]
+    assert rows[1][6:9] == ["1,024", "0", "2,728"]
+    for note in ("chosen on 50 held-out training images, of which one is 2.0%: too few", "worse, tie: ", "all rows with "):
+        assert note in found.text
+    assert "By val accuracy" not in found.text
+    assert "Ranking" not in found.headings
+    assert "ranks first" not in found.text
+
+
+def test_the_curves_of_a_study_have_the_names_of_its_rows(methods):
+    page = page_of(methods)
+    assert [series["label"] for series in panels(page)["training"]["series"]] == ["twin", "bnn", "xnor"]
+    assert "bnn/seed=0: of the method that stands first, its first run." in page
+    differ = next(table for table in Page(page).tables if table[0][0] == "setting")
+    assert [row[0] for row in differ[1:]] == ["twin", "bnn", "xnor"]
+
+
 def study():
     """lab.json of two estimators in two networks."""
     block = {
