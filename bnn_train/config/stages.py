@@ -28,6 +28,8 @@ class StagesConfig(Group):
         super().__post_init__()
         if len(self.each) == 1:
             raise ConfigError("stages.each", self.each, "is a single stage; a run in stages has two or more")
+        if self.name != "none" and not self.each:
+            raise ConfigError("stages.each", self.each, f"leaves stages={self.name} without any; one training is stages=none")
         for number, overrides in enumerate(self.each, start=1):
             for override in overrides:
                 if "=" not in override.lstrip("=") and not override.startswith("~"):

@@ -157,7 +157,13 @@ def _broken(column: Column, most: int) -> Column:
         return column
     words = [length(word) for text in (column.header, *column.cells) for word in re.findall(r"[^._/]*[._/]?", text)]
     most = max(most, *words)
-    return replace(column, cells=[folded(cell, most) for cell in column.cells])
+
+    def lines(cell: str) -> str:
+        """At its dots, and only where these leave too much of it at the other signs too."""
+        whole = folded(cell, most, "./ ")
+        return whole if max(map(length, whole.split("\n"))) <= most else folded(cell, most)
+
+    return replace(column, cells=[lines(cell) for cell in column.cells])
 
 
 def _width(columns: Sequence[Column], gap: int = GAP) -> int:

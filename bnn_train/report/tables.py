@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from bnn_train.files import for_people
 from bnn_train.report import classes, grid
 from bnn_train.report.grid import Column
 
@@ -135,7 +137,8 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("ended", summary["ended"]))
     if "teacher" in summary:
         teacher = summary["teacher"]
-        rows.append(("teacher", f"{teacher['network']}, {teacher['bits']}; {teacher['share_of_step']:.0%} of a training step"))
+        where = for_people(Path(teacher["network"]))
+        rows.append(("teacher", f"{where}, {teacher['bits']}; {teacher['share_of_step']:.0%} of a training step"))
     limits = [f"{count:,} {split} images" for split, count in summary.get("limits", {}).items() if count is not None]
     if limits:
         rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))

@@ -1,6 +1,7 @@
 """What a run in stages consists of: stages.json, written before its first step and the truth from then on. Loads no torch."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,24 @@ class Stage:
     overrides: list[str]  # those of stages.each
     config: Config
     choices: dict[str, str]  # option by group (config/root.py)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of a run, that it is a stage of one: what the whole says by itself, and what is the same for all, is said once.
+
+    said: the notes that were, each with its stage.
+    """
+
+    number: int
+    count: int
+    said: list[tuple[int, str]]
+
+    def new(self, notes: Iterable[str]) -> list[str]:
+        """The notes that nobody has read yet, which now somebody will."""
+        found = [note for note in dict.fromkeys(notes) if all(note != other for _, other in self.said)]
+        self.said.extend((self.number, note) for note in found)
+        return found
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.report import classes, grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, teacher, turns
+from bnn_train.runs.plan import Part
 from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
 from bnn_train.training.trainer import Row, Trainer
 
@@ -37,17 +38,19 @@ def run(
     overrides: Sequence[str] | None = None,
     choices: Mapping[str, str] | None = None,
     exported: teacher.Reader | None = None,
+    part: Part | None = None,
 ) -> Summary:
     """Trains as `config` says, into `run_dir`; returns what summary.json holds.
 
     Where `run_dir` holds a checkpoint, continues that run from its own configuration; `overrides` are what was typed, and say in
     which keys `config` was meant to differ from it (resume.settle). `choices`, option by group, go into the summary. `exported`
-    reads exported files, which may teach (deploy/teacher.py). With dry_run nothing is trained or written, and the summary is empty.
+    reads exported files, which may teach (deploy/teacher.py). `part`: of a stage, which then says
+    less (runs/plan.py). With dry_run nothing is trained or written, and the summary is empty.
     Raises ConfigError before any training, Diverged and Interrupted during
     it; checkpoints already written stay.
     """
     if config.dry_run:
-        return _dry_run(config, run_dir, overrides, exported)
+        return _dry_run(config, run_dir, overrides, exported, part)
     with directory.locked(run_dir):
         config, state, summary = _settle(config, run_dir, overrides)
         if summary is not None:
@@ -70,7 +73,7 @@ def run(
         registered = plugins.registered(config) | (found.registered() if found is not None else {})
         about |= {"registered": registered} if registered else {}
         about |= {"choices": dict(choices)} if choices is not None else {}  # not of what has no Hydra, and of older runs
-        return _train(config, run_dir, data, where, state, about, found)
+        return _train(config, run_dir, data, where, state, about, found, part)
 
 
 def _settle(config: Config, run_dir: Path, overrides: Sequence[str] | None) -> tuple[Config, State | None, Summary | None]:
@@ -118,9 +121,11 @@ def _train(
     state: State | None,
     about: State,
     found: teacher.Found | None = None,
+    part: Part | None = None,
 ) -> Summary:
     """The run itself, from its start or from `state` to its end. about: what its checkpoints say besides where it is. found: its
     teacher."""
+    part = part or Part(1, 1, [])
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
     taught = teacher.ready(found, config, model, data)
     if found is not None and state is None:
@@ -141,7 +146,7 @@ def _train(
             taught.teach(trainer)
         layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
         files.write_text(json.dumps([asdict(row) for row in layers], indent=1) + "\n", run_dir / "network.json")
-        _introduce(trainer, layers, run_dir, state is None, taught)
+        _introduce(trainer, layers, run_dir, state is None, taught, part)
         if state is not None:
             with fit.expected(state, model, "resume", for_people(run_dir)):
                 trainer.load_state_dict(state["trainer"])
@@ -167,16 +172,19 @@ def _train(
             told = {} if taught is None else taught.told(trainer, run_dir)
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir, told)
     directory.tidy(run_dir, config.trainer.keep)
+    part.said.extend((part.number, line) for line in said.values())
+    if part.number < part.count:
+        return summary
     if edges.masks:
         log.info("\n%s", tables.edges_table(edges.rows()))
-    log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
+    if part.count == 1:
+        log.info("\n%s\n", tables.result_table(summary, for_people(run_dir)))
     if config.data.name not in WITHOUT_VAL and (by_class := classes.table(summary)):
         log.info("%s\n", by_class)
     if illnesses(trainer, last, at_end=True):
         log.info("%s\n", health.table(trainer.health.row))
-    for line in summary["notes"]:
-        if line not in said.values():
-            log.warning("%s", grid.sentence(f"note: {line}"))
+    for line in part.new(summary["notes"]) if part.count == 1 else []:
+        log.warning("%s", grid.sentence(f"note: {line}"))
     return summary
 
 
@@ -247,29 +255,36 @@ def _masks(state: State | None) -> dict[str, Any] | None:
     return None if state is None else state["trainer"].get("edges", {})
 
 
-def _introduce(trainer: Trainer, layers: list[Any], run_dir: Path, new: bool, taught: teacher.Taught | None = None) -> None:
-    """What is about to be trained, on what, where."""
-    config, data = trainer.config, trainer.data
-    log.info("%s\n", tables.network_table(layers))
+def _introduce(
+    trainer: Trainer, layers: list[Any], run_dir: Path, new: bool, taught: teacher.Taught | None = None, part: Part | None = None
+) -> None:
+    """What is about to be trained, on what, where. Of stages the network of the first and the last, and the images once."""
+    config, data, part = trainer.config, trainer.data, part or Part(1, 1, [])
+    if part.number in (1, part.count):
+        log.info("%s\n", tables.network_table(layers))
     if trainer.edges.masks and new:
         log.info("%s\n", tables.edges_table(trainer.edges.rows()))
     sizes = (len(data.train), len(data.val) if data.val else 0, len(data.test))
-    log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
-    if config.data.name not in WITHOUT_VAL:
+    if part.number == 1:
+        log.info("%s", lines.data_line(config.data.name, sizes, data.image_shape, len(data.classes)))
+    if part.number == 1 and config.data.name not in WITHOUT_VAL:
         log.info("%s", lines.classes_line(data.classes, balance.counts(data.train, len(data.classes)).tolist()))
     if taught is not None:
         log.info("%s", grid.sentence(taught.line()))
     if not config.dry_run:
         log.info("run directory: %s", for_people(run_dir))
-    for line in [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]:
-        log.info("%s", grid.sentence(f"note: {line}"))
+    told = [*notes(config, trainer.steps), *models.remarks(config, trainer.model)]
     if uneven := balance.uneven(data.train, data.classes) if can_be_balanced(config) else "":
-        log.info("%s", grid.sentence(f"note: {uneven}; trainer.class_weights=balanced lets every class count the same"))
+        told.append(f"{uneven}; trainer.class_weights=balanced lets every class count the same")
+    for line in part.new(told):
+        log.info("%s", grid.sentence(f"note: {line}"))
     if config.trainer.compile:
         log.info("the first step compiles the network, which takes some seconds")
 
 
-def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None, exported: teacher.Reader | None) -> Summary:
+def _dry_run(
+    config: Config, run_dir: Path, overrides: Sequence[str] | None, exported: teacher.Reader | None, part: Part | None
+) -> Summary:
     """All that comes before training, and a line that says what would be done. Leaves the run directory as it was."""
     target = Path(config.resume).expanduser() if config.resume else run_dir
     target = target.parent.parent if target.suffix == ".pt" else target
@@ -287,7 +302,7 @@ def _dry_run(config: Config, run_dir: Path, overrides: Sequence[str] | None, exp
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
     trainer = Trainer(config, model, edges, optimizer, data)
     taught = teacher.ready(found, config, model, data)
-    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, state is None, taught)
+    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, state is None, taught, part)
     if state is not None:
         with fit.expected(state, model, "resume", for_people(target)):
             trainer.load_state_dict(state["trainer"])

@@ -15,9 +15,9 @@ from bnn_train.config.root import EXTENDS, FREE, Config, typed
 from bnn_train.config.stages import NAMED, name_of_override, of_stage
 from bnn_train.errors import ConfigError
 from bnn_train.files import for_people
-from bnn_train.report import lines, tables
+from bnn_train.report import grid, lines, tables
 from bnn_train.runs import checkpoint, directory, plan, resume, stage_checks, teacher
-from bnn_train.runs.plan import Plan, Stage
+from bnn_train.runs.plan import Part, Plan, Stage
 from bnn_train.runs.run import run
 from bnn_train.runs.summary import Summary
 
@@ -56,11 +56,14 @@ def run_all(
             stage_checks.check(planned, run_dir, exported)
             stage_checks.check_same(planned, run_dir)
             with _written(planned, run_dir):
+                said: list[tuple[int, str]] = []
                 for number in range(1, len(planned.stages) + 1):
-                    _run_stage(planned, number, run_dir, config.resume, exported)
+                    _run_stage(planned, number, run_dir, config.resume, exported, said)
             summary = _put_at_the_top(planned, run_dir)
             log.info("\n%s\n", tables.stages_table(summary["stages"]))
             log.info("%s\n", tables.result_table(summary, for_people(run_dir)))
+            for line in _notes(planned, run_dir, said):
+                log.warning("%s", grid.sentence(f"note: {line}"))
         else:
             log.info("%s", lines.stages_finished_line(for_people(run_dir)))
     return summary
@@ -123,20 +126,33 @@ def _ready(config: Config, run_dir: Path) -> Config:
     return replace(config, init_from=None if config.init_from is None else path(config.init_from), distill=distill)
 
 
-def _run_stage(planned: Plan, number: int, run_dir: Path, resumed: str | None, exported: teacher.Reader | None) -> None:
-    """Trains a stage from its start or from where it was to its end; nothing where it has ended."""
+def _notes(planned: Plan, run_dir: Path, said: Sequence[tuple[int, str]]) -> list[str]:
+    """What the stages' summaries say besides their figures, each once, and of earlier ones with the stage that it is of."""
+    found: dict[str, list[int]] = {}
+    count = len(planned.stages)
+    for number in range(1, count + 1):
+        for note in (directory.read_summary(directory.stage(run_dir, number)) or {}).get("notes", []):
+            if (number, note) not in said:
+                found.setdefault(note, []).append(number)
+    return [note if count in of else f"stage {', '.join(map(str, of))}: {note}" for note, of in found.items()]
+
+
+def _run_stage(
+    planned: Plan, number: int, run_dir: Path, resumed: str | None, exported: teacher.Reader | None, said: list[tuple[int, str]]
+) -> None:
+    """Trains a stage from its start or from where it was to its end; nothing where it has ended. said: the notes that were."""
     stage, folder, count = planned.stages[number - 1], directory.stage(run_dir, number), len(planned.stages)
     file = None if resumed is None or not resumed.endswith(".pt") else Path(resumed)
     summary = directory.read_summary(folder)
     if summary is None:
         log.info("%s", lines.stage_line(number, count, stage.config, stage.choices))
-        config = _ready(stage.config, run_dir)
+        config, part = _ready(stage.config, run_dir), Part(number, count, said)
         if directory.holds_run(folder):
             if file is not None and file.resolve().parent == (folder / "checkpoints").resolve():
                 config = replace(config, resume=str(file), init_from=None)
-            run(config, folder, list(_TAKEN_OVER), None, exported)
+            run(config, folder, list(_TAKEN_OVER), None, exported, part)
         else:
-            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices, exported)
+            run(config, folder, [*planned.overrides, *stage.overrides], stage.choices, exported, part)
         summary = directory.read_summary(folder)
         assert summary is not None
     log.info("%s\n", lines.stage_ended_line(number, count, summary))
@@ -184,6 +200,7 @@ def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> S
         return {}
     stage_checks.check(planned, run_dir, exported)
     stage_checks.check_same(planned, run_dir)
+    said: list[tuple[int, str]] = []
     for number, stage in enumerate(planned.stages, start=1):
         folder = directory.stage(run_dir, number)
         begun = directory.holds_run(folder)
@@ -191,7 +208,7 @@ def _dry_run(planned: Plan, run_dir: Path, exported: teacher.Reader | None) -> S
         config = replace(_ready(stage.config, run_dir), init_from=None) if begun else stage_checks.alone(stage.config)
         try:
             named = list(_TAKEN_OVER) if begun else stage.overrides
-            run(replace(config, dry_run=True), folder, named, None, exported)
+            run(replace(config, dry_run=True), folder, named, None, exported, Part(number, len(planned.stages), said))
         except ConfigError as error:
             raise of_stage(number, stage.overrides, str(error)) from error
     return {}

@@ -147,7 +147,7 @@ class Taught:
         macs = f"{self.about['binary_macs']:,} binary and {self.about['real_macs']:,} real MACs for each training image"
         at = f"; attention at {listed(self._layers)}" if self._layers else ""
         kind = tables.KINDS.get(self.about.get("kind", ""), "an exported network")
-        return f"teacher: {self.about['network']}, {kind}, {accuracy}{self.about['bits']}, {macs}{at}"
+        return f"teacher: {files.for_people(Path(self.about['network']))}, {kind}, {accuracy}{self.about['bits']}, {macs}{at}"
 
     def teach(self, trainer: Trainer) -> None:
         """Lets the trainer's steps follow the teacher."""

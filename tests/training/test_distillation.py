@@ -194,7 +194,7 @@ OF_SHORTCUTS = "distill.attention=30.0: is of every block with a shortcut, and t
             CNN,
             CNN,
             "distill.at=[block]",
-            r"distill.at=\[block\]: block is no layer that the network calls; there are conv2, conv1, ",
+            r"distill.at=\[block\]: block is no layer that the network calls; there are conv1, conv2, ",
         ),
         (CNN, ("model=cnn", "model.stages=[[4]]"), "distill.at=[conv2]", "conv2 is no layer that the teacher calls; there are con"),
         (CNN, CNN, "distill.at=[output]", "output has outputs of one place, so that their map is one number and says nothing"),
