@@ -96,6 +96,10 @@ def causes(error):
 def test_a_single_stage_and_what_is_no_override_are_refused(line):
     assert line("stages.each=[[]]") == "stages.each=[[]]: is a single stage; a run in stages has two or more"
     assert line("stages.each=[[],[ste]]") == "stages.each: stage 2, [ste]: ste: is not key=value, as in weights=real"
+    assert (
+        line("stages=two_step", "stages.each=[]")
+        == "stages.each=[]: leaves stages=two_step without any; one training is stages=none"
+    )
     must_be = "must be a list of lists of overrides, each in quotes, as in [['weights=real'],[]]"
     for typed in ("[a,b]", "[[weights=real],[]]", "[[model.hidden=[7,7]],[]]"):
         assert line(f"stages.each={typed}") == f"stages.each={typed}: {must_be}"

@@ -61,6 +61,13 @@ def test_a_narrower_table_breaks_headers_then_names_then_leaves_out_what_can_be_
     assert widest("\n".join(lines)) <= width
 
 
+def test_a_name_is_broken_at_its_dots_before_its_words_are():
+    table = grid.table([Column("layer", ["block.gated_conv2.norm_conv2", "a"], right=False, dotted=True)], width=20)
+    assert table.splitlines()[2:] == ["block.gated_conv2.", "norm_conv2", "a"]
+    table = grid.table([Column("layer", ["block.a_long_name_of_a_layer.conv"], right=False, dotted=True)], width=20)
+    assert table.splitlines()[2:] == ["block.a_long_name_", "of_a_layer.conv"]  # where dots alone would be too wide
+
+
 def test_a_table_that_is_still_too_wide_goes_on_below_itself_with_its_names():
     columns = [Column("name", ["first", "second"], right=False)]
     columns += [Column(f"figure{i}", [f"{i}1.000", f"{i}2.000"]) for i in range(9)]

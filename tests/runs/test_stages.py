@@ -27,6 +27,7 @@ from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.report import given, jobs, show, study
 from bnn_train.report.page import html
 from bnn_train.runs import checkpoint, directory, interrupt, plan
+from bnn_train.runs import stages as stages_of_runs
 from bnn_train.runs.run import run
 from bnn_train.runs.saved import evaluate_saved
 from bnn_train.runs.stages import run_all
@@ -168,6 +169,25 @@ def test_the_stages_are_the_runs_that_init_from_and_a_teacher_make_by_hand(compo
     for by_hand, stage in (("one", "run/stage1"), ("two", "run/stage2")):
         assert Path(by_hand, "metrics.jsonl").read_bytes() == Path(stage, "metrics.jsonl").read_bytes()
         assert content(by_hand)["predictions.npz"] == content(stage)["predictions.npz"]
+
+
+def test_what_is_the_same_for_all_stages_is_said_once(caplog):
+    caplog.set_level(logging.INFO)
+    train(kind="stages.each=[['ste=none','weights=real'],['distill=logits','distill.teacher=stage1'],[]]")
+    text = "\n".join(record.getMessage() for record in caplog.records)
+    for said, times in (("in memory after training", 2), ("training images, ", 1), ("test accuracy  ", 1), ("saved in", 1)):
+        assert text.count(said) == times, said
+    assert "stage 2 of 3 has ended" in text
+    assert "teacher: run/stage1, the last" in text
+    assert text.count("note: the run was short") == 1
+    assert text.index("note: the run was short") > text.index("saved in run")
+
+
+def test_a_note_says_of_which_earlier_stage_it_is(monkeypatch):
+    kept = {Path("run/stage1"): ["one", "all"], Path("run/stage2"): ["one", "all", "said"], Path("run/stage3"): ["all"]}
+    monkeypatch.setattr(directory, "read_summary", lambda folder: {"notes": kept[folder]})
+    each = plan.Plan(None, [], None, [None] * 3)
+    assert stages_of_runs._notes(each, Path("run"), [(2, "said"), (3, "one")]) == ["stage 1, 2: one", "all"]
 
 
 def test_killed_at_its_writes_again_and_again_it_goes_on_to_the_same_files(monkeypatch):
