@@ -122,7 +122,8 @@ def epochs_in_all(ranked: Sequence[Setting]) -> str:
         summary = setting.jobs[0].summary
         stages = summary.get("stages") or []
         epochs = sum(stage.get("epochs", 0) for stage in stages) if stages else summary.get("epochs", 0)
-        lengths.setdefault(f"{epochs} epochs in all, in {len(stages)} stages" if stages else f"{epochs} epochs", []).append(rank)
+        trained = f"{epochs} epochs" if epochs != 1 else "1 epoch"
+        lengths.setdefault(f"{trained} in all, in {len(stages)} stages" if stages else trained, []).append(rank)
     if len(lengths) < 2 or not any("stages" in setting.jobs[0].summary for setting in ranked):
         return ""
     each = [f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, ranks))}: {length}" for length, ranks in lengths.items()]
