@@ -14,7 +14,7 @@ COMMANDS = re.findall(r'^bnn-\w+ = "bnn_train\.cli\.start:(\w+)"$', (ROOT / "pyp
 
 
 def test_every_command_has_its_start():
-    assert set(COMMANDS) == {"train", "evaluate", "export", "predict", "report", "lab"}
+    assert set(COMMANDS) == {"train", "evaluate", "export", "predict", "report", "lab", "study"}
     assert all(callable(getattr(start, name)) for name in COMMANDS)
 
 
