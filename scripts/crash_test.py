@@ -168,11 +168,9 @@ def methods(folder: Path, name: str, kills: int) -> list[str]:
     found, counts, rounds, where = [], {number.name: 0 for number in SIGNALS}, 0, []
     while sum(counts.values()) < kills:
         rounds += 1
-        finished = False
-        while not finished and sum(counts.values()) < kills:
-            killed, signal_name = kill_once(command, folder, random.uniform(0.3, 0.95) * duration)
+        for stage in sorted(random.choices(range(1, stages + 1), k=min(stages, kills - sum(counts.values())))):
+            killed, signal_name = kill_in_a_stage(command, run / f"stage{stage}", duration / stages)
             counts[signal_name] += killed
-            finished = not killed
             where += [place(run)] if killed else []
             found += [f"unreadable: {path}" for path in unreadable(run)]
         finish(command, folder)
@@ -180,6 +178,23 @@ def methods(folder: Path, name: str, kills: int) -> list[str]:
         run.rename(folder / f"killed{rounds}")
     print(f"{rounds} runs, {in_words(counts)}, {', '.join(where)}: {len(found)} differences or unreadable files")
     return found
+
+
+def kill_in_a_stage(command: list[str], stage: Path, duration: float) -> tuple[bool, str]:
+    """As kill_once, soon after a stage, which takes about `duration`, has saved something for the first time, or has just ended."""
+    sign, most = stage / "checkpoints" / "last.pt", duration / 2
+    if random.random() < 0.4:
+        sign, most = stage / "summary.json", 0.02  # before the next stage has saved anything
+    process, number = start(command, stage.parent.parent), random.choice(SIGNALS)
+    while process.poll() is None and not sign.exists():
+        time.sleep(0.005)
+    try:
+        process.wait(random.uniform(0, most))
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+        process.wait()
+        return True, number.name
+    return False, number.name
 
 
 def place(run: Path) -> str:
