@@ -64,9 +64,12 @@ def read(given: Sequence[str]) -> Typed:
     )
 
 
-def flags_of(overrides: Sequence[str]) -> list[str]:
-    """What stands before the overrides: Hydra's flags."""
-    return [each for i, each in enumerate(overrides) if each.startswith("-") or (i and overrides[i - 1] in ("-cd", "--config-dir"))]
+def without_flags(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the overrides without Hydra's flags, the folders of one's own options that these name)."""
+    flags = [
+        each for i, each in enumerate(overrides) if each.startswith("-") or (i and overrides[i - 1] in ("-cd", "--config-dir"))
+    ]
+    return [each for each in overrides if each not in flags], [str(folder.resolve()) for folder in own_files.folders(flags)]
 
 
 def _items(value: str) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bnn_train import startup
-from bnn_train.cli import hydra_errors, own_files, stages
-from bnn_train.cli.study_arguments import flags_of
+from bnn_train.cli import hydra_errors, stages
+from bnn_train.cli.study_arguments import without_flags
 from bnn_train.cli.study_rows import Row, needs_a_method
 from bnn_train.errors import ConfigError
 
@@ -44,9 +44,7 @@ def _check(row: Row) -> None:
     assert row.config is not None
     nowhere = Path("")  # nothing is read from it but whether there is a run
     if row.config.stages.each:
-        flags = flags_of(row.overrides)
-        folders = [str(folder.resolve()) for folder in own_files.folders(flags)]
-        plain = [each for each in row.overrides if each not in flags]
+        plain, folders = without_flags(row.overrides)
         planned = stages.composed(row.config, plain, folders)
         stage_checks.check(Plan(row.config, plain, None, planned), nowhere / row.name, exported)
         return

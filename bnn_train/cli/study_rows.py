@@ -3,18 +3,16 @@
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig, OmegaConf
 
 from bnn_train import startup
-from bnn_train.cli import compose, hydra_errors, methods, own_files
+from bnn_train.cli import compose, methods
 from bnn_train.cli.arguments import quoted
-from bnn_train.cli.study_arguments import TWIN, Typed, flags_of
+from bnn_train.cli.study_arguments import TWIN, Typed, without_flags
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
 
@@ -52,9 +50,9 @@ def rows(typed: Typed, held_out: Sequence[str] = ()) -> list[Row]:
     found = [*twins.values()]
     for row in compared:
         twin = twins.get("" if is_shared else row.model)
-        found.append(row if twin is None else _with(row, twin=twin.name))
+        found.append(row if twin is None else replace(row, twin=twin.name))
     needs_a_method(found)
-    return [_with(row, twin=row.twin or TWIN) if row.method else row for row in found]  # one that is refused has a twin in name
+    return [replace(row, twin=row.twin or TWIN) if row.method else row for row in found]  # one that is refused has a twin in name
 
 
 def needs_a_method(found: Sequence[Row]) -> None:
@@ -79,7 +77,7 @@ def _row(name: str, method: str | None, overrides: list[str]) -> Row:
         config, model = composed(overrides)
     except ConfigError as error:
         return Row(name, method, overrides, refused=str(error))
-    each = _stages(config)
+    each = [list(stage) for stage in config.stages.each]
     if not each:
         return Row(name, method, overrides, model, None, [config.trainer.epochs], config=config)
     staged, epochs = under_one_budget(overrides, each, config.trainer.epochs)
@@ -87,12 +85,6 @@ def _row(name: str, method: str | None, overrides: list[str]) -> Row:
         return Row(name, method, staged, model, None, epochs, config=composed(staged)[0])
     except ConfigError as error:
         return Row(name, method, staged, refused=str(error))
-
-
-def _stages(config: Config) -> list[list[str]]:
-    """The overrides of each stage of a run in stages; none of any other."""
-    stages = getattr(config, "stages", None)
-    return [list(each) for each in stages.each] if stages is not None else []
 
 
 def under_one_budget(overrides: Sequence[str], each: list[list[str]], budget: int) -> tuple[list[str], list[int]]:
@@ -132,27 +124,10 @@ def _as_list(each: Sequence[Sequence[str]]) -> str:
 
 def composed(overrides: Sequence[str]) -> tuple[Config, str]:
     """(the typed configuration, the chosen model). Raises ConfigError with the line that bnn-train would say."""
-    flags = flags_of(overrides)
-    folders = [str(folder.resolve()) for folder in own_files.folders(flags)]
-    plain = [each for each in overrides if each not in flags]
+    plain, folders = without_flags(overrides)
     search = quoted([f"hydra.searchpath=[{','.join(folders)}]"]) if folders else []
-    try:
-        compose.register()
-        with hydra.initialize_config_dir(str(compose.CONFIGS.resolve()), version_base="1.3"):
-            found = hydra.compose("train", [*plain, *search], return_hydra_config=True)
-        config = hydra_errors.typed(found, arguments=overrides)
-    except ConfigError:
-        raise
-    except Exception as error:
-        if not hydra_errors.is_of_the_configuration(error):
-            raise
-        raise ConfigError("", "", hydra_errors.one_line(error, Config, overrides)) from None
-    assert isinstance(config, Config)
-    return config, _model(found)
-
-
-def _model(found: DictConfig) -> str:
-    return str(OmegaConf.select(found, "hydra.runtime.choices.model"))
+    config, found = compose.checked([*plain, *search])
+    return config, str(found.hydra.runtime.choices.model)
 
 
 def _brings_model(overrides: Sequence[str]) -> bool:
@@ -164,10 +139,6 @@ def _brings_model(overrides: Sequence[str]) -> bool:
 def _without(overrides: Sequence[str]) -> list[str]:
     """Without what was typed of the groups that the twin settles itself, their keys too."""
     return [each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in _OF_THE_TWIN]
-
-
-def _with(row: Row, **changes: Any) -> Row:
-    return Row(**{**vars(row), **changes})
 
 
 def to_hold_out(found: Sequence[Row], typed: Typed) -> tuple[int | str, list[str]]:
