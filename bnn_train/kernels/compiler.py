@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels.ir import PLAN, Kernel, module
-from bnn_train.deploy.kernels.ir_bytes import planes_module
-from bnn_train.deploy.kernels.ir_means import MeanKernel
-from bnn_train.deploy.kernels.ir_places import PlaceKernel
+from bnn_train.kernels.ir import PLAN, Kernel, module
+from bnn_train.kernels.ir_bytes import planes_module
+from bnn_train.kernels.ir_means import MeanKernel
+from bnn_train.kernels.ir_places import PlaceKernel
 
 ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
 CPU: str | None = None  # LLVM's name of another processor to compile for: for tests and measurements

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels import compiler
-from bnn_train.deploy.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
-from bnn_train.deploy.kernels.compiler import address, compiled, features
-from bnn_train.deploy.kernels.geometry import After, Geometry
-from bnn_train.deploy.kernels.ir_bits import BitKernel
-from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
-from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
-from bnn_train.deploy.kernels.ir_reals import FloatKernel, RealKernel
+from bnn_train.kernels import compiler
+from bnn_train.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
+from bnn_train.kernels.compiler import address, compiled, features
+from bnn_train.kernels.geometry import After, Geometry
+from bnn_train.kernels.ir_bits import BitKernel
+from bnn_train.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
+from bnn_train.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
+from bnn_train.kernels.ir_reals import FloatKernel, RealKernel
 
 Found = tuple[NDArray[Any] | None, NDArray[Any] | None]
 SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level cache

@@ -8,14 +8,14 @@ plan. Copies of patches, and a call for each region of a border, took two thirds
 from dataclasses import dataclass
 from typing import Protocol
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
-from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, RealKernel
+from bnn_train.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
+from bnn_train.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, RealKernel
 
 POINTERS = (
     "weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup", "biases", "errors",
     "each", "of_image",
 )  # fmt: skip
-# What `plan` points at: int64 each, in this order. Where each is described: deploy/kernels/places.py.
+# What `plan` points at: int64 each, in this order. Where each is described: kernels/places.py.
 PLAN = (
     *POINTERS, "groups", "group_bytes", "words", "block", "places", "results", "image_bytes", "padded_bytes", "inner",
     "padded_line", "pixel_bytes", "channels", "height", "width", "out_bytes", "bits_bytes",
