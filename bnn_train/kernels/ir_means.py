@@ -19,6 +19,8 @@ PLAN = (
 class MeanKernel:
     """A function of (x, images, plan, unsure, out): float32 (images, height, width, channels) to the same of rows and columns."""
 
+    takes = 5
+
     def module(self) -> str:
         text = Text()
         plan = load_plan(text, PLAN, ("counts",))

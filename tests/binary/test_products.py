@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from bnn_train.binary import probe
 from bnn_train.binary.products import Conv2d, Linear, fixed_point
 from bnn_train.binary.ste import sign, sign_int8
+from bnn_train.binary.ways import Way
 
-needs_int8 = pytest.mark.skipif(not probe.is_exact(Linear(), (8, 64), (8, 64), True), reason="no exact int8 product here")
+needs_int8 = pytest.mark.skipif(
+    not probe.is_exact(Linear(), (8, 64), (8, 64), Way("int8", "int8")), reason="no exact int8 product here"
+)
 ONE = (1, 1)
 
 
