@@ -1,9 +1,10 @@
-"""How fast this machine multiplies, and how exactly: the products of one binary layer in float32, bfloat16 and int8.
+"""How fast this machine multiplies, and how exactly: the products of one binary layer by torch, in float32 and bfloat16, and by kernels.
 
     python scripts/bench_products.py
+    python scripts/bench_products.py --isa avx2        # everything kept to AVX2
 
-For each layer: `forward` of two factors of -1 and +1, and `backward`, both products with a gradient. int8 backward is that of
-trainer.precision=fast. The error is that of the gradients, relative to float64, in norm. Medians of several rounds, in turns.
+For each layer: `forward` of two factors of -1 and +1, and `backward`, both products with a gradient. Kernels count bits forward, and
+look sums up in tables backward. The error is that of the gradients, relative to float64, in norm. Medians of several rounds, in turns.
 """
 
 import statistics
@@ -43,7 +44,7 @@ def real_product(x: Tensor, w: Tensor) -> Tensor:
 
 def gradients(kind: str, geometry: Geometry, g: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
     if kind == "int8":
-        return tuple(of for of in geometry.gradients(g, x, w, fast=True) if of is not None)
+        return tuple(of for of in geometry.gradients(g, x, w, by="int8") if of is not None)
     return real_gradients(*(t.to(getattr(torch, kind)) for t in (g, x, w)))
 
 
@@ -62,7 +63,7 @@ def main() -> None:
         reals = {dtype: [t.to(dtype) for t in (x, w, g)] for dtype in (torch.float32, torch.bfloat16)}
 
         todo: dict[str, Callable[[], object]] = {"int8 forward": lambda: geometry.forward(x, w)}  # noqa: B023
-        todo["int8 backward"] = lambda: geometry.gradients(g, x, w, fast=True)  # noqa: B023
+        todo["int8 backward"] = lambda: geometry.gradients(g, x, w, by="int8")  # noqa: B023
         for dtype in (torch.float32, torch.bfloat16):
             a, b, c = reals[dtype]
             todo[f"{str(dtype)[6:]} forward"] = lambda a=a, b=b: real_product(a, b)  # type: ignore[misc]

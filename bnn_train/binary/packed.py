@@ -27,7 +27,7 @@ class PackedWeights:
     def product(
         self, geometry: Geometry, x: Tensor, w: Tensor | None, w_shape: torch.Size, pruned: bool, version: Version | None
     ) -> Tensor:
-        """geometry.forward(x, w); x and w as there, channels a multiple of 8. w may be None where `version` is known."""
+        """The product of x and w (binary/products.py), channels a multiple of 8. w may be None where `version` is known."""
         grid, pad = _grid(geometry, x.shape, w_shape)
         key = (grid, w_shape[0], pad, pruned)
         convolution = self._made.get(key)

@@ -36,23 +36,3 @@ def within(g: Tensor, x: Tensor, window: float, out: Tensor | None = None) -> Te
     addresses = g.data_ptr(), x.data_ptr(), out.data_ptr()
     elements.run(elements.WITHIN, g.numel(), addresses, (window,), torch.get_num_threads())
     return out
-
-
-def scaled(sums: Tensor, scale: float) -> Tensor:
-    """float32 of int32 (contiguous), times scale."""
-    out = torch.empty_like(sums, dtype=torch.float32)
-    elements.run(elements.SCALED, sums.numel(), (sums.data_ptr(), out.data_ptr()), (scale,), torch.get_num_threads())
-    return out
-
-
-def split(g: Tensor, step: float, high: Tensor, low: Tensor) -> None:
-    """g in whole numbers of `step`, = 64 high + low, low from 0 to 63. g: contiguous; high and low: int8, as g but for gaps between
-    rows of the last dimension."""
-    columns = g.shape[-1]
-    gap = high.stride(-2)
-    if gap == columns:
-        columns = elements.COLUMNS
-        gap = columns
-    strides = {"high": gap, "low": gap}
-    addresses = g.data_ptr(), high.data_ptr(), low.data_ptr()
-    elements.run(elements.SPLIT, g.numel(), addresses, (step,), torch.get_num_threads(), columns, strides)

@@ -1,60 +1,31 @@
-"""Which way a product goes: a written rule on the processor's instructions and the shapes, drawn from PERFORMANCE.md's tables.
+"""Which products go by kernels of our own, which by torch in float32: a written rule, drawn from PERFORMANCE.md's tables.
 
-All ways give the same sums forward, bit for bit. Where one turns out to be wrong on a machine (binary/probe.py), the next is taken.
+It asks for the processor's instructions and the shapes alone. Forward both give the same sums, bit for bit. Where kernels turn out
+to be wrong on a machine (binary/probe.py), torch's products are used.
 """
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
 from bnn_train.binary.products import Conv2d, Geometry
 from bnn_train.kernels import by_llvm, compiler
 
-PACKED_FROM = 1 << 25  # multiplications in a product, from which LLVM, loaded once in 0.1 s, is soon paid for
-
-
-INT8_CHANNELS = 64  # of a convolution, in and out, from which rounded gradients are faster: with 32 they take 1.4 times as long
-
-
-class Way(NamedTuple):
-    """forward: "packed", bits that are counted; "int8"; "float32". gradients: "int8", of 14 bits, or "float32"."""
-
-    forward: str
-    gradients: str
-
-
-FLOATS = Way("float32", "float32")
+SMALLEST = 1 << 25  # multiplications in a product, from which LLVM, loaded once in 0.2 s, is soon paid for
 
 
 @functools.cache
-def int8_is_fast(device_type: str) -> bool:
-    """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI).
-
-    Whether they are right is another question (binary/probe.py).
-    """
-    has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)  # not a documented part of torch
-    return device_type == "cpu" and torch.backends.mkldnn.is_available() and bool(has_vnni())
-
-
-@functools.cache
-def packed_is_fast(device_type: str) -> bool:
-    """Whether counting bits is: on x86-64 with AVX2, where LLVM can be had."""
+def have_kernels(device_type: str) -> bool:
+    """On x86-64 with AVX2, where llvmlite is installed and its code may be executed."""
     return device_type == "cpu" and by_llvm.available() and "avx2" in compiler.features(compiler.CPU)[2]
 
 
-def choose(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int], fast: bool, device_type: str) -> list[Way]:
-    """The ways of a product, the best one first. fast: whether gradients may be rounded."""
-    has_int8 = int8_is_fast(device_type)
-    narrow = isinstance(geometry, Conv2d) and min(w_shape[:2]) < INT8_CHANNELS
-    gradients = "int8" if fast and has_int8 and not narrow else "float32"
-    ways = [Way("int8", gradients)] if has_int8 else []
-    large = x_shape[1] % 8 == 0 and size(geometry, x_shape, w_shape) >= PACKED_FROM
-    if large and not torch.compiler.is_compiling() and packed_is_fast(device_type):
-        ways = [Way("packed", gradients), *ways]
-    return [*ways, FLOATS]
+def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int], device_type: str) -> bool:
+    if x_shape[1] % 8 or torch.compiler.is_compiling():
+        return False
+    return size(geometry, x_shape, w_shape) >= SMALLEST and have_kernels(device_type)
 
 
 def size(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""What goes once over a tensor's elements in training, each in one pass: signs, their bits, the halves of a fixed-point number.
+"""What goes once over a tensor's elements in training, each in one pass: signs, their bits, a window.
 
 Arrays are given by address (torch's data_ptr), contiguous, and must outlive the call; threads: at most so many. Where LLVM cannot
 be had (`available`), torch's own operations do the same.
@@ -32,17 +32,6 @@ def _pack(e: Element) -> None:
     e.store_bits("bits", e.load("signs", "i8").is_("sgt", 0))
 
 
-def _split(e: Element) -> None:
-    """g as whole steps, rounded to even, = 64 high + low, low from 0 to 63."""
-    steps = (e.load("g") / e["step"]).of("roundeven").to("i16")
-    e.store("low", (steps & 63).to("i8"))
-    e.store("high", (steps >> 6).to("i8"))
-
-
-def _scaled(e: Element) -> None:
-    e.store("out", e.load("sums", "i32").to("float") * e["scale"])
-
-
 def _within(e: Element) -> None:
     """g where |x| <= window or x is not a number, else 0."""
     g = e.load("g")
@@ -51,8 +40,6 @@ def _within(e: Element) -> None:
 
 SIGN = ElementKernel(_sign, ("x", "signs"))
 PACK = ElementKernel(_pack, ("signs", "bits"), lanes=(64, 8))
-SPLIT = ElementKernel(_split, ("g", "high", "low"), ("step",))
-SCALED = ElementKernel(_scaled, ("sums", "out"), ("scale",))
 WITHIN = ElementKernel(_within, ("g", "x", "out"), ("window",))
 ITEM = {
     "x": 4,
