@@ -10,6 +10,7 @@ returns, float32: (N, out) or (N, out, H', W'). x and w are int8 and hold -1 and
 """
 
 import functools
+import os
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from bnn_train.binary.ste import CHUNK
 
 PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
+WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # oneDNN's names of instruction sets
 _LOW = 64  # what the high half of a fixed-point number counts
 
 
@@ -27,10 +29,12 @@ _LOW = 64  # what the high half of a fixed-point number counts
 def int8_is_fast(device_type: str) -> bool:
     """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI).
 
-    Whether they are right is another question (binary/probe.py).
+    Whether they are right is another question (binary/probe.py). Not where oneDNN, which computes them, is kept to less than the
+    processor has: torch asks the processor alone.
     """
     has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)  # not a documented part of torch
-    return device_type == "cpu" and torch.backends.mkldnn.is_available() and bool(has_vnni())
+    kept_to = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    return device_type == "cpu" and torch.backends.mkldnn.is_available() and bool(has_vnni()) and kept_to not in WITHOUT_VNNI
 
 
 def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
