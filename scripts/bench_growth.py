@@ -80,7 +80,7 @@ def rates() -> dict[str, float]:
     import torch
 
     from bnn_train.binary.products import whole_product
-    from bnn_train.deploy.kernels.products import BinaryProduct, installed
+    from bnn_train.kernels.products import BinaryProduct, installed
 
     batch, size, threads = 1024, 2048, torch.get_num_threads()
     x, w = (torch.randint(0, 2, (rows, size)).float() * 2 - 1 for rows in (batch, size))

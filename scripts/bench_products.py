@@ -17,8 +17,9 @@ startup.prepare()
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from bnn_train.binary.products import Conv2d, Geometry, Linear, int8_is_fast  # noqa: E402
+from bnn_train.binary.products import Conv2d, Geometry, Linear  # noqa: E402
 from bnn_train.binary.ste import sign_int8  # noqa: E402
+from bnn_train.binary.ways import int8_is_fast  # noqa: E402
 
 ROUNDS = 11
 LAYERS: dict[str, tuple[Geometry, tuple[int, ...], tuple[int, ...]]] = {  # shapes of x and w

@@ -72,13 +72,13 @@ def keep_to(isa: str | None) -> None:
         return
     import torch
 
-    from bnn_train.binary import products
-    from bnn_train.deploy.kernels import compiler
+    from bnn_train.binary import ways
+    from bnn_train.kernels import compiler
 
     compiler.CPU = "x86-64-v3"
     found = torch.backends.cpu.get_cpu_capability()
-    if found != "AVX2" or products.int8_is_fast("cpu"):
-        raise SystemExit(f"torch was not kept to AVX2: it says {found}, int8 is fast: {products.int8_is_fast('cpu')}")
+    if found != "AVX2" or ways.int8_is_fast("cpu"):
+        raise SystemExit(f"torch was not kept to AVX2: it says {found}, int8 is fast: {ways.int8_is_fast('cpu')}")
 
 
 def in_process(python: str, script: str, *arguments: str, isa: str | None = None) -> dict[str, Any]:

@@ -81,6 +81,6 @@ def test_kept_to_avx2_every_library_is_told(monkeypatch):
 
 def test_a_process_that_was_not_kept_to_avx2_ends(monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    monkeypatch.setattr("bnn_train.deploy.kernels.compiler.CPU", None)
+    monkeypatch.setattr("bnn_train.kernels.compiler.CPU", None)
     with pytest.raises(SystemExit, match="not kept to AVX2: it says AVX512"):
         benching.keep_to("avx2")

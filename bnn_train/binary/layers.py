@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.binary import preparation, probe, products
+from bnn_train.binary import preparation, probe, products, ways
 from bnn_train.binary.centred import CentredConv2d
+from bnn_train.binary.packed import PackedWeights, Version, weights_of
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -104,16 +105,14 @@ class BinaryLayer(nn.Module):
         of_a = None if binarization is None else binarization(a)
         of_w = binarizer.binarization(prepared)
         scale = binarizer.scale(prepared, connected) if learned is None else learned
-        if (
-            of_a is not None
-            and of_w is not None
-            and geometry is not None
-            and of_a.binary
-            and of_w.binary
-            and _is_int8(a, weight, geometry, self.fast)
-        ):
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast)
-            return y if bias is None else y + _per_output(bias, y)
+        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and of_w.binary:
+            way = _way(a, weight, geometry, self.fast)
+            if way != ways.FLOATS:
+                # Latent weights of which nothing is drawn have the same signs until they are written to.
+                version = (id(weight), weight._version) if prepared is weight and of_w.z is None and connected is None else None
+                kept = (weights_of(self), version) if way.forward == "packed" else None
+                y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, way, kept)
+                return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
             a = binarize(a, of_a)
         elif estimator is not None:
@@ -128,10 +127,10 @@ class BinaryLayer(nn.Module):
         return y if bias is None else y + _per_output(bias, y)
 
 
-def _is_int8(a: Tensor, weight: Tensor, geometry: products.Geometry, fast: bool) -> bool:
-    if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0 and products.int8_is_fast(a.device.type)):
-        return False
-    return probe.is_exact(geometry, a.shape, weight.shape, fast and torch.is_grad_enabled())
+def _way(a: Tensor, weight: Tensor, geometry: products.Geometry, fast: bool) -> ways.Way:
+    if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0):
+        return ways.FLOATS
+    return probe.way(geometry, a.shape, weight.shape, fast and torch.is_grad_enabled(), a.device.type)
 
 
 def _per_output(values: Tensor, y: Tensor) -> Tensor:
@@ -223,14 +222,23 @@ class _BinaryProduct(torch.autograd.Function):
         of_w: Binarization,
         connected: Tensor | None,
         geometry: products.Geometry,
-        fast: bool,
+        way: ways.Way,
+        kept: tuple[PackedWeights, Version | None] | None,
     ) -> Tensor:
-        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(prepared))
-        if connected is not None:
-            w.mul_(connected.to(w.dtype))
-        sums = geometry.forward(x, w)
-        ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
-        ctx.how, ctx.geometry, ctx.fast = (of_a, of_w), geometry, fast
+        x = sign_int8(of_a.drawn(a))
+        w = None
+        if kept is None or any(ctx.needs_input_grad) or not kept[0].know(kept[1]):
+            w = sign_int8(of_w.drawn(prepared))
+            if connected is not None:
+                w.mul_(connected.to(w.dtype))
+        if kept is None:
+            assert w is not None
+            sums = geometry.forward(x, w)
+        else:
+            sums = kept[0].product(geometry, x, w, prepared.shape, connected is not None, kept[1])
+        if w is not None:
+            ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
+            ctx.how, ctx.geometry, ctx.fast = (of_a, of_w), geometry, way.gradients == "int8"
         return sums if scale is None else sums * _per_output(scale, sums)
 
     @staticmethod
@@ -252,7 +260,7 @@ class _BinaryProduct(torch.autograd.Function):
         if connected is not None:
             into_w = into_w.mul_(connected.to(w.dtype))
         to_a = None if of_x is None else of_a.backward(of_x, a)
-        return to_a, of_w.backward(into_w, prepared), to_scale, None, None, None, None, None
+        return to_a, of_w.backward(into_w, prepared), to_scale, None, None, None, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

@@ -9,8 +9,7 @@ Names of dimensions: x: (N, in) or (N, in, H, W); w: (out, in) or (out, in, kern
 returns, float32: (N, out) or (N, out, H', W'). x and w are int8 and hold -1 and +1, or 0 where an edge is pruned.
 """
 
-import functools
-import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,20 +20,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from bnn_train.binary.ste import CHUNK
 
 PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
-WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # oneDNN's names of instruction sets
 _LOW = 64  # what the high half of a fixed-point number counts
-
-
-@functools.cache
-def int8_is_fast(device_type: str) -> bool:
-    """Whether int8 products are faster than float32 ones here: on processors with vector neural network instructions (VNNI).
-
-    Whether they are right is another question (binary/probe.py). Not where oneDNN, which computes them, is kept to less than the
-    processor has: torch asks the processor alone.
-    """
-    has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)  # not a documented part of torch
-    kept_to = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
-    return device_type == "cpu" and torch.backends.mkldnn.is_available() and bool(has_vnni()) and kept_to not in WITHOUT_VNNI
 
 
 def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -137,14 +123,14 @@ class Conv2d(NamedTuple):
         (height, width), value = self.padding, float(self.pad_value)
         return F.pad(x.permute(0, 2, 3, 1), [0, 0, width, width, height, height], value=value).contiguous()
 
-    def _output_size(self, x: Tensor, w: Tensor) -> tuple[int, int]:
-        sizes = zip(x.shape[2:], w.shape[2:], self.stride, self.padding, self.dilation, strict=True)
+    def output_size(self, x_shape: Sequence[int], w_shape: Sequence[int]) -> tuple[int, int]:
+        sizes = zip(x_shape[2:], w_shape[2:], self.stride, self.padding, self.dilation, strict=True)
         height, width = ((size + 2 * pad - d * (k - 1) - 1) // s + 1 for size, k, s, pad, d in sizes)
         return height, width
 
     def _parts(self, x: Tensor, w: Tensor) -> list[slice]:
         """The images, in parts of which the patches take PATCH_BYTES or those of one image."""
-        height, width = self._output_size(x, w)
+        height, width = self.output_size(x.shape, w.shape)
         size = max(1, PATCH_BYTES // (height * width * w[0].numel()))
         return [slice(start, start + size) for start in range(0, len(x), size)]
 

@@ -8,6 +8,7 @@ from bnn_train.binary import layers, probe, ste
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, binary_layers, sampling
 from bnn_train.binary.products import Linear
 from bnn_train.binary.ste import Ste
+from bnn_train.binary.ways import Way
 from bnn_train.binary.weights import BayesBinn, Binary, Real, Sign, Stochastic
 from bnn_train.errors import ConfigError
 
@@ -127,9 +128,9 @@ def made(kind, weights_options, estimator_options, **extra):
 @pytest.fixture
 def int8(monkeypatch):
     """Int8 products, also on a processor where they are right but not fast."""
-    if not probe.is_exact(Linear(), (8, 64), (8, 64), True):
+    if not probe.is_exact(Linear(), (8, 64), (8, 64), Way("int8", "int8")):
         pytest.skip("no exact int8 product here")
-    monkeypatch.setattr(layers.products, "int8_is_fast", lambda device_type: device_type == "cpu")
+    monkeypatch.setattr(layers.ways, "int8_is_fast", lambda device_type: device_type == "cpu")
 
 
 def graph(y):
@@ -174,7 +175,7 @@ def test_int8_changes_no_bit_of_the_forward_and_no_draw(kind, weights_options, e
     """And the gradients are those of float32 products, with the same noise; soft activations keep the real product."""
     results = []
     for int8 in (False, True):
-        monkeypatch.setattr(layers.products, "int8_is_fast", lambda device_type, answer=int8: answer)
+        monkeypatch.setattr(layers.ways, "int8_is_fast", lambda device_type, answer=int8: answer)
         layer = made(kind, weights_options, estimator_options, bias=True)
         torch.manual_seed(1)
         layer.train(training)
@@ -315,7 +316,7 @@ def test_products_of_every_size_are_those_of_floats(sizes, count, monkeypatch):
     layer = BinaryLinear(*sizes, fast=True)
     g = torch.randn(count, sizes[1])
     for int8 in (True, False):
-        monkeypatch.setattr(layers.products, "int8_is_fast", lambda device_type, answer=int8: answer)
+        monkeypatch.setattr(layers.ways, "int8_is_fast", lambda device_type, answer=int8: answer)
         layer.zero_grad()
         a = x.clone().requires_grad_()
         y = layer(a)

@@ -113,7 +113,7 @@ def test_products_are_chosen_anew_from_each_input(monkeypatch):
         asked.append(device_type)
         return False
 
-    monkeypatch.setattr(layers.products, "int8_is_fast", spy)
+    monkeypatch.setattr(layers.ways, "int8_is_fast", spy)
     layer = BinaryLinear(4, 4)
     layer(torch.randn(2, 4))
     layer.to("meta")(torch.randn(2, 4, device="meta"))

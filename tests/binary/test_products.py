@@ -6,11 +6,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn_train.binary import probe, products
+from bnn_train.binary import probe
 from bnn_train.binary.products import Conv2d, Linear, fixed_point
 from bnn_train.binary.ste import sign, sign_int8
+from bnn_train.binary.ways import Way
 
-needs_int8 = pytest.mark.skipif(not probe.is_exact(Linear(), (8, 64), (8, 64), True), reason="no exact int8 product here")
+needs_int8 = pytest.mark.skipif(
+    not probe.is_exact(Linear(), (8, 64), (8, 64), Way("int8", "int8")), reason="no exact int8 product here"
+)
 ONE = (1, 1)
 
 
@@ -135,18 +138,3 @@ def test_a_gradient_of_zero_stays_zero():
     halves, scale = fixed_point(torch.zeros(2, 3), 0)
     assert not halves.any()
     assert 0 < scale.item() < 1e-30
-
-
-@pytest.mark.parametrize(
-    ("kept_to", "is_fast"), [(None, True), ("AVX512_CORE_VNNI", True), ("AVX512_CORE", False), ("avx2", False), ("SSE41", False)]
-)
-def test_int8_is_not_called_fast_where_its_library_is_kept_to_less_than_vnni(kept_to, is_fast, monkeypatch):
-    """On a processor that has VNNI, which is all that torch looks at."""
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
-    if kept_to is None:
-        monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    else:
-        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", kept_to)
-    assert products.int8_is_fast.__wrapped__("cpu") is is_fast

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bnn_train.binary import products
+from bnn_train.binary import ways
 from bnn_train.binary.ste import Ste
 from bnn_train.binary.weights import Sign
 from bnn_train.data import datasets, mixup
@@ -192,7 +192,7 @@ def test_int8_products_are_a_matter_of_speed_alone(trainer, overrides, monkeypat
     """An epoch in which forward products are those of floats gives the same network."""
     quick, plain = trainer(*overrides), trainer(*overrides)
     rows = [list(quick.fit())]
-    monkeypatch.setattr(products, "int8_is_fast", lambda device_type: False)
+    monkeypatch.setattr(ways, "int8_is_fast", lambda device_type: False)
     rows.append(list(plain.fit()))
     assert [row["test_accuracy"] for row in rows[0]] == [row["test_accuracy"] for row in rows[1]]
     for name, tensor in quick.model.state_dict().items():
