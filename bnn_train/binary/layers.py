@@ -259,8 +259,8 @@ class _BinaryProduct(torch.autograd.Function):
                 of_x, into_w = ctx.geometry.gradients(scaled, x, w, False, to_x=to_x)
         if connected is not None:
             into_w = into_w.mul_(connected.to(w.dtype))
-        to_a = None if of_x is None else of_a.backward(of_x, a)
-        return to_a, of_w.backward(into_w, prepared), to_scale, None, None, None, None, None, None
+        to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
+        return to_a, of_w.backward_into(into_w, prepared), to_scale, None, None, None, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

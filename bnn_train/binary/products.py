@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from bnn_train.binary import passes
 from bnn_train.binary.ste import CHUNK
+from bnn_train.kernels import elements
 
 PATCH_BYTES = 2**23  # of a convolution's patches that are in memory at a time: more no longer fits into the processor's caches
 _LOW = 64  # what the high half of a fixed-point number counts
@@ -33,6 +35,9 @@ def fixed_point(g: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     scale = torch.maximum(most, -least).clamp(min=1e-30) / (127 * _LOW)
     halves = g.new_empty([2 * size if i == dim else size for i, size in enumerate(g.shape)], dtype=torch.int8)
     high, low = halves.chunk(2, dim)
+    if passes.is_large(g) and g.is_contiguous():
+        passes.split(g, scale.item(), high, low)
+        return halves, scale
     rows = max(1, CHUNK * len(g) // max(1, g.numel()))
     for some, into_high, into_low in zip(g.split(rows), high.split(rows), low.split(rows), strict=True):
         steps = torch.div(some, scale).round_().to(torch.int16)
@@ -49,6 +54,13 @@ def whole_product(a: Tensor, b: Tensor) -> Tensor:
     if 1 in (*a.shape, b.shape[1]):
         return a.double() @ b.double()
     return torch._int_mm(a, b)
+
+
+def _times(sums: Tensor, scale: Tensor) -> Tensor:
+    """float32, scale * sums."""
+    if sums.dtype == torch.int32 and sums.numel() > passes.LARGE and sums.is_contiguous() and elements.available():
+        return passes.scaled(sums, scale.item())
+    return sums.float().mul_(scale)
 
 
 class Gradients(NamedTuple):
@@ -68,7 +80,7 @@ class Linear(NamedTuple):
         halves, scale = fixed_point(g, 0)
         of_x = of_w = None
         if to_w:
-            of_w = whole_product(halves.t(), torch.cat([x * _LOW, x])).float().mul_(scale)
+            of_w = _times(whole_product(halves.t(), torch.cat([x * _LOW, x])), scale)
         if to_x:
             high, low = whole_product(halves, w).chunk(2)
             of_x = (torch.add(low, high, alpha=_LOW) * scale).float()

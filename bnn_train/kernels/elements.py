@@ -54,7 +54,16 @@ PACK = ElementKernel(_pack, ("signs", "bits"), lanes=(64, 8))
 SPLIT = ElementKernel(_split, ("g", "high", "low"), ("step",))
 SCALED = ElementKernel(_scaled, ("sums", "out"), ("scale",))
 WITHIN = ElementKernel(_within, ("g", "x", "out"), ("window",))
-ITEM = {"x": 4, "g": 4, "sums": 4, "out": 4, "signs": 1, "high": 1, "low": 1, "bits": 0.125}
+ITEM = {
+    "x": 4,
+    "g": 4,
+    "sums": 4,
+    "out": 4,
+    "signs": 1,
+    "high": 1,
+    "low": 1,
+    "bits": 0.125,
+}  # bytes of an element; others are a row that every row shares
 
 
 def run(
@@ -69,7 +78,7 @@ def run(
     """The kernel over `total` elements, in rows of `columns`. strides: bytes from row to row of the arrays that have gaps."""
     plan = [total, columns]
     for name, address in zip(kernel.arrays, addresses, strict=True):
-        plan += [address, (strides or {}).get(name) or int(columns * ITEM[name])]
+        plan += [address, strides[name] if strides and name in strides else int(columns * ITEM[name])]
     plan += np.array(constants, np.float32).view(np.int32).tolist()
     held = np.array(plan, np.int64)
     rows = -(-total // columns)
