@@ -7,8 +7,7 @@ import pickle
 import pytest
 import torch
 
-from bnn_train.binary import ways
-from bnn_train.binary import ste
+from bnn_train.binary import ste, ways
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.binary.progressive import Progressive, redrawn, share_at
 from bnn_train.binary.weights import Stompp
