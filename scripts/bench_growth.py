@@ -10,8 +10,8 @@ An MLP 784-W-W-W-10 on random pixels with Adam, medians. Beside each step two ti
   a step; at the rate at which this machine copies an array, where array and copy are as large as all these. Activations are not
   counted.
 - products: operations (2 for each weight and image, in each product) over the highest rate of each kind, measured first at 2048 x
-  2048, batch 1024: forward products of signs count at that of counting bits, their two gradients at that of tables or of float32, the
-  better one; the products of pixels and of the last layer are float32's.
+  2048, batch 1024: forward products of signs count at that of counting bits, their two gradients at that of tables or of float32,
+  the better one; the products of pixels and of the last layer are float32's.
 
 step/limit is the step's time over the larger of the two. Memory and products are taken to go on at once, so 1 is out of reach.
 """

@@ -3,8 +3,9 @@
     python scripts/bench_products.py
     python scripts/bench_products.py --isa avx2    # every library kept to AVX2
 
-For each layer: `forward` of two factors of -1 and +1, and `backward`, both products with a gradient. Kernels count bits forward, and
-look sums up in tables backward. The error is that of the gradients, relative to float64, in norm. Medians of several rounds, in turns.
+For each layer: `forward` of two factors of -1 and +1, and `backward`, both products with a gradient. Kernels count bits forward,
+and look sums up in tables backward. The error is that of the gradients, relative to float64, in norm. Medians of several rounds,
+in turns.
 """
 
 import argparse

@@ -103,12 +103,15 @@ class BinaryLayer(nn.Module):
         of_a = None if binarization is None else binarization(a)
         of_w = binarizer.binarization(prepared)
         scale = binarizer.scale(prepared, connected) if learned is None else learned
-        if of_a is not None and of_w is not None and geometry is not None and of_a.binary and of_w.binary:
-            if _by_kernels(a, weight, geometry):
-                # Latent weights of which nothing is drawn have the same signs until they are written to.
-                version = (id(weight), weight._version) if prepared is weight and of_w.z is None and connected is None else None
-                y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version)
-                return y if bias is None else y + _per_output(bias, y)
+        if (
+            (of_a is not None and of_a.binary)
+            and (of_w is not None and of_w.binary)
+            and (geometry is not None and _by_kernels(a, weight, geometry))
+        ):
+            # Latent weights of which nothing is drawn have the same signs until they are written to.
+            version = (id(weight), weight._version) if prepared is weight and of_w.z is None and connected is None else None
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version)
+            return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
             a = binarize(a, of_a)
         elif estimator is not None:
@@ -222,9 +225,8 @@ class _BinaryProduct(torch.autograd.Function):
         x = sign_int8(of_a.drawn(a))
         w = None
         if any(ctx.needs_input_grad) or not packed.know(version):
-            w = sign_int8(of_w.drawn(prepared))
-            if connected is not None:
-                w.mul_(connected.to(w.dtype))
+            signs = sign_int8(of_w.drawn(prepared))
+            w = signs if connected is None else signs.mul_(connected.to(signs.dtype))
         sums = packed.product(geometry, x, w, prepared.shape, connected is not None, version)
         if w is not None:
             ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)

@@ -1,8 +1,8 @@
 """Products of tensors of -1 and +1, and their gradients, by kernels of our own.
 
 Forward the sums are whole numbers: packed, 8 signs to a byte, and counted (binary/packed.py), they are bit for bit what float32
-gives. In the gradients one factor is the incoming gradient g, a real tensor: tables (binary/tables.py) give float32's exactness, not
-its bits. A geometry, Linear or Conv2d, says how a layer multiplies.
+gives. In the gradients one factor is the incoming gradient g, a real tensor: tables (binary/tables.py) give float32's exactness,
+not its bits. A geometry, Linear or Conv2d, says how a layer multiplies.
 
 Names of dimensions: x: (N, in) or (N, in, H, W); w: (out, in) or (out, in, kernel height, kernel width); g float32: (N, out) or
 (N, out, H', W'). x and w are int8 and hold -1 and +1, w also 0 where an edge is pruned.

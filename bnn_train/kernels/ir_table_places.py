@@ -1,8 +1,8 @@
 """The gradients of a convolution of signs, float32, by tables (ir_tables.py). Images lie as (N, height, width, channels).
 
-Of the input: out[p, c] = sum over taps t and outputs o of g[p + t, o] * w[t, o, c], with the filters turned around: four neighbouring
-outputs of g make a table, into which all taps and channels look. Of the filters: out[o, t, c] = sum over images n and places p of
-g[n, p, o] * x[n, p + t, c]: four images make a table.
+Of the input: out[p, c] = sum over taps t and outputs o of g[p + t, o] * w[t, o, c], with the filters turned around: four
+neighbouring outputs of g make a table, into which all taps and channels look. Of the filters: out[o, t, c] = sum over images n
+and places p of g[n, p, o] * x[n, p + t, c]: four images make a table.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,17 @@ from bnn_train.kernels.ir_tables import BYTES, ROWS, TERMS, Tables, kernel, numb
 
 @dataclass(frozen=True)
 class InputKernel:
-    """A function of (plan, first, last, scratch): images `first` to `last` - 1. `plan`: g, height, width, groups of four outputs; the
-    zeros above and left of g; bytes of the tables of a pixel and of a padded line; `ring` lines have their tables at a time; segments
-    of taps without gaps, int64: line, and bytes from the first tap; run: tables of a segment; fours, uint8 (segments * run, channels);
-    out, its rows, columns, channels. scratch: zeros, a ring's tables. (Fewer outputs at a time, so that their tables stay in the
-    first-level cache, took longer: the processor's permutations are what limits it.)"""
+    """A function of (plan, first, last, scratch): images `first` to `last` - 1. `plan`: g, height, width, groups of four outputs;
+    the zeros above and left of g; bytes of the tables of a pixel and of a padded line; `ring` lines have their tables at a time;
+    segments of taps without gaps, int64: line, and bytes from the first tap; run: tables of a segment; fours, uint8 (segments *
+    run, channels); out, its rows, columns, channels. scratch: zeros, a ring's tables. (Fewer outputs at a time, so that their
+    tables stay in the first-level cache, took longer: the processor's permutations are what limits it.)"""
 
     lanes: int
     takes = 4
     PLAN = (
-        "g", "height", "width", "groups", "above", "left", "pixel", "line", "ring", "segments", "count", "run", "four", "out", "rows",
-        "columns", "channels",
-    )  # fmt: skip
+        "g", "height", "width", "groups", "above", "left", "pixel", "line", "ring", "segments", "count", "run", "four", "out",
+        "rows", "columns", "channels", )  # fmt: skip
 
     def module(self) -> str:
         text, tables = Text(), Tables(self.lanes)
@@ -100,10 +99,11 @@ class InputKernel:
 @dataclass(frozen=True)
 class FilterKernel:
     """A function of (plan, first, last, scratch): of units `first` to `last` - 1, which are tiles of ROWS outputs of a chunk of
-    images. `plan`: g, bytes of its image, its height, width, outputs; x as fours, uint8 (groups, height, width, channels), bytes of
-    its group, line, and channels; steps from place to place; of each line and column of the filter, int64: the first place, the one
-    behind the last one, that it has in the image, and the offset of x; the filter's lines and columns; out, (chunks, outputs, lines,
-    columns, channels), bytes of a chunk; tiles; groups, of a chunk; deep: lines of g at a time, whose tables fit into scratch."""
+    images. `plan`: g, bytes of its image, its height, width, outputs; x as fours, uint8 (groups, height, width, channels), bytes
+    of its group, line, and channels; steps from place to place; of each line and column of the filter, int64: the first place,
+    the one behind the last one, that it has in the image, and the offset of x; the filter's lines and columns; out, (chunks,
+    outputs, lines, columns, channels), bytes of a chunk; tiles; groups, of a chunk; deep: lines of g at a time, whose tables fit
+    into scratch."""
 
     lanes: int
     takes = 4

@@ -61,7 +61,8 @@ class Tables:
         return text(f"load {self.numbers}, ptr {address}, align 32")
 
     def chosen(self, text: Text, address: str) -> tuple[str, str]:
-        """Of fours at an address the lanes that they choose, and the bits that turn what is found there around, "" where none do."""
+        """Of fours at an address the lanes that they choose, and the bits that turn what is found there around, "" where none
+        do."""
         four = text(f"load <{self.lanes} x i8>, ptr {address}, align 1")
         lane = text(f"zext <{self.lanes} x i8> {four} to {self.words}")
         if not self.is_half:
@@ -97,8 +98,8 @@ def kernel(text: Text, tables: Tables) -> str:
 
 @dataclass(frozen=True)
 class TableKernel:
-    """A function of (plan, first, last, scratch): rows `first` to `last` - 1 of out. `plan`: of a the address, the bytes from row to
-    row and from term to term; groups of four terms; the signs as fours, uint8 (groups, columns); out; columns, a multiple of
+    """A function of (plan, first, last, scratch): rows `first` to `last` - 1 of out. `plan`: of a the address, the bytes from row
+    to row and from term to term; groups of four terms; the signs as fours, uint8 (groups, columns); out; columns, a multiple of
     two vectors. scratch: SCRATCH bytes of its own, where a line of the cache begins."""
 
     lanes: int

@@ -1,4 +1,5 @@
-"""The product of real numbers with signs by tables (ir_tables.py, ir_table_places.py), by torch's threads. Arrays are given by address.
+"""The product of real numbers with signs by tables (ir_tables.py, ir_table_places.py), by torch's threads. Arrays are given by
+address.
 
 What is added up in which order does not depend on the number of threads.
 """
@@ -40,8 +41,8 @@ def product(a: int, strides: tuple[int, int], rows: int, terms: int, signs: int,
 
 
 def of_input(g: int, geometry: Geometry, images: int, outputs: int, signs: int, channels: int, out: int, threads: int) -> None:
-    """out, float32 (images, rows, columns, channels): the convolution of g, float32 (images, height, width, outputs), by `geometry`,
-    whose pixel is `pixel_bytes`. signs: int8 (lines, columns of the filter, outputs, channels). Strides are 1."""
+    """out, float32 (images, rows, columns, channels): the convolution of g, float32 (images, height, width, outputs), by
+    `geometry`, whose pixel is `pixel_bytes`. signs: int8 (lines, columns of the filter, outputs, channels). Strides are 1."""
     groups = outputs // TERMS
     begins, pixels = geometry.segments()
     run = pixels * groups
@@ -66,8 +67,9 @@ def pixel_bytes(outputs: int) -> int:
 def of_filters(
     g: int, geometry: Geometry, images: int, outputs: int, signs: int, channels: int, threads: int
 ) -> NDArray[np.float32]:
-    """(outputs, lines, columns of the filter, channels): the sum over images and places of g, float32 (images, rows, columns, outputs),
-    times the sign under each tap, int8 (images, height, width, channels). images: a multiple of TERMS, outputs: of ROWS[0]."""
+    """(outputs, lines, columns of the filter, channels): the sum over images and places of g, float32 (images, rows, columns,
+    outputs), times the sign under each tap, int8 (images, height, width, channels). images: a multiple of TERMS, outputs: of
+    ROWS[0]."""
     groups, (lines, columns) = images // TERMS, geometry.kernel
     image = geometry.height * geometry.width * channels
     four = fours(signs, images, image, threads)
@@ -91,7 +93,8 @@ def of_filters(
 
 
 def _range(geometry: Geometry, axis: int) -> NDArray[np.int64]:
-    """Of each line or column of the filter: the first place where it lies in the image, the one behind the last, and where it begins."""
+    """Of each line or column of the filter: the first place where it lies in the image, the one behind the last, and where it
+    begins."""
     size, places = ((geometry.height, geometry.rows), (geometry.width, geometry.columns))[axis]
     step = geometry.stride[axis]
     begins = np.arange(geometry.kernel[axis]) * geometry.dilation[axis] - geometry.padding[axis]
