@@ -255,7 +255,7 @@ class _BinaryProduct(torch.autograd.Function):
             g = g * _per_output(scale, g)
         of_x, into_w = products.gradients(ctx.geometry, g, x, w, connected is not None, to_x)
         if connected is not None:
-            into_w = into_w.mul_(connected.to(w.dtype))
+            into_w = into_w * connected.to(w.dtype)
         to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
         return to_a, of_w.backward_into(into_w, prepared), to_scale, None, None, None, None, None, None
 

@@ -23,12 +23,16 @@ DEEP = 16 * 1024  # bytes of the filters' tables that stay in a first-level cach
 UNITS = 32  # in so many parts the filters' gradient is made, at least, so that many threads have something to do
 
 
-@functools.cache
 def lanes() -> int:
     """Of the kernel that this processor can have; 0 where there is none."""
+    return _lanes(compiler.CPU)
+
+
+@functools.cache
+def _lanes(cpu: str | None) -> int:
     if not by_llvm.available():
         return 0
-    there = compiler.features(compiler.CPU)[2]
+    there = compiler.features(cpu)[2]
     return 16 if "avx512bw" in there else 8 if "avx2" in there else 0
 
 
