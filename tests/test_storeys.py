@@ -12,7 +12,7 @@ STOREYS = (
     {"files", "device"},
     {"config", "report"},
     {"register"},
-    {"plugins"},
+    {"plugins", "kernels"},
     {"binary", "data"},
     {"models", "edges", "optim"},
     {"training"},

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary import preparation, probe, products
 from bnn_train.binary.centred import CentredConv2d
+from bnn_train.binary.signs import Signs
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -33,6 +34,7 @@ class BinaryLayer(nn.Module):
     connected: Tensor | None  # 1 or 0 for each edge, where edges are pruned
     scaling_factor: nn.Parameter | None  # (outputs,), where it is learned
     fast: bool  # gradients of products may be rounded where they are then faster
+    signs: Signs | None = None  # of the weight, where a step of the optimizer leaves them
 
     def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None, fast: bool) -> None:
         if binarizer is not None and not isinstance(binarizer, Binarizer):
@@ -112,7 +114,8 @@ class BinaryLayer(nn.Module):
             and of_w.binary
             and _is_int8(a, weight, geometry, self.fast)
         ):
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast)
+            known = self.signs.of(weight, connected) if self.signs is not None and prepared is weight and of_w.z is None else None
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast, known)
             return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
             a = binarize(a, of_a)
@@ -224,9 +227,10 @@ class _BinaryProduct(torch.autograd.Function):
         connected: Tensor | None,
         geometry: products.Geometry,
         fast: bool,
+        known: Tensor | None,
     ) -> Tensor:
-        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(prepared))
-        if connected is not None:
+        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(prepared)) if known is None else known
+        if connected is not None and known is None:
             w.mul_(connected.to(w.dtype))
         sums = geometry.forward(x, w)
         ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
@@ -252,7 +256,7 @@ class _BinaryProduct(torch.autograd.Function):
         if connected is not None:
             into_w = into_w.mul_(connected.to(w.dtype))
         to_a = None if of_x is None else of_a.backward(of_x, a)
-        return to_a, of_w.backward(into_w, prepared), to_scale, None, None, None, None, None
+        return to_a, of_w.backward(into_w, prepared), to_scale, *[None] * 6
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

@@ -1,0 +1,1 @@
+"""Loops over whole arrays, compiled for the processor at hand. Loads no torch."""
