@@ -38,12 +38,11 @@ def settle(
     if chosen.kind == "torch":
         return chosen, None
     why_not = _why_not(model, optimizer)
-    try:
-        kernels = None if why_not else updates.load(config)
-    except ImportError as error:
-        why_not = f"Numba cannot be imported ({error})"
-    if kernels is not None:
-        return chosen, FusedStep(kernels, optimizer, model, marks)
+    if not why_not:
+        try:
+            return chosen, FusedStep(updates.load(config), optimizer, model, marks)
+        except ImportError as error:
+            why_not = f"Numba cannot be imported ({error})"
     if trainer.step == "numba" or started == "numba":
         raise choice.missing(why_not)
     return Choice("torch", why_not), None
