@@ -45,10 +45,10 @@ from bnn_train.cli.compose import typed  # noqa: E402
 from bnn_train.config.root import Config  # noqa: E402
 from bnn_train.data.augment import normalise  # noqa: E402
 from bnn_train.deploy import file, formats  # noqa: E402
-from bnn_train.deploy.kernels import by_numkong, compiler, products  # noqa: E402
 from bnn_train.deploy.packed import Packed  # noqa: E402
 from bnn_train.deploy.packing.pack import pack  # noqa: E402
 from bnn_train.deploy.runner import Network  # noqa: E402
+from bnn_train.kernels import by_numkong, compiler, products  # noqa: E402
 
 ROUNDS, SECONDS, PAUSE = 9, 0.1, 0.05  # rounds; seconds of a turn; before it, so that no thread of the one before still spins
 NETWORKS: dict[str, tuple[tuple[int, int, int], tuple[int, ...]]] = {  # images, batches

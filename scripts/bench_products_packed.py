@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct, installed
+from bnn_train.kernels.products import BinaryProduct, ByteProduct, installed
 
 OUTPUTS, INPUTS, PIXELS = 2048, 2048, 784
 ROUNDS, SECONDS = 15, 0.02

@@ -1,37 +1,40 @@
 """How fast training is: the classic loop (classic_loop.py) and bnn_train's trainer in turns, on the same data, network and batch.
 
-    python scripts/bench_train.py mnist_mlp --data DATA                          # one epoch of each, three rounds
+    python scripts/bench_train.py mnist_mlp --data DATA                          # one epoch of each, five rounds
     python scripts/bench_train.py mnist_mlp --data DATA --epochs 3               # with the accuracy after three
     python scripts/bench_train.py cifar10_cnn --data CIFAR --folder --steps 40   # CIFAR-10 as image files; 40 steps an epoch
+    python scripts/bench_train.py resnet20 --data CIFAR --folder --steps 40      # a network of model=..., trained as cifar10_cnn is
+    python scripts/bench_train.py mnist_mlp --data DATA --isa avx2               # everybody kept to AVX2
     python scripts/bench_train.py mnist_mlp --data DATA --peer-python ENV/bin/python   # also larq or bitorch, where ENV has them
 
 Each run is a process of its own, and round i has seed i. Prints medians, ratios to the classic loop within a round, and what share
-of the time matrix products take; `--json FILE` writes all of it. The learning rate is constant on both sides.
+of the time torch's matrix products take; `--json FILE` writes all of it. The learning rate is constant on both sides.
+
+--isa avx2 stands in for a processor with AVX2 alone on one that has more: a hint at what such a one would give.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benching import in_process, keep_to, machine
+
 from bnn_train import startup
 from bnn_train.cli.compose import typed
-from bnn_train.config.model import MlpConfig
 from bnn_train.data.augment import crop_padding
 
-SCRIPTS = Path(__file__).parent
 WARM_UP = 3  # steps that are not timed: the first ones ask for memory
+CIFAR = ["data=cifar10", "optimizer.lr=0.003", "trainer.batch_size=128", "trainer.eval_batch_size=250"]  # as in cifar10_cnn
 # The script that is measured against has no schedule, and on MNIST no shifted images and free latent weights.
-CLASSIC = {
-    "mnist_mlp": ["data.crop_padding=0", "model.dropout=0.5", "weights.clip=null", "optimizer.lr=0.01"],
-    "cifar10_cnn": [],
+NETWORKS = {
+    "mnist_mlp": ["experiment=mnist_mlp", "data.crop_padding=0", "model.dropout=0.5", "weights.clip=null", "optimizer.lr=0.01"],
+    "cifar10_cnn": ["experiment=cifar10_cnn"],
+    "resnet20": ["model=resnet20", *CIFAR],
+    "vgg_small": ["model=vgg_small", *CIFAR],
 }
 VARIANTS = {
     "float32": ["trainer.precision=float32"],
@@ -39,14 +42,14 @@ VARIANTS = {
     "fast, compiled": ["trainer.precision=fast", "trainer.compile=true"],
 }
 PRODUCTS = (  # torch's matrix products
-    *("aten::mm", "aten::addmm", "aten::_int_mm", "aten::convolution_backward", "aten::mkldnn_convolution"),
-    "onednn::qconv2d_pointwise",
+    *("aten::mm", "aten::addmm", "aten::convolution_backward", "aten::mkldnn_convolution"),
 )
 
 
 def ours(job: dict[str, Any]) -> dict[str, Any]:
     """What classic_loop.main measures, of bnn_train: the trainer itself, without files."""
     startup.prepare()
+    keep_to(job["isa"])
     import resource
 
     import torch
@@ -95,34 +98,24 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def in_process(python: str, script: str, *arguments: str) -> dict[str, Any]:
-    """Runs a script in a process of its own; what it prints last is its result."""
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)} if python == sys.executable else dict(os.environ)
-    done = subprocess.run([python, str(SCRIPTS / script), *arguments], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"{script} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[str, dict[str, Any]]:
     """The jobs of one round, by name: that of the classic loop, and bnn_train's."""
-    data = ["data=image_folder", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.247,0.2435,0.2616]"] if options.folder else []
-    base = [f"experiment={options.experiment}", *data, f"data.root={options.data}", f"seed={seed}"]
-    base += [f"trainer.epochs={options.epochs}", "scheduler=constant", *CLASSIC[options.experiment], *options.override]
+    base = list(NETWORKS[options.network])
+    if options.folder:
+        base = [override for override in base if not override.startswith("data=")]
+        base += ["data=image_folder", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.247,0.2435,0.2616]"]
+    base += [f"data.root={options.data}", f"seed={seed}"]
+    base += [f"trainer.epochs={options.epochs}", "scheduler=constant", *options.override]
     config = typed(base)
-    model = config.model
-    assert isinstance(model, MlpConfig)
     shape = (1, 28, 28) if config.data.name == "mnist" else (3, 32, 32)
-    limits = {"steps": options.steps or (40 if profile else 0), "profile": profile}
+    limits = {"steps": options.steps or (40 if profile else 0), "profile": profile, "isa": options.isa}
     classic = {
         "data": config.data.name,
         "root": str(options.data),
         "shape": shape,
         "classes": 10,
-        "stages": getattr(config.model, "stages", []),
-        "hidden": model.hidden,
-        "dropout": model.dropout,
+        "model": config.model.name,
+        **{key: getattr(config.model, key, none) for key, none in (("stages", []), ("hidden", []), ("dropout", 0))},
         "lr": config.optimizer.lr,
         "clip": config.weights.clip,
         "workers": options.workers,
@@ -139,8 +132,8 @@ def jobs(options: argparse.Namespace, seed: int, profile: bool = False) -> dict[
 
 def run_job(name: str, job: dict[str, Any]) -> dict[str, Any]:
     if name == "classic":
-        return in_process(sys.executable, "classic_loop.py", json.dumps(job))
-    return in_process(sys.executable, "bench_train.py", "--worker", json.dumps(job))
+        return in_process(sys.executable, "classic_loop.py", json.dumps(job), isa=job["isa"])
+    return in_process(sys.executable, "bench_train.py", "--worker", json.dumps(job), isa=job["isa"])
 
 
 def product_seconds(name: str, job: dict[str, Any]) -> float:
@@ -151,30 +144,33 @@ def product_seconds(name: str, job: dict[str, Any]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=["mnist_mlp", "cifar10_cnn"])
+    parser.add_argument("network", choices=list(NETWORKS))
     parser.add_argument(
         "--data", type=Path, required=True, help="where torchvision finds its files, or with --folder train/ and test/"
     )
     parser.add_argument("--folder", action="store_true", help="the images are files in train/<class>/ and test/<class>/")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, default=0, help="of an epoch, more than 3; default: all")
-    parser.add_argument("--workers", type=int, help="of the classic DataLoader; default: 2 for cifar10_cnn, 0 for mnist_mlp")
+    parser.add_argument("--workers", type=int, help="of the classic DataLoader; default: 0 for mnist_mlp, else 2")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["float32", "fast"])
     parser.add_argument("--override", action="append", default=[], help="as in model.hidden=[512,512]")
     parser.add_argument("--peer-python", metavar="PYTHON", help="an interpreter that has larq or bitorch (mnist_mlp)")
+    parser.add_argument("--isa", choices=["avx2"], help="keep every library to this instruction set")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.rounds < 1 or options.epochs < 1 or 0 < options.steps <= WARM_UP:
         parser.error(f"--rounds and --epochs must be at least 1, --steps above {WARM_UP}: so many are not timed")
+    if options.isa and options.peer_python:
+        parser.error("--isa cannot keep a peer to an instruction set: leave out --peer-python")
     needed = options.data / (
-        "train" if options.folder else "MNIST/raw" if options.experiment == "mnist_mlp" else "cifar-10-batches-py"
+        "train" if options.folder else "MNIST/raw" if options.network == "mnist_mlp" else "cifar-10-batches-py"
     )
     if not needed.is_dir():
         parser.error(f"--data {options.data}: there is no {needed}; nothing is downloaded here, bnn-train data=... does it")
     options.data = options.data.resolve()
     if options.workers is None:
-        options.workers = 2 if options.experiment == "cifar10_cnn" else 0
+        options.workers = 0 if options.network == "mnist_mlp" else 2
 
     rounds: list[dict[str, dict[str, Any]]] = []
     for seed in range(options.rounds):
@@ -188,7 +184,8 @@ def main() -> None:
             print(f"round {seed + 1}, {rounds[-1]['peer']['name']}: {describe(rounds[-1]['peer'])}", flush=True)
     in_products = {name: product_seconds(name, job) for name, job in jobs(options, 0, profile=True).items()}
 
-    print(f"\n{machine()}\n{options.experiment}, {options.rounds} rounds, medians; ratios to the classic loop, with their range")
+    print(f"\n{machine(options.isa)}")
+    print(f"{options.network}, {options.rounds} rounds, medians; ratios to the classic loop, with their range")
     table = {}
     for name in rounds[0]:
         runs = [each[name] for each in rounds]
@@ -203,14 +200,8 @@ def main() -> None:
         print(f"{runs[0].get('name', name):>15}: {row(table[name])}")
     if options.json:
         given = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-        everything = {"options": given, "machine": machine(), "rounds": rounds, "table": table}
+        everything = {"options": given, "machine": machine(options.isa), "rounds": rounds, "table": table}
         options.json.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
-
-
-def machine() -> str:
-    file = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in file.read_text().splitlines() if "model name" in line] if file.exists() else []
-    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, torch {version('torch')}"
 
 
 def describe(run: dict[str, Any]) -> str:

@@ -43,16 +43,46 @@ class BinaryLinear(nn.Linear):
 
 class BinaryConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, Sign.apply(self.weight), padding=self.padding)
+        return F.conv2d(x, Sign.apply(self.weight), stride=self.stride, padding=self.padding)
 
 
-def network(shape: list[int], classes: int, stages: list[list[int]], hidden: list[int], dropout: float) -> nn.Sequential:
-    """The order of the layers of bnn_train's mlp and cnn."""
+class Shortcut(nn.Module):
+    """BN(conv(sign(x))) + x; where the channels double, the image halves, and x goes through a mean, a real 1x1 conv and BN."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        stride = 1 if n_in == n_out else 2
+        self.layers = nn.Sequential(Binarize(), BinaryConv2d(n_in, n_out, 3, stride, 1, bias=False), nn.BatchNorm2d(n_out))
+        self.past = nn.Sequential()
+        if stride == 2:
+            self.past = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x) + self.past(x)
+
+
+def resnet20(channels: int, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)]
+    width = 16
+    for n_out in [16] * 6 + [32] * 6 + [64] * 6:
+        layers.append(Shortcut(width, n_out))
+        width = n_out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+def network(name: str, shape: list[int], classes: int, stages: list[list[int]], hidden: list[int], dropout: float) -> nn.Sequential:
+    """The order of the layers of bnn_train's mlp and cnn, vgg_small and resnet20; the last two are always of one size."""
+    if name == "resnet20":
+        return resnet20(shape[0], classes)
+    first: type[nn.Conv2d] = BinaryConv2d
+    if name == "vgg_small":
+        first, stages, hidden = nn.Conv2d, [[128, 128], [256, 256], [512, 512]], []
     channels, side = shape[0], shape[1]
     layers: list[nn.Module] = []
     for stage in stages:
         for i, width in enumerate(stage, start=1):
-            layers += [Binarize()] * bool(layers) + [BinaryConv2d(channels, width, 3, padding=1, bias=False)]
+            conv = BinaryConv2d if layers else first
+            layers += [Binarize()] * bool(layers) + [conv(channels, width, 3, padding=1, bias=False)]
             channels = width
             if i == len(stage):
                 layers.append(nn.MaxPool2d(2))
@@ -101,7 +131,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     train_set, test_set = image_sets(job)
     train = DataLoader(train_set, job["batch_size"], shuffle=True, drop_last=True, num_workers=job["workers"])
     test = DataLoader(test_set, job["batch_size"], num_workers=job["workers"])
-    model = network(job["shape"], job["classes"], job["stages"], job["hidden"], job["dropout"])
+    model = network(job["model"], job["shape"], job["classes"], job["stages"], job["hidden"], job["dropout"])
     optimizer = torch.optim.Adam(model.parameters(), lr=job["lr"])
     latent = [m.weight for m in model.modules() if isinstance(m, BinaryLinear | BinaryConv2d)]
     seconds, steps = 0.0, 0

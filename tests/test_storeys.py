@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).parent.parent / "bnn_train"
 # From the bottom to the top; what shares a storey does not import each other.
 STOREYS = (
     {"errors", "startup"},
-    {"files", "device"},
+    {"files", "device", "kernels"},
     {"config", "report"},
     {"register"},
-    {"plugins", "kernels"},
+    {"plugins"},
     {"binary", "data"},
     {"models", "edges", "optim"},
     {"training"},

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from bnn_train.binary import preparation, probe, products
 from bnn_train.binary.centred import CentredConv2d
-from bnn_train.binary.signs import Signs
+from bnn_train.binary.packed import PackedWeights, Version, weights_of
+from bnn_train.binary.signs import Signs, moment
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -33,15 +34,13 @@ class BinaryLayer(nn.Module):
     estimator: nn.Module | None  # None: x is multiplied as it is
     connected: Tensor | None  # 1 or 0 for each edge, where edges are pruned
     scaling_factor: nn.Parameter | None  # (outputs,), where it is learned
-    fast: bool  # gradients of products may be rounded where they are then faster
     signs: Signs | None = None  # of the weight, where a step of the optimizer leaves them
 
-    def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None, fast: bool) -> None:
+    def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None) -> None:
         if binarizer is not None and not isinstance(binarizer, Binarizer):
             raise ConfigError("binarizer", binarizer, "must say how the weight is binarized, as Sign() and Real() do, or be None")
         self.binarizer = Sign() if binarizer is None else binarizer
         self.estimator = Ste(estimator) if isinstance(estimator, str) else estimator
-        self.fast = fast
         self.register_buffer("connected", None, persistent=False)
         self.binarizer.start(self.weight.data)
         learned = self.binarizer.scaling == "learned"
@@ -94,7 +93,7 @@ class BinaryLayer(nn.Module):
     def _multiply(
         self, a: Tensor, geometry: products.Geometry | None, real: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     ) -> Tensor:
-        """The layer's output: in int8 where both factors are binary and the device is faster at that, else as `real` computes it.
+        """The layer's output: by kernels where both factors are binary and that is faster, else as `real` computes it.
 
         real: of (input, weight, bias), without a scale.
         """
@@ -107,15 +106,15 @@ class BinaryLayer(nn.Module):
         of_w = binarizer.binarization(prepared)
         scale = binarizer.scale(prepared, connected) if learned is None else learned
         if (
-            of_a is not None
-            and of_w is not None
-            and geometry is not None
-            and of_a.binary
-            and of_w.binary
-            and _is_int8(a, weight, geometry, self.fast)
+            (of_a is not None and of_a.binary)
+            and (of_w is not None and of_w.binary)
+            and (geometry is not None and _by_kernels(a, weight, geometry))
         ):
-            known = self.signs.of(weight, connected) if self.signs is not None and prepared is weight and of_w.z is None else None
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, self.fast, known)
+            # Latent weights of which nothing is drawn have the same signs until they are written to.
+            is_plain = prepared is weight and of_w.z is None
+            version = (id(weight), *moment(weight)) if is_plain and connected is None else None
+            known = self.signs.of(weight, connected) if is_plain and self.signs is not None else None
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version, known)
             return y if bias is None else y + _per_output(bias, y)
         if of_a is not None:
             a = binarize(a, of_a)
@@ -131,10 +130,10 @@ class BinaryLayer(nn.Module):
         return y if bias is None else y + _per_output(bias, y)
 
 
-def _is_int8(a: Tensor, weight: Tensor, geometry: products.Geometry, fast: bool) -> bool:
-    if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0 and products.int8_is_fast(a.device.type)):
+def _by_kernels(a: Tensor, weight: Tensor, geometry: products.Geometry) -> bool:
+    if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0):
         return False
-    return probe.is_exact(geometry, a.shape, weight.shape, fast and torch.is_grad_enabled())
+    return probe.by_kernels(geometry, a.shape, weight.shape, a.device.type)
 
 
 def _per_output(values: Tensor, y: Tensor) -> Tensor:
@@ -156,10 +155,9 @@ class BinaryLinear(BinaryLayer, nn.Linear):  # type: ignore[misc]  # torch types
         binarizer: Binarizer | None = None,
         estimator: nn.Module | str | None = CLIPPED,
         bias: bool = False,
-        fast: bool = False,
     ) -> None:
         super().__init__(in_features, out_features, bias)
-        self._start(binarizer, estimator, fast)
+        self._start(binarizer, estimator)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
@@ -182,13 +180,12 @@ class BinaryConv2d(BinaryLayer, nn.Conv2d):  # type: ignore[misc]
         binarizer: Binarizer | None = None,
         estimator: nn.Module | str | None = CLIPPED,
         pad_value: int = 0,
-        fast: bool = False,
         **conv2d: Any,
     ) -> None:
         check_choice("pad_value", pad_value, (0, 1, -1))
         super().__init__(in_channels, out_channels, kernel_size, **{"bias": False, **conv2d})
         self.pad_value = pad_value
-        self._start(binarizer, estimator, fast)
+        self._start(binarizer, estimator)
 
     def forward(self, x: Tensor) -> Tensor:
         images = x if x.ndim == 4 else x.unsqueeze(0)
@@ -226,15 +223,19 @@ class _BinaryProduct(torch.autograd.Function):
         of_w: Binarization,
         connected: Tensor | None,
         geometry: products.Geometry,
-        fast: bool,
+        packed: PackedWeights,
+        version: Version | None,
         known: Tensor | None,
     ) -> Tensor:
-        x, w = sign_int8(of_a.drawn(a)), sign_int8(of_w.drawn(prepared)) if known is None else known
-        if connected is not None and known is None:
-            w.mul_(connected.to(w.dtype))
-        sums = geometry.forward(x, w)
-        ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
-        ctx.how, ctx.geometry, ctx.fast = (of_a, of_w), geometry, fast
+        x = sign_int8(of_a.drawn(a))
+        w = known
+        if w is None and (any(ctx.needs_input_grad) or not packed.know(version)):
+            signs = sign_int8(of_w.drawn(prepared))
+            w = signs if connected is None else signs.mul_(connected.to(signs.dtype))
+        sums = packed.product(geometry, x, w, prepared.shape, connected is not None, version)
+        if w is not None:
+            ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
+            ctx.how, ctx.geometry = (of_a, of_w), geometry
         return sums if scale is None else sums * _per_output(scale, sums)
 
     @staticmethod
@@ -242,21 +243,16 @@ class _BinaryProduct(torch.autograd.Function):
         a, prepared, x, w, connected, scale, sums = ctx.saved_tensors
         (of_a, of_w), g, to_x = ctx.how, grads[0], ctx.needs_input_grad[0]
         to_scale = None
-        if scale is None:
-            of_x, into_w = ctx.geometry.gradients(g, x, w, ctx.fast, to_x=to_x)
-        else:
-            to_scale = (g * sums).sum(dim=[dim for dim in range(g.ndim) if dim != 1]) if ctx.needs_input_grad[2] else None
-            scaled = g * _per_output(scale, g)
-            if ctx.fast:  # rounded before the scale multiplies it: an output with a small scale would lose its gradient
-                into_w = ctx.geometry.gradients(g, x, w, True, to_x=False).of_w
-                into_w = into_w * scale.view(-1, *[1] * (w.ndim - 1))
-                of_x = ctx.geometry.gradients(scaled, x, w, True, to_w=False).of_x if to_x else None
-            else:
-                of_x, into_w = ctx.geometry.gradients(scaled, x, w, False, to_x=to_x)
+        if scale is not None:
+            if ctx.needs_input_grad[2]:
+                to_scale = (g * sums).sum(dim=[dim for dim in range(g.ndim) if dim != 1])
+            g = g * _per_output(scale, g)
+        of_x, into_w = products.gradients(ctx.geometry, g, x, w, connected is not None, to_x)
+        assert into_w is not None
         if connected is not None:
             into_w = into_w.mul_(connected.to(w.dtype))
-        to_a = None if of_x is None else of_a.backward(of_x, a)
-        return to_a, of_w.backward(into_w, prepared), to_scale, *[None] * 6
+        to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
+        return to_a, of_w.backward_into(into_w, prepared), to_scale, *[None] * 7
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

@@ -1,6 +1,6 @@
-"""Whether int8 products can be trusted here: what torch does not document is held against float32 on the shapes in use.
+"""Whether kernels can be trusted here: they are held against torch's float32 products, on the shapes in use.
 
-A processor with other instructions takes other kernels, and so does another shape; some versions of torch have had wrong ones.
+A processor with other instructions gets other code from LLVM, and so does another shape.
 """
 
 import logging
@@ -11,39 +11,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnn_train.binary import products
+from bnn_train.binary import products, ways
+from bnn_train.binary.packed import PackedWeights
+from bnn_train.binary.products import Geometry, Linear
 
 log = logging.getLogger(__name__)
 
-_LARGEST = 8128  # steps of `fixed_point`: gradients of whole numbers up to it are rounded to themselves
-_TOLERANCE = 1e-4  # of the largest sum, for what float32 adds up in another order; a sum that overflows is off by far more
+_LARGEST = 1000  # of gradients of whole numbers: all sums are below 2^24 here, so that float32 holds them
 _IMAGES = 8
 
 _found: dict[Any, bool] = {}
 
 
-def is_exact(geometry: products.Geometry, x_shape: Sequence[int], w_shape: Sequence[int], fast: bool) -> bool:
-    """Whether the product of int8 factors of these shapes, and with `fast` its gradients, are right on this machine.
+def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int], device_type: str) -> bool:
+    """Whether a product goes by kernels: the rule (ways.py) says so, and they are right on this machine."""
+    return ways.by_kernels(geometry, x_shape, w_shape, device_type) and is_exact(geometry, x_shape, w_shape)
 
-    Computed once for each shape, of a convolution with a few images, which its kernels take one by one. What is wrong is said once.
+
+def is_exact(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int]) -> bool:
+    """Whether the forward product of signs of these shapes, and its gradients, are right on this machine.
+
+    Computed once for each shape, with a few images, which kernels take one by one. What is wrong is said once.
     """
-    images = min(x_shape[0], _IMAGES) if len(x_shape) == 4 else x_shape[0]
-    x_shape = (images, *x_shape[1:])
-    key = (geometry, x_shape, tuple(w_shape), fast)
+    x_shape = (min(x_shape[0], _IMAGES), *x_shape[1:])
+    key = (geometry, x_shape, tuple(w_shape))
     if key not in _found:
         try:
-            wrong = _difference(geometry, x_shape, w_shape, fast)
-        except (AttributeError, TypeError, RuntimeError) as error:  # another torch without these operators, or with other arguments
+            wrong = _difference(geometry, x_shape, w_shape)
+        except (AttributeError, TypeError, RuntimeError, OSError) as error:
             wrong = str(error).strip().partition("\n")[0] or type(error).__name__
         if wrong and all(_found.values()):
             shapes = " and ".join("x".join(map(str, shape)) for shape in (x_shape, w_shape))
-            log.warning("int8 products are not exact here (%s of %s): float32 is used instead, which is slower", wrong, shapes)
+            log.warning("kernels are not exact here (%s of %s): torch's products are used instead, which are slower", wrong, shapes)
         _found[key] = not wrong
     return _found[key]
 
 
 @torch.no_grad()
-def _difference(geometry: products.Geometry, x_shape: Sequence[int], w_shape: Sequence[int], fast: bool) -> str:
+def _difference(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int]) -> str:
     """What differs from float32; "" where nothing does."""
     generator = torch.Generator().manual_seed(0)  # torch's own stays as it was
 
@@ -51,25 +56,25 @@ def _difference(geometry: products.Geometry, x_shape: Sequence[int], w_shape: Se
         drawn = torch.randint(low, high + 1, tuple(shape), generator=generator)
         return drawn.to(memory_format=torch.channels_last) if drawn.ndim == 4 else drawn
 
-    x, w = (whole(x_shape, 0, 1) * 2 - 1).to(torch.int8), whole(w_shape, -1, 1).to(torch.int8)  # 0 is a pruned edge
-    y = geometry.forward(x, w)
-    if not torch.equal(y, _in_float32(geometry, x, w)):
-        return "the product"
-    if fast:
-        g = whole(y.shape, -_LARGEST, _LARGEST).float()
-        g[(0,) * g.ndim] = _LARGEST  # so that a step of the rounding is 1
-        found, right = (geometry.gradients(g, x, w, fast=way) for way in (True, False))
-        for name, a, b in zip(("the gradient", "the weights' gradient"), found, right, strict=True):
-            assert a is not None
-            assert b is not None
-            if not (a - b).abs().max() <= _TOLERANCE * b.abs().max():
-                return name
+    x, w = ((whole(shape, 0, 1) * 2 - 1).to(torch.int8) for shape in (x_shape, w_shape))
+    kept = whole(w_shape, 0, 1).to(torch.int8)
+    for pruned, weight in ((False, w), (True, w * kept)):
+        y = PackedWeights().product(geometry, x, weight, weight.shape, pruned, version=None)
+        if not torch.equal(y, _in_float32(geometry, x, weight)):
+            return "the product"
+    g = whole(y.shape, -_LARGEST, _LARGEST).float()
+    found, exact = products.gradients(geometry, g, x, w), products.torchs_gradients(geometry, g, x, w)
+    for name, a, b in zip(("the gradient", "the weights' gradient"), found, exact, strict=True):
+        assert a is not None
+        assert b is not None
+        if not torch.equal(a, b):
+            return name
     return ""
 
 
-def _in_float32(geometry: products.Geometry, x: Tensor, w: Tensor) -> Tensor:
+def _in_float32(geometry: Geometry, x: Tensor, w: Tensor) -> Tensor:
     """The same product; exact, since its sums are far below 2^24."""
-    if isinstance(geometry, products.Linear):
+    if isinstance(geometry, Linear):
         return x.float() @ w.float().t()
     (height, width), value = geometry.padding, float(geometry.pad_value)
     padded = F.pad(x.float(), [width, width, height, height], value=value)

@@ -17,17 +17,17 @@ class Signs:
 
     def keep(self, signs: Tensor, weight: Tensor, connected: Tensor | None) -> None:
         """`signs` are those of the weight as it is now, of its shape and layout. connected: the layer's mask of edges."""
-        self._signs, self._weight, self._connected, self._moment = signs, weight, connected, _moment(weight)
+        self._signs, self._weight, self._connected, self._moment = signs, weight, connected, moment(weight)
 
     def of(self, weight: Tensor, connected: Tensor | None) -> Tensor | None:
         """What `keep` was given, not to be changed; None where the weight or the mask has been changed or exchanged since."""
-        same = weight is self._weight and connected is self._connected and _moment(weight) == self._moment
+        same = weight is self._weight and connected is self._connected and moment(weight) == self._moment
         return self._signs if same else None
 
     def __reduce__(self) -> tuple[type["Signs"], tuple[()]]:
         return Signs, ()
 
 
-def _moment(weight: Tensor) -> tuple[int, int]:
+def moment(weight: Tensor) -> tuple[int, int]:
     """Another one where the weight was written to since, or where its data were exchanged for another's (an average's)."""
     return weight._version, weight.data_ptr()

@@ -7,11 +7,11 @@ import numpy as np
 
 from bnn_train.deploy.chains import Chain
 from bnn_train.deploy.elementwise import Step, flips, is_shift
-from bnn_train.deploy.kernels import geometry, places
 from bnn_train.deploy.layout import padded
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits, weights
 from bnn_train.deploy.sums import is_exact
 from bnn_train.deploy.whole import Signs, pool_of_turned, regions
+from bnn_train.kernels import geometry, places
 
 Fused = Callable[..., tuple[np.ndarray, ...] | None]
 

@@ -11,10 +11,10 @@ from bnn_train.deploy.chains import Chain, chains
 from bnn_train.deploy.direct import Fused, fused
 from bnn_train.deploy.elementwise import Step
 from bnn_train.deploy.infer import infer
-from bnn_train.deploy.kernels import products
 from bnn_train.deploy.layout import Layout, to_plain
 from bnn_train.deploy.packed import Op, Packed, Value
 from bnn_train.deploy.sums import lowest_bit
+from bnn_train.kernels import products
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def run(stages: Iterable[Stage], values: dict[int, np.ndarray]) -> None:
 
 
 def plan(packed: Packed, engine: str | None = None) -> Plan:
-    """engine: of the packed products (deploy/kernels/products.py); None chooses. The same bits come of each."""
+    """engine: of the packed products (kernels/products.py); None chooses. The same bits come of each."""
     known = infer(packed)
     takers: list[list[int]] = [[] for _ in known]
     for i, op in enumerate(packed.ops):

@@ -10,10 +10,10 @@ import numpy as np
 
 from bnn_train import startup
 from bnn_train.deploy import file
-from bnn_train.deploy.kernels.products import is_llvm_due
 from bnn_train.deploy.packed import Packed
 from bnn_train.deploy.plan import Plan, plan
 from bnn_train.errors import ConfigError
+from bnn_train.kernels.products import is_llvm_due
 
 _CACHE = 2**21  # bytes: so many images at a time that their largest layer stays in a processor's cache
 _WORTH_A_THREAD = 200_000  # nanoseconds that a thread's part must take, or handing it over (0.1 ms) takes longer than it saves

@@ -13,11 +13,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.elementwise import Step
-from bnn_train.deploy.kernels.means import Mean
-from bnn_train.deploy.kernels.products import is_llvm_due
 from bnn_train.deploy.layout import Layout, features, flattened, from_plain, in_order, plain_layout, to_plain
 from bnn_train.deploy.packed import Op, Value, inputs_of, weights
 from bnn_train.deploy.sums import is_exact, real_sums, window_sums
+from bnn_train.kernels.means import Mean
+from bnn_train.kernels.products import is_llvm_due
 
 
 def plain(op: Op, result: Value, *inputs: Layout) -> tuple[Step, Layout]:

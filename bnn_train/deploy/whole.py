@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bnn_train.deploy.elementwise import Step, flips
-from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.deploy.layout import Layout, features, in_order, padded
 from bnn_train.deploy.packed import Op, Value, inputs_of, packed_bits, weights
 from bnn_train.deploy.steps import channels_last, or_pool, patches
+from bnn_train.kernels.products import BinaryProduct, ByteProduct
 
 
 class Signs(NamedTuple):

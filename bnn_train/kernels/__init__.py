@@ -1,1 +1,1 @@
-"""Loops over whole arrays, compiled for the processor at hand. Loads no torch."""
+"""Compiled loops: products of packed signs, the fastest exact ones of what is installed, and optimizers' steps. Loads no torch."""

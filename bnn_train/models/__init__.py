@@ -62,7 +62,6 @@ def build(config: Config, image_shape: Shape, num_classes: int, device: torch.de
         estimator=lambda: progressive.activations(config.ste, config.weights),
         binarizer=lambda: weights.build(config.weights, config.ste),
         block=config.block,
-        fast=config.trainer.precision == "fast",
     )
     built = REGISTRY[config.model.name](config.model, parts, image_shape, num_classes)
     if isinstance(config.weights, StomppConfig):

@@ -22,11 +22,10 @@ class Parts(NamedTuple):
     estimator: Callable[[], nn.Module]
     binarizer: Callable[[], Binarizer]
     block: BlockConfig = BlockConfig()
-    fast: bool = False  # gradients may be rounded where products are then faster
 
     def linear(self, n_in: int, n_out: int, binary_input: bool = True) -> BinaryLinear:
         estimator = self.estimator() if binary_input else None
-        return BinaryLinear(n_in, n_out, self.binarizer(), estimator, fast=self.fast)
+        return BinaryLinear(n_in, n_out, self.binarizer(), estimator)
 
     def conv(
         self,
@@ -41,7 +40,7 @@ class Parts(NamedTuple):
         """With as much padding as keeps the size, at stride 1, unless it is given; a real input is padded with 0."""
         estimator, pad_value = (self.estimator(), pad_value) if binary_input else (None, 0)
         padding = kernel_size // 2 if padding is None else padding
-        given = {"pad_value": pad_value, "fast": self.fast, "padding": padding, **conv2d}
+        given = {"pad_value": pad_value, "padding": padding, **conv2d}
         return BinaryConv2d(n_in, n_out, kernel_size, self.binarizer(), estimator, **given)
 
     def within(self, name: str, layer: nn.Linear | nn.Conv2d, label: str, *then: Named) -> list[Named]:

@@ -113,10 +113,11 @@ def test_products_are_chosen_anew_from_each_input(monkeypatch):
         asked.append(device_type)
         return False
 
-    monkeypatch.setattr(layers.products, "int8_is_fast", spy)
-    layer = BinaryLinear(4, 4)
-    layer(torch.randn(2, 4))
-    layer.to("meta")(torch.randn(2, 4, device="meta"))
+    monkeypatch.setattr(layers.probe.ways, "have_kernels", spy)
+    monkeypatch.setattr(layers.probe.ways, "SMALLEST", 0)
+    layer = BinaryLinear(8, 4)
+    layer(torch.randn(2, 8))
+    layer.to("meta")(torch.randn(2, 8, device="meta"))
     assert asked == ["cpu", "meta"]
-    layer.double()(torch.randn(2, 4, device="meta", dtype=torch.float64))
+    layer.double()(torch.randn(2, 8, device="meta", dtype=torch.float64))
     assert asked == ["cpu", "meta"]

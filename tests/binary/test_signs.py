@@ -4,6 +4,7 @@ import pickle
 import torch
 from torch import nn
 
+from bnn_train.binary import probe
 from bnn_train.binary.layers import BinaryLinear
 from bnn_train.binary.signs import Signs
 from bnn_train.binary.ste import sign_int8
@@ -43,3 +44,15 @@ def test_a_copy_of_a_layer_knows_no_signs():
         assert other.signs.of(other.weight, None) is None
         assert other.signs.of(layer.weight, None) is None
     assert "signs" not in "".join(layer.state_dict())
+
+
+def test_a_layer_multiplies_with_the_data_that_its_weight_has_now(monkeypatch):
+    """An average's data stand in for the weight's own without a write that the weight would count."""
+    monkeypatch.setattr(probe, "by_kernels", lambda *shapes: True)
+    layer, x = BinaryLinear(16, 8), torch.randn(5, 16)
+    with torch.no_grad():
+        y = layer(x)
+        own, layer.weight.data = layer.weight.data, -layer.weight.data
+        assert torch.equal(layer(x), -y)
+        layer.weight.data = own
+        assert torch.equal(layer(x), y)

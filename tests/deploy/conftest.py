@@ -11,9 +11,9 @@ from bnn_train.data.augment import normalise
 from bnn_train.deploy import reference
 from bnn_train.deploy.bounds import bounds
 from bnn_train.deploy.file import decode, encode
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packing.pack import pack
 from bnn_train.deploy.plan import plan
+from bnn_train.kernels.products import installed
 
 MEAN, STD = [0.4], [0.3]
 

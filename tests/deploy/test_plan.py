@@ -6,9 +6,9 @@ import pytest
 from bnn_train.deploy import plan as plan_module
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import infer, result_of
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packed import Op, Packed, Unfit, Value, packed_bits
 from bnn_train.deploy.plan import plan
+from bnn_train.kernels.products import installed
 
 
 class Maker:

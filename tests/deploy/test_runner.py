@@ -11,10 +11,10 @@ from torch import nn
 from bnn_train.binary.layers import BinaryConv2d, BinaryLinear
 from bnn_train.deploy import load
 from bnn_train.deploy.file import write
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packing.pack import pack
 from bnn_train.deploy.runner import Network, softmax
 from bnn_train.errors import ConfigError
+from bnn_train.kernels.products import installed
 
 GRAY, COLOUR = (1, 4, 5), (3, 4, 5)
 CLASSES = ["a", "b", "c"]

@@ -5,9 +5,9 @@ import pytest
 from fuzz_networks import small_networks
 
 from bnn_train.deploy import reference
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packed import Op, Packed
 from bnn_train.deploy.runner import Network
+from bnn_train.kernels.products import installed
 
 
 def assert_as_the_reference(packed):

@@ -5,11 +5,11 @@ import pytest
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import result_of
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.layout import Layout
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits
 from bnn_train.deploy.plan import plan
 from bnn_train.deploy.whole import regions
+from bnn_train.kernels.products import installed
 
 ENGINES = installed()
 

@@ -7,7 +7,7 @@ Weights lie as words[group][word][7 - output], so that 8 comparisons are one byt
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, row_loads, splat, write
+from bnn_train.kernels.ir import Scattered, Text, row_loads, splat, write
 
 WORDS = "<8 x i64>"
 LANES = 8

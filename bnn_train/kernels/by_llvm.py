@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels import by_numpy, compiler
-from bnn_train.deploy.kernels.compiler import Call, address, compiled, features, row_plan
-from bnn_train.deploy.kernels.ir import PLAN
-from bnn_train.deploy.kernels.ir_bits import LANES, BitKernel
-from bnn_train.deploy.kernels.ir_bytes import LEVELS, ByteKernel
-from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
+from bnn_train.kernels import by_numpy, compiler
+from bnn_train.kernels.compiler import Call, address, compiled, features, row_plan
+from bnn_train.kernels.ir import PLAN
+from bnn_train.kernels.ir_bits import LANES, BitKernel
+from bnn_train.kernels.ir_bytes import LEVELS, ByteKernel
+from bnn_train.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
 
 NEVER_BELOW, NEVER_ABOVE = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # limits that no sum reaches
 PLANES_ROWS, PLANES_SIZE = 2, 1 << 18  # up to so many rows, from so many weights on: bits of bytes, see Byte

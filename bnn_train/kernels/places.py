@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels import compiler
-from bnn_train.deploy.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
-from bnn_train.deploy.kernels.compiler import address, compiled, features
-from bnn_train.deploy.kernels.geometry import After, Geometry
-from bnn_train.deploy.kernels.ir_bits import BitKernel
-from bnn_train.deploy.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
-from bnn_train.deploy.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel, Sums
-from bnn_train.deploy.kernels.ir_reals import FloatKernel, RealKernel
+from bnn_train.kernels import compiler
+from bnn_train.kernels.by_llvm import NEVER_BELOW, backwards, interleaved, nibble_lanes
+from bnn_train.kernels.compiler import address, compiled, features
+from bnn_train.kernels.geometry import After, Geometry
+from bnn_train.kernels.ir_bits import BitKernel
+from bnn_train.kernels.ir_nibbles import MOST_BYTES, NibbleKernel
+from bnn_train.kernels.ir_places import PLAN, WINDOW, Ending, PlaceKernel
+from bnn_train.kernels.ir_reals import FloatKernel, RealKernel
 
 Found = tuple[NDArray[Any] | None, NDArray[Any] | None]
 SCRATCH = 1 << 14  # bytes of images at a time, beside weights in a first-level cache
@@ -41,7 +41,7 @@ class Convolution:
         lanes, pooled = kernel.tile.lanes, after.signs.pooled if after.signs else None
         self.compiled = compiled(kernel, compiler.CPU)
         self.outputs, self.padded = outputs, outputs + -outputs % lanes
-        self.numbers = None if not after.numbers else np.float32 if kernel.ending.real else np.int32
+        self.numbers = None if not after.numbers else np.float32 if kernel.ending.real or after.floats else np.int32
         self.is_sign = kernel.ending.is_sign
         self.may_be_unsure = isinstance(kernel.tile, RealKernel) and not kernel.tile.is_exact
         order = geometry.order(pooled)
@@ -107,7 +107,8 @@ class Convolution:
 def ending_of(after: After, whole: bool) -> Ending:
     pool = after.signs is not None and after.signs.pooled is not None
     each = tuple(function.kind for function in after.each)
-    return Ending(whole, after.numbers, after.signs is not None, after.affine is not None, after.multiply, after.add, each, pool)
+    affine = after.affine is not None
+    return Ending(whole, after.numbers, after.signs is not None, affine, after.multiply, after.add, each, pool, after.floats)
 
 
 def lined(values: NDArray[Any], padded: int, more: float) -> NDArray[Any]:
@@ -135,32 +136,52 @@ def binary(
     """weight and mask: bits, (outputs, kernel height, kernel width, pixel). limits: int32 (kinds of places, outputs), of_place the
     kind of each place: of signs alone the most differing bits that give +1, else what twice the differing bits are taken from."""
     outputs, ending = len(weight), ending_of(after, whole=True)
-    begins, pixels = geometry.segments()
-    size = pixels * geometry.pixel
-    weight = weight.reshape(outputs, len(begins), size)
-    lanes = nibble_lanes(compiler.CPU, outputs) if mask is None and weight[0].size <= MOST_BYTES else None
-    tile: Sums
-    if lanes and not (ending.real and outputs % lanes):
-        padded = np.zeros((outputs + -outputs % lanes, weight[0].size), np.uint8)
-        padded[:outputs] = weight.reshape(outputs, -1)
-        nibbles = backwards(np.stack([padded >> 4, padded & 15], axis=2))
-        lined_up = nibbles.reshape(-1, lanes, weight[0].size, 2).transpose(0, 2, 3, 1)
-        offsets, tile = begins[:, None] + np.arange(size), NibbleKernel(True, lanes)
-        arrays: dict[str, NDArray[Any]] = {"weight": np.ascontiguousarray(lined_up)}
-        ragged = False
-    else:
-        words = -(-size // 8)
-        tile = BitKernel(True, mask is not None)
-        filled = [interleaved(fill(part.reshape(weight.shape), 8 * words)) for part in (weight, mask) if part is not None]
-        arrays = {"weight": filled[0] if mask is None else np.stack(filled, axis=2)}
-        offsets = begins[:, None] + 8 * np.arange(words)
-        belongs = fill(np.full((1, len(begins), size), 255, np.uint8), 8 * words)
-        arrays["masks"], ragged = belongs.view(np.uint64).reshape(-1), mask is None and size % 8 > 0
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    arrays["offsets"] = np.ascontiguousarray(offsets.reshape(-1))
+    tile = tile_of(geometry, outputs, mask is not None, ending.real)
+    arrays, ragged = segments_of(geometry, tile)
+    arrays["weight"] = arranged(geometry, tile, weight, mask)
     padded_outputs = outputs + -outputs % tile.lanes
     arrays["limits"] = lined(limits, padded_outputs, NEVER_BELOW if not ending.real and ending.is_sign else 0)
     return Convolution(geometry, PlaceKernel(tile, ending, ragged, "as they are"), outputs, after, arrays, outside, of_place)
+
+
+def tile_of(geometry: Geometry, outputs: int, masked: bool, needs_full: bool) -> BitKernel | NibbleKernel:
+    """What counts differing bits fastest here. needs_full: whether outputs must fill the lanes of nibbles."""
+    size = geometry.kernel[0] * geometry.kernel[1] * geometry.pixel
+    lanes = nibble_lanes(compiler.CPU, outputs) if not masked and size <= MOST_BYTES else None
+    return NibbleKernel(True, lanes) if lanes and not (needs_full and outputs % lanes) else BitKernel(True, masked)
+
+
+def segments_of(geometry: Geometry, tile: BitKernel | NibbleKernel) -> tuple[dict[str, NDArray[Any]], bool]:
+    """Where a row's words lie and which of their bits count, and whether some do not."""
+    begins, pixels = geometry.segments()
+    size = pixels * geometry.pixel
+    if isinstance(tile, NibbleKernel):
+        return {"offsets": np.ascontiguousarray((begins[:, None] + np.arange(size)).reshape(-1))}, False
+    words = -(-size // 8)
+    belongs = fill(np.full((1, len(begins), size), 255, np.uint8), 8 * words)
+    offsets = np.ascontiguousarray((begins[:, None] + 8 * np.arange(words)).reshape(-1))
+    return {
+        "offsets": offsets,
+        "masks": np.ascontiguousarray(belongs.view(np.uint64).reshape(-1)),
+    }, not tile.masked and size % 8 > 0
+
+
+def arranged(
+    geometry: Geometry, tile: BitKernel | NibbleKernel, weight: NDArray[np.uint8], mask: NDArray[np.uint8] | None
+) -> NDArray[Any]:
+    """Bits, (outputs, kernel height, kernel width, pixel), as the tile reads them."""
+    outputs = len(weight)
+    if isinstance(tile, NibbleKernel):
+        size, lanes = weight[0].size, tile.lanes
+        padded = np.zeros((outputs + -outputs % lanes, size), np.uint8)
+        padded[:outputs] = weight.reshape(outputs, -1)
+        nibbles = backwards(np.stack([padded >> 4, padded & 15], axis=2))
+        return np.ascontiguousarray(nibbles.reshape(-1, lanes, size, 2).transpose(0, 2, 3, 1))
+    begins, pixels = geometry.segments()
+    size = pixels * geometry.pixel
+    words = -(-size // 8)
+    filled = [interleaved(fill(part.reshape(outputs, len(begins), size), 8 * words)) for part in (weight, mask) if part is not None]
+    return np.ascontiguousarray(filled[0] if mask is None else np.stack(filled, axis=2))
 
 
 def fill(parts: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -74,7 +74,8 @@ class Each(NamedTuple):
 
 
 class After(NamedTuple):
-    """What becomes of the sums: an affine, a factor for each image and channel, an addition, functions; numbers are kept; signs."""
+    """What becomes of the sums: an affine, a factor for each image and channel, an addition, functions; numbers are kept; signs.
+    floats: whole numbers are kept as float32."""
 
     numbers: bool
     signs: Signs | None = None
@@ -82,3 +83,4 @@ class After(NamedTuple):
     multiply: bool = False
     add: bool = False
     each: tuple[Each, ...] = ()
+    floats: bool = False

@@ -5,8 +5,8 @@ What each addition loses is kept (Knuth's two-sum). Where the float32 that comes
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Text, function, load_plan, splat
-from bnn_train.deploy.kernels.ir_reals import FLOATS, LANES, NUMBERS, rounded, two_sum
+from bnn_train.kernels.ir import Text, function, load_plan, splat
+from bnn_train.kernels.ir_reals import FLOATS, LANES, NUMBERS, rounded, two_sum
 
 # counts: float32 of each place. slack: float64. channels: a multiple of 8. What of a window is behind the image is left out.
 PLAN = (
@@ -18,6 +18,8 @@ PLAN = (
 @dataclass(frozen=True)
 class MeanKernel:
     """A function of (x, images, plan, unsure, out): float32 (images, height, width, channels) to the same of rows and columns."""
+
+    takes = 5
 
     def module(self) -> str:
         text = Text()

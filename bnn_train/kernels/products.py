@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels import by_llvm, by_numkong, by_numpy
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import by_llvm, by_numkong, by_numpy
 
 ENGINES = ("llvm", "numkong", "numpy")
 LLVM_COST = 0.06  # seconds: loading LLVM and compiling a kernel or two

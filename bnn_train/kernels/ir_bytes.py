@@ -6,7 +6,7 @@ The instructions multiply unsigned with signed bytes. VNNI adds the four exactly
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Text, function, load_plan, row_loads, span, splat, write
+from bnn_train.kernels.ir import Text, function, load_plan, row_loads, span, splat, write
 
 # Per level: lanes of 32 bits, then rows and groups of a tile; the best of those that fit the registers.
 LEVELS = {"vnni512": (16, 4, 4), "bw512": (16, 4, 4), "vnni256": (8, 3, 4), "avx2": (8, 2, 4)}

@@ -9,7 +9,7 @@ Weights lie as numbers[group][word][8], each 8 backwards.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, splat
+from bnn_train.kernels.ir import Scattered, Text, splat
 
 LANES = 8
 NUMBERS, FLOATS = "<8 x double>", "<8 x float>"

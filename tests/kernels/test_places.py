@@ -7,12 +7,12 @@ import pytest
 
 from bnn_train.deploy import reference
 from bnn_train.deploy.infer import result_of
-from bnn_train.deploy.kernels import places
-from bnn_train.deploy.kernels.geometry import After, Geometry
-from bnn_train.deploy.kernels.means import Mean
-from bnn_train.deploy.kernels.products import installed
 from bnn_train.deploy.packed import Op, Packed, Value, packed_bits
 from bnn_train.deploy.plan import plan
+from bnn_train.kernels import places
+from bnn_train.kernels.geometry import After, Geometry
+from bnn_train.kernels.means import Mean
+from bnn_train.kernels.products import installed
 
 pytestmark = pytest.mark.skipif("llvm" not in installed(), reason="no llvmlite")
 

@@ -8,14 +8,14 @@ plan. Copies of patches, and a call for each region of a border, took two thirds
 from dataclasses import dataclass
 from typing import Protocol
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
-from bnn_train.deploy.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, RealKernel
+from bnn_train.kernels.ir import Scattered, Text, backwards, function, load_plan, span, splat, tiles
+from bnn_train.kernels.ir_reals import FLOATS, NUMBERS, FloatKernel, RealKernel
 
 POINTERS = (
     "weight", "offsets", "masks", "table", "limits", "scale", "shift", "threshold", "flip", "lookup", "biases", "errors",
     "each", "of_image",
 )  # fmt: skip
-# What `plan` points at: int64 each, in this order. Where each is described: deploy/kernels/places.py.
+# What `plan` points at: int64 each, in this order. Where each is described: kernels/places.py.
 PLAN = (
     *POINTERS, "groups", "group_bytes", "words", "block", "places", "results", "image_bytes", "padded_bytes", "inner",
     "padded_line", "pixel_bytes", "channels", "height", "width", "out_bytes", "bits_bytes",
@@ -49,7 +49,7 @@ class Ending:
     affine: scale * sum + shift, real. multiply: times `gate`, of the image. add: `other` is added to it. each: functions in turn,
     by the kinds of geometry.Each. numbers: it is written to `out`, int32, or float32 where it is real. is_sign: a bit, real
     number >= threshold, or of whole ones distance <= limit; pool: OR of the bits of each window; then turned around where flip
-    has 1, and written to `bits`.
+    has 1, and written to `bits`. floats: whole numbers are written as float32.
     """
 
     whole: bool
@@ -60,6 +60,7 @@ class Ending:
     add: bool = False
     each: tuple[str, ...] = ()
     pool: bool = False
+    floats: bool = False
 
     @property
     def real(self) -> bool:
@@ -75,6 +76,7 @@ class PlaceKernel:
     ending: Ending
     ragged: bool
     laid: str
+    takes = 8
 
     def module(self) -> str:
         text, scattered = Text(), Scattered(self.ragged)
@@ -140,6 +142,8 @@ class PlaceKernel:
             kind = whole
             if ending.real:
                 value, kind = self.real(text, plan, value, eight), real
+            elif ending.floats:
+                value, kind = text(f"sitofp {whole} {value} to {real}"), real
             if ending.multiply:
                 gate = text(f"load {real}, ptr {text.at(gates[index], four)}, align 4")
                 value = text(f"fmul {real} {value}, {backwards(text, real, gate)}")

@@ -9,7 +9,7 @@ Weights lie as nibbles[group][byte of the row][high, low][lanes], a byte each, e
 
 from dataclasses import dataclass
 
-from bnn_train.deploy.kernels.ir import Scattered, Text, span, write
+from bnn_train.kernels.ir import Scattered, Text, span, write
 
 MOST_BYTES = (2**16 - 1) // 8  # of a row: sums are of 16 bits
 SPAN = 31  # bytes of a row, 8 differing bits each at most, that a byte can count

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnn_train.deploy.kernels import compiler
+from bnn_train.kernels import compiler
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels import compiler
-from bnn_train.deploy.kernels.compiler import address, compiled
-from bnn_train.deploy.kernels.ir_means import PLAN, MeanKernel
+from bnn_train.kernels import compiler
+from bnn_train.kernels.compiler import address, compiled
+from bnn_train.kernels.ir_means import PLAN, MeanKernel
 
 
 class Mean:

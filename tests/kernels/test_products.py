@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn_train.deploy.kernels import by_llvm, compiler, products
-from bnn_train.deploy.kernels.products import BinaryProduct, ByteProduct
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import by_llvm, compiler, products
+from bnn_train.kernels.products import BinaryProduct, ByteProduct
 
 engines = pytest.mark.parametrize("engine", products.installed())
 ENDS = np.iinfo(np.int32)

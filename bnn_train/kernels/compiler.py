@@ -7,15 +7,13 @@ import ctypes
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn_train.deploy.kernels.ir import PLAN, Kernel, module
-from bnn_train.deploy.kernels.ir_bytes import planes_module
-from bnn_train.deploy.kernels.ir_means import MeanKernel
-from bnn_train.deploy.kernels.ir_places import PlaceKernel
+from bnn_train.kernels.ir import PLAN, Kernel, module
+from bnn_train.kernels.ir_bytes import planes_module
 
 ROW_CHUNK = 32_768  # bytes of rows that stay in the first-level cache
 CPU: str | None = None  # LLVM's name of another processor to compile for: for tests and measurements
@@ -34,32 +32,43 @@ def features(cpu: str | None) -> tuple[str, str, set[str]]:
     return llvm.get_host_cpu_name(), found.flatten(), {name for name, there in found.items() if there}
 
 
-def compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None) -> Callable[..., None]:
+class Whole(Protocol):
+    """A kernel that writes out the whole of its module, of a function of so many numbers and addresses."""
+
+    @property
+    def takes(self) -> int: ...
+    def module(self) -> str: ...
+
+
+def compiled(kernel: Kernel | Whole | None, cpu: str | None) -> Callable[..., None]:
     """The function of a kernel; of the taking apart of bytes for None."""
     with _lock:
         return _compiled(kernel, cpu)  # type: ignore[arg-type]
 
 
 @functools.cache
-def _compiled(kernel: Kernel | PlaceKernel | MeanKernel | None, cpu: str | None) -> Callable[..., None]:
+def _compiled(kernel: Kernel | Whole | None, cpu: str | None) -> Callable[..., None]:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, asked, _ = features(cpu)
     machine = llvm.Target.from_default_triple().create_target_machine(cpu=name, features=asked, opt=3)
-    if kernel is None:
-        code = planes_module()
-    else:
-        code = kernel.module() if isinstance(kernel, PlaceKernel | MeanKernel) else module(kernel)
+    takes = getattr(kernel, "takes", 5)
+    makes_own = hasattr(kernel, "module")
+    code = planes_module() if kernel is None else kernel.module() if makes_own else module(kernel)  # type: ignore[union-attr, arg-type]
     parsed = llvm.parse_assembly(code)
     parsed.verify()
     compiler = llvm.create_mcjit_compiler(parsed, machine)
     compiler.finalize_object()
     _kept.append(compiler)
     # c_void_p for the number of rows too: it is converted twice as fast as c_int64.
-    takes = [ctypes.c_void_p] * (8 if isinstance(kernel, PlaceKernel) else 5)
-    return ctypes.CFUNCTYPE(None, *takes)(compiler.get_function_address("kernel"))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * takes)(compiler.get_function_address("kernel"))
+
+
+def address_of(function: Callable[..., None]) -> int:
+    """Where the code of what `compiled` gave begins."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
 class Call:

@@ -1,1 +1,0 @@
-"""Products of packed signs: the fastest exact ones of what is installed. Loads no torch."""
