@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bnn_train.binary import preparation, probe, products, tables
 from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.packed import PackedWeights, Version, weights_of
+from bnn_train.binary.signs import Signs, moment
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -33,6 +34,7 @@ class BinaryLayer(nn.Module):
     estimator: nn.Module | None  # None: x is multiplied as it is
     connected: Tensor | None  # 1 or 0 for each edge, where edges are pruned
     scaling_factor: nn.Parameter | None  # (outputs,), where it is learned
+    signs: Signs | None = None  # of the weight, where a step of the optimizer leaves them
 
     def _start(self, binarizer: Binarizer | None, estimator: nn.Module | str | None) -> None:
         if binarizer is not None and not isinstance(binarizer, Binarizer):
@@ -108,13 +110,11 @@ class BinaryLayer(nn.Module):
             and (of_w is not None and of_w.binary)
             and (geometry is not None and _by_kernels(a, weight, geometry))
         ):
-            # Latent weights of which nothing is drawn have the same signs until they are written to.
-            version = (id(weight), weight._version) if prepared is weight and of_w.z is None and connected is None else None
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version)
+            version, known = self._known_signs(prepared, of_w)
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version, known)
             return y if bias is None else y + _per_output(bias, y)
         if estimator is None and of_w is not None and of_w.binary and connected is None and _by_tables(a, weight):
-            version = (id(weight), weight._version) if prepared is weight and of_w.z is None else None
-            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), version)
+            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), *self._known_signs(prepared, of_w))
             y = y if scale is None else y * scale
             return y if bias is None else y + bias
         if of_a is not None:
@@ -129,6 +129,15 @@ class BinaryLayer(nn.Module):
         y = real(a, w, None)
         y = y * _per_output(scale, y)
         return y if bias is None else y + _per_output(bias, y)
+
+    def _known_signs(self, prepared: Tensor, of_w: Binarization) -> tuple[Version | None, Tensor | None]:
+        """Which signs the weight has, and these where they are kept. Latent weights of which nothing is drawn have the same ones
+        until they are written to."""
+        weight = self.weight
+        if prepared is not weight or of_w.z is not None:
+            return None, None
+        version = (id(weight), *moment(weight)) if self.connected is None else None
+        return version, None if self.signs is None else self.signs.of(weight, self.connected)
 
 
 def _by_kernels(a: Tensor, weight: Tensor, geometry: products.Geometry) -> bool:
@@ -232,10 +241,11 @@ class _BinaryProduct(torch.autograd.Function):
         geometry: products.Geometry,
         packed: PackedWeights,
         version: Version | None,
+        known: Tensor | None,
     ) -> Tensor:
         x = sign_int8(of_a.drawn(a))
-        w = None
-        if any(ctx.needs_input_grad) or not packed.know(version):
+        w = known
+        if w is None and (any(ctx.needs_input_grad) or not packed.know(version)):
             w = sign_int8(of_w.drawn(prepared))
             w = w if connected is None else w * connected.to(w.dtype)
         sums = packed.product(geometry, x, w, prepared.shape, connected is not None, version)
@@ -254,10 +264,11 @@ class _BinaryProduct(torch.autograd.Function):
                 to_scale = (g * sums).sum(dim=[dim for dim in range(g.ndim) if dim != 1])
             g = g * _per_output(scale, g)
         of_x, into_w = products.gradients(ctx.geometry, g, x, w, connected is not None, to_x)
+        assert into_w is not None
         if connected is not None:
             into_w = into_w * connected.to(w.dtype)
         to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
-        return to_a, of_w.backward_into(into_w, prepared), to_scale, None, None, None, None, None, None
+        return to_a, of_w.backward_into(into_w, prepared), to_scale, *[None] * 7
 
 
 class _RealProduct(torch.autograd.Function):
@@ -265,18 +276,24 @@ class _RealProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, a: Tensor, prepared: Tensor, of_w: Binarization, packed: PackedWeights, version: Version | None
+        ctx: Any,
+        a: Tensor,
+        prepared: Tensor,
+        of_w: Binarization,
+        packed: PackedWeights,
+        version: Version | None,
+        known: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(a, prepared)
         ctx.of_w = of_w
-        return tables.real_product(a, packed.fours(lambda: sign_int8(of_w.drawn(prepared)), version))
+        return tables.real_product(a, packed.fours(lambda: sign_int8(of_w.drawn(prepared)) if known is None else known, version))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (a, prepared), g = ctx.saved_tensors, grads[0]
         into_w = ctx.of_w.backward_into(g.t() @ a, prepared) if ctx.needs_input_grad[1] else None
         to_a = g @ sign(ctx.of_w.drawn(prepared)) if ctx.needs_input_grad[0] else None
-        return to_a, into_w, None, None, None
+        return to_a, into_w, None, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

@@ -12,7 +12,7 @@ from bnn_train.binary.products import Conv2d, Geometry, Linear
 from bnn_train.kernels import geometry as grids
 from bnn_train.kernels import training
 
-Version = tuple[int, int]  # of a tensor that is kept: which it is, and how often it was written to
+Version = tuple[int, ...]  # of a tensor that is kept: which it is, and at which moment (binary/signs.py)
 
 
 class PackedWeights:

@@ -49,6 +49,12 @@ class Binarizer(nn.Module):
         return math.inf if self.clip is None else self.clip
 
     @property
+    def only_clips(self) -> bool:
+        """Whether `constrain` keeps latent weights to their bound and does nothing else, so that an optimizer's pass can do it."""
+        as_written = type(self).constrain in (Binarizer.constrain, Sign.constrain)
+        return as_written and self.kl == 0 and not self.centre
+
+    @property
     def tau_now(self) -> float:
         return self.tau
 
@@ -85,6 +91,9 @@ class Binarizer(nn.Module):
         if self.bound < math.inf:
             latent.clamp_(-self.bound, self.bound)
 
+    def is_clipped(self, latent: Tensor) -> None:
+        """Tells that the latent weight keeps to its bound, as it is now."""
+
     def extra_repr(self) -> str:
         given = {"prepare": self.prepare, "scaling": self.scaling}
         return ", ".join(f"{name}={value}" for name, value in given.items() if value != "none")
@@ -111,7 +120,7 @@ class Sign(Binarizer):
         self.centre, self.tau_end = centre, tau_end
         self.annealed, self.progress = tau_end is not None, 0.0
         self.estimator = Ste("clipped") if estimator is None else estimator
-        self._bounded: tuple[int, int] | None = None  # which tensor `constrain` has clipped, and its version then
+        self._bounded: tuple[int, int] | None = None  # which tensor was clipped last, and its version then
 
     @property
     def tau_now(self) -> float:
@@ -128,6 +137,9 @@ class Sign(Binarizer):
 
     def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
         super().constrain(latent, lr, mask)
+        self.is_clipped(latent)
+
+    def is_clipped(self, latent: Tensor) -> None:
         self._bounded = (id(latent), latent._version)
 
     def binarization(self, prepared: Tensor) -> Binarization:

@@ -27,8 +27,19 @@ from bnn_train.errors import ConfigError
 _PACKAGE = Path(__file__).parent.parent
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"  # in a wheel, in a checkout
 
-# Keys and groups that cannot change a result: they may differ when a run is continued, and are no part of a job's name.
-FREE = ("data.root", "data.cache_dir", "logger", "device", "sweep", "trainer.checkpoint_every", "trainer.keep", "dry_run")
+# Keys and groups that cannot change a result, or its last bits alone: they may differ when a run is continued, and are no part of a
+# job's name.
+FREE = (
+    "data.root",
+    "data.cache_dir",
+    "logger",
+    "device",
+    "sweep",
+    "trainer.checkpoint_every",
+    "trainer.keep",
+    "trainer.step",
+    "dry_run",
+)
 
 EXTENDS = ("trainer.epochs", "trainer.max_steps", "trainer.patience")  # keys that say how long a run is; a later end continues it
 

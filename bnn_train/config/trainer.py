@@ -38,6 +38,11 @@ class TrainerConfig(Group):
         None, "the run ends when the accuracy on the held-out images has not risen for so many; null: never", "[1, inf)", "epochs"
     )
     precision: str = key("float32", "fast: gradients are rounded where products are then faster", ("float32", "fast"))
+    step: str = key(
+        "auto",
+        "who takes the optimizer's step, which changes last bits; auto: Numba, in one pass, where that pays, else torch",
+        ("auto", "numba", "torch"),
+    )
     compile: bool = key(False, "torch.compile the training step; takes a C++ compiler, and its time at the start")
     checkpoint_every: str | None = key(None, "also save within an epoch: 200 is every 200 steps, 60s every 60 seconds")
     keep: str = key(

@@ -20,6 +20,7 @@ from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.edges import MagnitudeRule, RuleConfig
 from bnn_train.edges.held import Held, packed, unpacked
 from bnn_train.edges.rules import Layers, Masks, matching, resolve, union
+from bnn_train.kernels.marks import CONNECTED, FREE
 
 NEAR_ZERO = 1e-3  # penalised latent weights below it are counted
 
@@ -48,6 +49,9 @@ class Edges:
         self._layers = weighted_layers(model)
         self.masks = resolve(rules, self._layers) if saved is None else self._unpacked(saved)
         self._held: dict[str, Held] = {}
+        self._names = {id(layer.weight): name for name, layer in self._layers.items()}
+        self._marks: dict[str, Tensor] = {}
+        self.in_step = False  # whether the optimizer's step holds edges itself, so that gradients may be left as they are
         ramps = [rule for rule in rules if isinstance(rule, MagnitudeRule) and rule.ramp is not None]
         self._ramps = [(rule, name) for rule in ramps for name in matching(rule, self._layers)]
         for name in self.masks:
@@ -57,6 +61,7 @@ class Edges:
     def _apply(self, name: str) -> None:
         """Makes a layer's masks hold from now on, at the weight's present values."""
         layer, masks = self._layers[name], self.masks[name]
+        self._marks.pop(name, None)
         _disconnect(layer, masks.pruned)
         held = masks.held
         if held is not None:
@@ -64,10 +69,29 @@ class Edges:
 
     def _zero_gradient(self, name: str) -> Callable[[Tensor], None]:
         def zero(weight: Tensor) -> None:
-            if name in self._held and weight.grad is not None:
+            if not self.in_step and name in self._held and weight.grad is not None:
                 self._held[name].zero(weight.grad)
 
         return zero
+
+    def zero_gradients(self) -> None:
+        """Sets those of held edges to 0 where no hook has done it."""
+        for name, held in self._held.items():
+            gradient = self._layers[name].weight.grad
+            if self.in_step and gradient is not None:
+                held.zero(gradient)
+
+    def marks(self, weight: Tensor) -> Tensor | None:
+        """What a fused step asks of a layer's edges (kernels/marks.py): uint8, as its weight; None where all are trained."""
+        name = self._names.get(id(weight))
+        if name is None or name not in self._held:
+            return None
+        if name not in self._marks:
+            held, pruned = self.masks[name].held, self.masks[name].pruned
+            assert held is not None
+            connected = CONNECTED if pruned is None else (~pruned).to(torch.uint8) * CONNECTED
+            self._marks[name] = torch.empty_like(weight, dtype=torch.uint8).copy_((~held).to(torch.uint8) * FREE + connected)
+        return self._marks[name]
 
     def penalty(self) -> Tensor | None:
         """The sum of strength * |latent weight| over the penalised edges, or None where there are none."""

@@ -1,1 +1,1 @@
-"""Products of packed signs: the fastest exact ones of what is installed. Loads no torch."""
+"""Compiled loops: products of packed signs, the fastest exact ones of what is installed, and optimizers' steps. Loads no torch."""

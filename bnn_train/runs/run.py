@@ -21,11 +21,12 @@ from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
+from bnn_train.optim import choice, updates
 from bnn_train.report import classes, grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, teacher, turns
 from bnn_train.runs.plan import Part
 from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
-from bnn_train.training.trainer import Row, Trainer
+from bnn_train.training.trainer import Row, Trainer, started
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,11 @@ def run(
             return summary
         where = device.choose(config.device)
         loggers.check(config.logger)
-        assemble.check(config, where, is_new=state is None)
+        weights = assemble.check(config, where, is_new=state is None)
+        choice.check(config, where, _started(state))
         found = teacher.find(config, run_dir, state is None, exported)
         data = assemble.load_data(config, where)
+        _load_kernels(config, where, weights, len(data.train), _started(state))
         if state is not None:
             resume.check_same(state, config, data, where.type)
             for line in resume.changed_plugins(state):
@@ -151,6 +154,7 @@ def _train(
             with fit.expected(state, model, "resume", for_people(run_dir)):
                 trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
+        log.info("%s", grid.sentence(trainer.choice.line()))
         said: dict[str, str] = {}
         with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
             if state is not None:
@@ -251,6 +255,18 @@ def _saver(about: dict[str, Any], folder: Path) -> Callable[[Trainer, str], None
     return save
 
 
+def _started(state: State | None) -> str | None:
+    return None if state is None else started(state["trainer"])
+
+
+def _load_kernels(config: Config, where: torch.device, weights: int | None, images: int, started: str | None) -> None:
+    """Starts to load what the trainer will ask for, where that is known already, beside what else there is to do."""
+    trainer = config.trainer
+    steps = trainer.max_steps or trainer.epochs * (images // trainer.batch_size)
+    if weights is not None and choice.choose(config, where, weights, steps, started).kind == "numba":
+        updates.load_beside(config)
+
+
 def _masks(state: State | None) -> dict[str, Any] | None:
     return None if state is None else state["trainer"].get("edges", {})
 
@@ -295,6 +311,7 @@ def _dry_run(
     where = device.choose(config.device)
     loggers.check(config.logger)
     assemble.check(config, where, is_new=state is None)
+    choice.check(config, where, _started(state))
     found = teacher.find(config, target, state is None, exported)
     data = assemble.load_data(config, where)
     if state is not None:
@@ -306,6 +323,7 @@ def _dry_run(
     if state is not None:
         with fit.expected(state, model, "resume", for_people(target)):
             trainer.load_state_dict(state["trainer"])
+    log.info("%s", grid.sentence(trainer.choice.line()))
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

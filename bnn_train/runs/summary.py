@@ -136,6 +136,7 @@ def _summary(trainer: Trainer, chosen: Candidate, candidates: list[Candidate], l
         "network": tables.network_totals(layers),
         "precision": config.trainer.precision,
         "compile": config.trainer.compile,
+        "optimizer_step": trainer.choice.kind,
         "device": device.describe(data.test.labels.device),
         "versions": environment.versions(),
         "git_commit": environment.git_commit(Path(__file__).parent.parent.parent),

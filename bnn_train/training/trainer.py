@@ -1,7 +1,7 @@
 """The loop: fit, train an epoch, measure. Knows no files, no signals and no terminal but the progress bar."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from bnn_train.data.batches import train_batches
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges
 from bnn_train.errors import ConfigError
-from bnn_train.optim import optimizers, schedules
+from bnn_train.optim import fused, optimizers, schedules
 from bnn_train.training import average, bar, losses
 from bnn_train.training.checks import check_finite, check_losses
 from bnn_train.training.evaluation import evaluate
@@ -36,6 +36,7 @@ class Trainer:
     attributes of `state_dict`; batches, learning rates and annealing follow from (seed, epoch, step). `after_step` is called
     with the trainer after every step, with all of that consistent: whoever owns the run may save there, or raise to stop.
     `forward` and `loss` are what a training step calls; before it starts they may be exchanged for others, which hold no state.
+    `choice` says who takes the optimizer's step: by the rule of optim/choice.py, or as the run was started whose state is loaded.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Trainer:
         self.average = None if config.trainer.ema is None else average.Average(model, edges, config.trainer.ema)
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
-        self._constrained, self._annealed = constrained_layers(model), annealed(model)
+        self._annealed = annealed(model)
         self.forward = _compiled(model, self._annealed) if config.trainer.compile else model
+        self._choose()
 
     @property
     def epoch(self) -> int:
@@ -105,7 +107,8 @@ class Trainer:
         self.model.train()
         if self.step == 0:
             self.edges.start_epoch(self.epoch, self.optimizer)
-        restore = optimizers.moves_without_gradient(self.optimizer) or not self.edges.are_within_bounds()
+        moves = self._fused is None and optimizers.moves_without_gradient(self.optimizer)
+        restore = moves or (bool(self._to_constrain) and not self.edges.are_within_bounds())
         with bar.start(self.epoch, config.trainer, self.steps, self.step) as shown:
             looked = time.monotonic()
             for inputs, labels in epoch:
@@ -116,6 +119,7 @@ class Trainer:
                     self._look(shown)
                     looked = time.monotonic()
                 if ends:
+                    self.edges.zero_gradients()
                     self.health.note()
                 self.speed = ((self.step - first) * config.trainer.batch_size, time.perf_counter() - start)
                 self.after_step(self)
@@ -144,8 +148,8 @@ class Trainer:
         (loss if penalty is None else loss + penalty).backward()
         if config.trainer.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.trainer.clip_grad_norm)
-        self.optimizer.step()
-        for layer in self._constrained:
+        (self._fused or self.optimizer.step)()
+        for layer in self._to_constrain:
             layer.constrain(share * config.optimizer.lr)
         if restore:
             self.edges.restore()
@@ -155,6 +159,13 @@ class Trainer:
         self.losses[self.step] = loss.detach()
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.step += 1
+
+    def _choose(self, started: str | None = None) -> None:
+        """Who takes the steps. started: who has taken the first one of a run that is continued."""
+        settled = fused.settle(self.config, self.model, self.optimizer, self.steps, self.edges.marks, started)
+        self.choice, self._fused = settled
+        self._to_constrain = constrained_layers(self.model) if self._fused is None else self._fused.rest
+        self.edges.in_step = self._fused is not None and self.config.trainer.clip_grad_norm is None  # a norm sees no held edge
 
     def _mixes(self) -> list[mixup.Mix] | None:
         """How the batches of the current epoch are mixed."""
@@ -227,10 +238,12 @@ class Trainer:
             "losses": self.losses[: self.step].clone(),
             "correct": self.correct,
             "health": self.health.state_dict(),
+            "optimizer_step": self.choice.kind,
             **({} if self.average is None else {"average": self.average.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._choose(started(state))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         optimizers.match_layout(self.optimizer)
@@ -242,6 +255,11 @@ class Trainer:
         self.health.load_state_dict(state.get("health"))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def started(state: Mapping[str, Any]) -> str:
+    """Who has taken the first step of a trainer's saved state; before anybody else could it was torch."""
+    return str(state.get("optimizer_step", "torch"))
 
 
 def _compiled(model: nn.Module, annealed_modules: list[nn.Module]) -> Callable[[Tensor], Tensor]:

@@ -1,3 +1,4 @@
+import importlib.util
 import itertools
 
 import pytest
@@ -22,6 +23,7 @@ def made(layers, what, edges="all", **options):
 
 MLP = ("model.hidden=[12,12]", "trainer.batch_size=100")
 CNN = ("model=cnn", "model.stages=[[4],[4]]", "model.hidden=[8]", "trainer.batch_size=100")
+NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs Numba")
 OPTIMIZERS = [
     "optimizer=adam",
     "optimizer=adam optimizer.weight_decay=0.1",
@@ -33,6 +35,15 @@ OPTIMIZERS = [
     "optimizer=adam weights=stochastic weights.noise=uniform weights.kl=0.5",
     "optimizer=adam weights.clip=0.01 trainer.clip_grad_norm=0.1",  # most weights start beyond that clip
     "optimizer=adam ste=none weights=real",
+    *(
+        pytest.param(f"trainer.step=numba {overrides}", marks=NEEDS_NUMBA)
+        for overrides in (
+            "optimizer=adamw optimizer.weight_decay=0.1",
+            "optimizer=sgd optimizer.nesterov=true optimizer.weight_decay=0.01",
+            "optimizer=bop",
+            "weights.clip=0.01 trainer.clip_grad_norm=0.1",
+        )
+    ),
 ]
 HALF = "edges.rules=[{layers: '*', edges: random, density: 0.5, what: WHAT}]"
 

@@ -23,13 +23,14 @@ def test_a_plain_step_is_torchs_own(kind):
     assert ours.state_dict().keys() == torchs.state_dict().keys()
 
 
-def test_the_compiler_is_not_imported():
-    """By nothing that a training calls of its optimizer."""
+def test_neither_compiler_is_imported():
+    """By nothing that a training calls of its optimizer: not torch's, and not Numba where it would not be worth it."""
     code = """
 import sys
 from bnn_train.cli.compose import typed
 from bnn_train.models import build
 from bnn_train.optim import optimizers
+import bnn_train.training.trainer
 import torch
 for name in ("adam", "adamw", "sgd", "bop"):
     config = typed(["model.hidden=[8,8]", f"optimizer={name}", *(["weights=binary"] if name == "bop" else [])])
@@ -39,7 +40,7 @@ for name in ("adam", "adamw", "sgd", "bop"):
     optimizer.step()
     optimizer.zero_grad()
     optimizer.load_state_dict(optimizer.state_dict())
-assert "torch._dynamo" not in sys.modules
+assert not {"torch._dynamo", "numba"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

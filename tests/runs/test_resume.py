@@ -1,6 +1,7 @@
 """A run that was cut anywhere and continued equals one that was not: bit for bit over last.pt and metrics.jsonl."""
 
 import copy
+import importlib.util
 import itertools
 import json
 import shutil
@@ -94,6 +95,8 @@ CNN = (
     "data.flip=true",
 )  # 3
 RESNET = ("model=resnet20", "trainer.epochs=2", "trainer.batch_size=400", "data.train_limit=1300")  # 3
+NUMBA = "trainer.step=numba"
+NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs Numba")
 PARTS = itertools.product(
     [MLP, CNN],
     ["adam", "sgd"],
@@ -133,6 +136,8 @@ CASES = [
     (*MLP, "optimizer=bayesbinn", "ste=reinmax"),
     (*CNN, "optimizer=bayesbinn", "data.val_size=100", "eval=ensemble"),
     (*MLP, "weights=stochastic", "weights.noise=uniform", "weights.kl=0.1", "ste=gumbel", "ste.hard=false", "eval=ensemble"),
+    pytest.param((*MLP, NUMBA, "experiment=edges_prune", "edges.rules.0.ramp=[0,2]", "trainer.ema=0.9"), marks=NEEDS_NUMBA),
+    pytest.param((*CNN, NUMBA, "trainer.precision=fast", "optimizer=sgd", "data.val_size=100"), marks=NEEDS_NUMBA),
 ]
 
 
