@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.binary import preparation, probe, products
+from bnn_train.binary import preparation, probe, products, tables
 from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.packed import PackedWeights, Version, weights_of
 from bnn_train.binary.signs import Signs, moment
-from bnn_train.binary.ste import Binarization, Ste, binarize, sign_int8
+from bnn_train.binary.ste import Binarization, Ste, binarize, sign, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
 from bnn_train.errors import ConfigError
@@ -116,6 +116,11 @@ class BinaryLayer(nn.Module):
             known = self.signs.of(weight, connected) if is_plain and self.signs is not None else None
             y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version, known)
             return y if bias is None else y + _per_output(bias, y)
+        if estimator is None and of_w is not None and of_w.binary and connected is None and _by_tables(a, weight):
+            version = (id(weight), *moment(weight)) if prepared is weight and of_w.z is None else None
+            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), version)
+            y = y if scale is None else y * scale
+            return y if bias is None else y + bias
         if of_a is not None:
             a = binarize(a, of_a)
         elif estimator is not None:
@@ -134,6 +139,12 @@ def _by_kernels(a: Tensor, weight: Tensor, geometry: products.Geometry) -> bool:
     if not (a.dtype == weight.dtype == torch.float32 and a.numel() > 0):
         return False
     return probe.by_kernels(geometry, a.shape, weight.shape, a.device.type)
+
+
+def _by_tables(a: Tensor, weight: Tensor) -> bool:
+    if not (a.ndim == 2 and a.dtype == weight.dtype == torch.float32 and a.numel() > 0):
+        return False
+    return probe.real_by_kernels(a.shape, weight.shape, a.device.type)
 
 
 def _per_output(values: Tensor, y: Tensor) -> Tensor:
@@ -230,8 +241,8 @@ class _BinaryProduct(torch.autograd.Function):
         x = sign_int8(of_a.drawn(a))
         w = known
         if w is None and (any(ctx.needs_input_grad) or not packed.know(version)):
-            signs = sign_int8(of_w.drawn(prepared))
-            w = signs if connected is None else signs.mul_(connected.to(signs.dtype))
+            w = sign_int8(of_w.drawn(prepared))
+            w = w if connected is None else w * connected.to(w.dtype)
         sums = packed.product(geometry, x, w, prepared.shape, connected is not None, version)
         if w is not None:
             ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
@@ -250,9 +261,28 @@ class _BinaryProduct(torch.autograd.Function):
         of_x, into_w = products.gradients(ctx.geometry, g, x, w, connected is not None, to_x)
         assert into_w is not None
         if connected is not None:
-            into_w = into_w.mul_(connected.to(w.dtype))
+            into_w = into_w * connected.to(w.dtype)
         to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
         return to_a, of_w.backward_into(into_w, prepared), to_scale, *[None] * 7
+
+
+class _RealProduct(torch.autograd.Function):
+    """The product of a real input, (N, in), with a binarized weight, as the first layer has it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, a: Tensor, prepared: Tensor, of_w: Binarization, packed: PackedWeights, version: Version | None
+    ) -> Tensor:
+        ctx.save_for_backward(a, prepared)
+        ctx.of_w = of_w
+        return tables.real_product(a, packed.fours(lambda: sign_int8(of_w.drawn(prepared)), version))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (a, prepared), g = ctx.saved_tensors, grads[0]
+        into_w = ctx.of_w.backward_into(g.t() @ a, prepared) if ctx.needs_input_grad[1] else None
+        to_a = g @ sign(ctx.of_w.drawn(prepared)) if ctx.needs_input_grad[0] else None
+        return to_a, into_w, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:

@@ -1,11 +1,13 @@
 """Forward products by counting bits: signs are packed, 8 to a byte, and the sums are those of float32, bit for bit."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bnn_train.binary import tables
 from bnn_train.binary.products import Conv2d, Geometry, Linear
 from bnn_train.kernels import geometry as grids
 from bnn_train.kernels import training
@@ -18,7 +20,14 @@ class PackedWeights:
 
     def __init__(self) -> None:
         self._made: dict[Any, training.SignConvolution] = {}  # of each size of images
+        self._turned: tuple[Any, Version | None] = (None, None)
         self._are: dict[Any, Version | None] = {}
+
+    def fours(self, w: Callable[[], Tensor], version: Version | None) -> tables.Fours:
+        """Of a layer with real inputs: tables.turned(w())."""
+        if version is None or self._turned[1] != version:
+            self._turned = tables.turned(w()), version
+        return self._turned[0]
 
     def know(self, version: Version | None) -> bool:
         """Whether no size of images that was met needs the weights of this version again."""

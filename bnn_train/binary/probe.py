@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bnn_train.binary import products, ways
+from bnn_train.binary import products, tables, ways
 from bnn_train.binary.packed import PackedWeights
 from bnn_train.binary.products import Geometry, Linear
 
@@ -44,6 +44,21 @@ def is_exact(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int])
             shapes = " and ".join("x".join(map(str, shape)) for shape in (x_shape, w_shape))
             log.warning("kernels are not exact here (%s of %s): torch's products are used instead, which are slower", wrong, shapes)
         _found[key] = not wrong
+    return _found[key]
+
+
+def real_by_kernels(x_shape: Sequence[int], w_shape: Sequence[int], device_type: str) -> bool:
+    """Whether the product of real inputs, (N, in), with signs goes by kernels, as `by_kernels` says of two signs."""
+    if not (ways.by_kernels(Linear(), x_shape, w_shape, device_type) and tables.takes_real(w_shape[1], w_shape[0])):
+        return False
+    key = ("real", tuple(w_shape))
+    if key not in _found:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randint(-_LARGEST, _LARGEST, (_IMAGES, w_shape[1]), generator=generator).float()
+        w = (torch.randint(0, 2, tuple(w_shape), generator=generator) * 2 - 1).to(torch.int8)
+        _found[key] = torch.equal(tables.real_product(x, tables.turned(w)), x @ w.float().t())
+        if not _found[key]:
+            log.warning("kernels are not exact here (real inputs and %dx%d): torch's products are used instead", *w_shape)
     return _found[key]
 
 

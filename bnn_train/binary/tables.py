@@ -5,13 +5,16 @@ As exact as torch's float32 products, whose bits they do not have, at several ti
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bnn_train.kernels import tables
 from bnn_train.kernels.geometry import Geometry
 
 Pair = tuple[int, int]
+Fours = NDArray[np.uint8]
 
 
 def takes(x_shape: Sequence[int], w_shape: Sequence[int]) -> bool:
@@ -24,11 +27,31 @@ def takes(x_shape: Sequence[int], w_shape: Sequence[int]) -> bool:
 
 def product(a: Tensor, signs: Tensor) -> Tensor:
     """a @ signs. a: float32 (rows, terms), of any strides; signs: int8, -1 or +1, (terms, columns), contiguous."""
-    out = a.new_empty(len(a), signs.shape[1])
+    terms, columns = signs.shape
+    return _product(a, tables.fours(signs.data_ptr(), terms, columns, torch.get_num_threads()))
+
+
+def _product(a: Tensor, four: Fours) -> Tensor:
+    out = a.new_empty(len(a), four.shape[1])
     strides = a.element_size() * a.stride(0), a.element_size() * a.stride(1)
-    sizes = len(a), a.shape[1], signs.data_ptr(), signs.shape[1]
-    tables.product(a.data_ptr(), strides, *sizes, out.data_ptr(), torch.get_num_threads())
+    tables.product(a.data_ptr(), strides, len(a), four, out.data_ptr(), torch.get_num_threads())
     return out
+
+
+def takes_real(inputs: int, outputs: int) -> bool:
+    """Whether `real_product` takes such sizes."""
+    return tables.lanes() > 0 and inputs % 8 == 0 and outputs % tables.COLUMNS == 0
+
+
+def turned(w: Tensor) -> Fours:
+    """The signs of w, int8 (out, in), contiguous, for `real_product`."""
+    outputs, inputs = w.shape
+    return tables.fours_of_rows(w.data_ptr(), outputs, inputs, torch.get_num_threads())
+
+
+def real_product(x: Tensor, w: Fours) -> Tensor:
+    """x @ w.T, x float32 (N, in), w what `turned` gives of signs."""
+    return _product(x, w)
 
 
 def of_input(g: Tensor, w: Tensor, x_shape: Sequence[int], padding: Pair, dilation: Pair) -> Tensor:

@@ -4,22 +4,20 @@ It asks for the processor's instructions and the shapes alone. Forward both give
 to be wrong on a machine (binary/probe.py), torch's products are used.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 
 import torch
 
 from bnn_train.binary.products import Conv2d, Geometry
-from bnn_train.kernels import by_llvm, compiler
+from bnn_train.kernels import tables
 
 SMALLEST = 1 << 25  # multiplications in a product, from which LLVM, loaded once in 0.2 s, is soon paid for
 
 
-@functools.cache
 def have_kernels(device_type: str) -> bool:
     """On x86-64 with AVX2, where llvmlite is installed and its code may be executed."""
-    return device_type == "cpu" and by_llvm.available() and "avx2" in compiler.features(compiler.CPU)[2]
+    return device_type == "cpu" and tables.lanes() > 0
 
 
 def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int], device_type: str) -> bool:

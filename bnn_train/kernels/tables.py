@@ -23,20 +23,23 @@ DEEP = 16 * 1024  # bytes of the filters' tables that stay in a first-level cach
 UNITS = 32  # in so many parts the filters' gradient is made, at least, so that many threads have something to do
 
 
-@functools.cache
 def lanes() -> int:
     """Of the kernel that this processor can have; 0 where there is none."""
+    return _lanes(compiler.CPU)
+
+
+@functools.cache
+def _lanes(cpu: str | None) -> int:
     if not by_llvm.available():
         return 0
-    there = compiler.features(compiler.CPU)[2]
+    there = compiler.features(cpu)[2]
     return 16 if "avx512bw" in there else 8 if "avx2" in there else 0
 
 
-def product(a: int, strides: tuple[int, int], rows: int, terms: int, signs: int, columns: int, out: int, threads: int) -> None:
-    """out = a b. a: float32, bytes from row to row and from term to term; signs of b, int8 (terms, columns), -1 or +1; out: float32
-    (rows, columns). terms: a multiple of TERMS, columns: of COLUMNS."""
-    four = fours(signs, terms, columns, threads)
-    plan = np.array([a, *strides, terms // TERMS, four.ctypes.data, out, columns], np.int64)
+def product(a: int, strides: tuple[int, int], rows: int, four: NDArray[np.uint8], out: int, threads: int) -> None:
+    """out = a b. a: float32, bytes from row to row and from term to term; four: the signs of b, (terms / TERMS, columns), as
+    `fours` and `fours_of_rows` make them; out: float32 (rows, columns). columns: a multiple of COLUMNS."""
+    plan = np.array([a, *strides, len(four), four.ctypes.data, out, four.shape[1]], np.int64)
     _spread(compiler.compiled(TableKernel(lanes()), compiler.CPU), plan, rows, ROWS[0], threads, SCRATCH)
 
 
@@ -111,6 +114,15 @@ def fours(signs: int, terms: int, columns: int, threads: int) -> NDArray[np.uint
     kernel = TURNED if lanes() < 1 << TERMS else FOURS
     elements.run(kernel, four.size, (*each, four.ctypes.data), threads=threads, columns=columns, strides=gaps)
     return four
+
+
+def fours_of_rows(signs: int, columns: int, terms: int, threads: int) -> NDArray[np.uint8]:
+    """The same of int8 (columns, terms), terms a multiple of 8: what is turned round is an eighth of it."""
+    packed = np.empty((columns, terms // 8), np.uint8)
+    elements.run(elements.PACK, columns * terms, (signs, packed.ctypes.data), threads=threads)
+    bits = np.ascontiguousarray(packed.T)
+    four = np.stack([bits & 15, bits >> 4], axis=1).reshape(terms // TERMS, columns)
+    return np.where(four >= 8, four - 8, 15 - four) if lanes() < 1 << TERMS else four
 
 
 def _spread(kernel: Callable[..., None], plan: NDArray[np.int64], count: int, block: int, threads: int, scratch: int) -> None:

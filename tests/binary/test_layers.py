@@ -239,6 +239,25 @@ def test_weights_are_packed_once_for_each_version_of_theirs(monkeypatch):
 
 
 @pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("scaling", ["none", "mean"])
+@pytest.mark.parametrize("weights", [Sign, lambda **options: Stochastic(**options)], ids=["sign", "stochastic"])
+def test_real_inputs_are_multiplied_by_kernels_too(weights, scaling, monkeypatch):
+    """As a first layer's: the same draws, the products and gradients of float32."""
+    found = []
+    for quick in (False, True):
+        monkeypatch.setattr(layers.probe.ways, "have_kernels", lambda device_type, answer=quick: answer)
+        torch.manual_seed(0)
+        layer = BinaryLinear(40, 64, weights(scaling=scaling), None, bias=True)
+        x = torch.randn(7, 40, requires_grad=True)
+        y = layer(x)
+        assert ("_RealProduct" in graph(y)) == quick
+        y.square().sum().backward()
+        found.append([y, x.grad, layer.weight.grad, layer.bias.grad, torch.rand(3)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * a.abs().max().item())
+
+
+@pytest.mark.usefixtures("kernels")
 def test_a_copy_of_a_layer_packs_its_own_weights():
     layer = BinaryLinear(32, 24)
     x = torch.randn(8, 32)
