@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # of a checkpoint
 
+_MANY = 10_000  # training images, where it is not known yet how many there are
+
 
 def run(
     config: Config,
@@ -62,8 +64,8 @@ def run(
         weights = assemble.check(config, where, is_new=state is None)
         choice.check(config, where, _started(state))
         found = teacher.find(config, run_dir, state is None, exported)
+        _load_kernels(config, where, weights, _started(state))
         data = assemble.load_data(config, where)
-        _load_kernels(config, where, weights, len(data.train), _started(state))
         if state is not None:
             resume.check_same(state, config, data, where.type)
             for line in resume.changed_plugins(state):
@@ -259,10 +261,13 @@ def _started(state: State | None) -> str | None:
     return None if state is None else started(state["trainer"])
 
 
-def _load_kernels(config: Config, where: torch.device, weights: int | None, images: int, started: str | None) -> None:
-    """Starts to load what the trainer will ask for, where that is known already, beside what else there is to do."""
+def _load_kernels(config: Config, where: torch.device, weights: int | None, started: str | None) -> None:
+    """Starts to load what the trainer will probably ask for, beside the loading of images.
+
+    How many these are is not known yet. What was loaded in vain has cost half a second of another processor.
+    """
     trainer = config.trainer
-    steps = trainer.max_steps or trainer.epochs * (images // trainer.batch_size)
+    steps = trainer.max_steps or trainer.epochs * ((config.data.train_limit or _MANY) // trainer.batch_size)
     if weights is not None and choice.choose(config, where, weights, steps, started).kind == "numba":
         updates.load_beside(config)
 
