@@ -36,10 +36,12 @@ NETWORKS = {
     "resnet20": ["model=resnet20", *CIFAR],
     "vgg_small": ["model=vgg_small", *CIFAR],
 }
+STEP = "trainer.step=numba"  # as the rule has it for a training of full length
 VARIANTS = {
-    "float32": ["trainer.precision=float32"],
-    "fast": ["trainer.precision=fast"],
-    "fast, compiled": ["trainer.precision=fast", "trainer.compile=true"],
+    "float32": ["trainer.precision=float32", STEP],
+    "fast": ["trainer.precision=fast", STEP],
+    "torch's step": ["trainer.step=torch"],
+    "compiled": ["trainer.compile=true"],
 }
 PRODUCTS = (  # torch's matrix products
     *("aten::mm", "aten::addmm", "aten::convolution_backward", "aten::mkldnn_convolution"),

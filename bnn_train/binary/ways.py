@@ -26,6 +26,22 @@ def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int
     return size(geometry, x_shape, w_shape) >= SMALLEST and have_kernels(device_type)
 
 
+def line(layers: Sequence[tuple[int, int]], device_type: str) -> str:
+    """What products go by, and why. layers: of each with two binary factors its inputs (channels) and the multiplications of a step."""
+    if not layers:
+        return "products: torch's, none is of signs alone"
+    start = f"products of signs, in {len(layers)} layers:"
+    if not have_kernels(device_type):
+        why = "no AVX2 with llvmlite" if device_type == "cpu" else device_type
+        return f"{start} torch's float32 ({why})"
+    large = sum(inputs % 8 == 0 and count >= SMALLEST for inputs, count in layers)
+    by = f"kernels for {'AVX-512' if tables.lanes() == 16 else 'AVX2'}"
+    rest = f"torch's float32 (below {SMALLEST:,} multiplications, or inputs in no whole bytes)"
+    if large in (0, len(layers)):
+        return f"{start} {by if large else rest}"
+    return f"{start} {by} in {large}, {rest} in {len(layers) - large}"
+
+
 def size(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int]) -> int:
     """Multiplications of a product."""
     places = math.prod(geometry.output_size(x_shape, w_shape)) if isinstance(geometry, Conv2d) else 1

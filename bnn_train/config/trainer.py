@@ -37,7 +37,7 @@ class TrainerConfig(Group):
     patience: int | None = key(
         None, "the run ends when the accuracy on the held-out images has not risen for so many; null: never", "[1, inf)", "epochs"
     )
-    precision: str = key("float32", "fast: gradients are rounded where products are then faster", ("float32", "fast"))
+    precision: str = key("float32", "fast: real products may run in TF32, on CUDA devices alone", ("float32", "fast"))
     step: str = key(
         "auto",
         "who takes the optimizer's step, which changes last bits; auto: Numba, in one pass, where that pays, else torch",

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from bnn_train import device, files, models, plugins
+from bnn_train.binary import ways
+from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.data import WITHOUT_VAL
 from bnn_train.config.notes import notes
 from bnn_train.config.root import Config
@@ -324,11 +326,15 @@ def _dry_run(
     model, edges, optimizer = assemble.assemble(config, data, where, _masks(state))
     trainer = Trainer(config, model, edges, optimizer, data)
     taught = teacher.ready(found, config, model, data)
-    _introduce(trainer, layer_rows(model, next(eval_batches(data.train, config.data, 1))[0]), target, state is None, taught, part)
+    layers = layer_rows(model, next(eval_batches(data.train, config.data, 1))[0])
+    _introduce(trainer, layers, target, state is None, taught, part)
     if state is not None:
         with fit.expected(state, model, "resume", for_people(target)):
             trainer.load_state_dict(state["trainer"])
     log.info("%s", grid.sentence(trainer.choice.line()))
+    inputs = {name: module.weight.shape[1] for name, module in model.named_modules() if isinstance(module, BinaryLayer)}
+    signs = [(inputs[row.name], row.binary_macs * config.trainer.batch_size) for row in layers if row.binary_macs]
+    log.info("%s", grid.sentence(ways.line(signs, where.type)))
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

@@ -21,3 +21,18 @@ def test_large_products_of_whole_bytes_go_by_kernels_where_there_are_some(have, 
     assert not ways.by_kernels(Linear(), (128, 512), (511, 512), "cpu")  # too small
     assert not ways.by_kernels(Linear(), (256, 516), (512, 516), "cpu")  # half a byte is left
     assert not ways.by_kernels(Linear(), (128, 512), (512, 512), "cuda")
+
+
+def test_what_products_go_by_is_said_in_a_line(monkeypatch):
+    small, large = (64, 1000), (64, ways.SMALLEST)
+    monkeypatch.setattr(ways, "have_kernels", lambda device_type: False)
+    assert ways.line([large], "cuda") == "products of signs, in 1 layers: torch's float32 (cuda)"
+    assert ways.line([large], "cpu") == "products of signs, in 1 layers: torch's float32 (no AVX2 with llvmlite)"
+    monkeypatch.setattr(ways, "have_kernels", lambda device_type: True)
+    monkeypatch.setattr(ways.tables, "lanes", lambda: 8)
+    assert ways.line([], "cpu") == "products: torch's, none is of signs alone"
+    assert ways.line([large, large], "cpu") == "products of signs, in 2 layers: kernels for AVX2"
+    found = ways.line([large, small, (63, ways.SMALLEST)], "cpu")
+    assert found.startswith("products of signs, in 3 layers: kernels for AVX2 in 1, torch's float32 (below 33,554,432")
+    assert found.endswith("in 2")
+    assert ways.line([small], "cpu").startswith("products of signs, in 1 layers: torch's float32 (below")
