@@ -27,7 +27,7 @@ def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int
 
 
 def line(layers: Sequence[tuple[int, int]], device_type: str) -> str:
-    """What products go by, and why. layers: of each with two binary factors its inputs (channels) and the multiplications of a step."""
+    """What products go by, and why. layers: of each with two binary factors its inputs (channels) and a step's multiplications."""
     if not layers:
         return "products: torch's, none is of signs alone"
     start = f"products of signs, in {len(layers)} layers:"
