@@ -5,7 +5,6 @@ be had (`available`), torch's own operations do the same.
 """
 
 import functools
-import itertools
 
 import numpy as np
 
@@ -41,16 +40,7 @@ def _within(e: Element) -> None:
 SIGN = ElementKernel(_sign, ("x", "signs"))
 PACK = ElementKernel(_pack, ("signs", "bits"), lanes=(64, 8))
 WITHIN = ElementKernel(_within, ("g", "x", "out"), ("window",))
-ITEM = {
-    "x": 4,
-    "g": 4,
-    "sums": 4,
-    "out": 4,
-    "signs": 1,
-    "high": 1,
-    "low": 1,
-    "bits": 0.125,
-}  # bytes of an element; others are a row that every row shares
+ITEM = {"x": 4, "g": 4, "out": 4, "signs": 1, "bits": 0.125}  # bytes of an element
 
 
 def run(
@@ -70,6 +60,5 @@ def run(
     held = np.array(plan, np.int64)
     rows = -(-total // columns)
     parts = max(1, min(threads, rows, total // WORTH_A_THREAD))
-    limits = [rows * part // parts for part in range(parts + 1)]
-    calls = [(held.ctypes.data, first, last) for first, last in itertools.pairwise(limits)]
+    calls = [(held.ctypes.data, first, last) for first, last in team.split(rows, parts)]
     team.run(compiler.compiled(kernel, compiler.CPU), calls)

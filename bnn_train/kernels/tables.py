@@ -5,7 +5,6 @@ What is added up in which order does not depend on the number of threads.
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -129,11 +128,11 @@ def _spread(kernel: Callable[..., None], plan: NDArray[np.int64], count: int, bl
     """The kernel over `count`, in blocks, with so many bytes of zeros for each thread."""
     blocks = -(-count // block)
     threads = max(1, min(threads, blocks))
-    limits = [min(count, block * (blocks * part // threads)) for part in range(threads + 1)]
     size = scratch + -scratch % BYTES
     memory = np.zeros(threads * size + BYTES, np.uint8)
     first = memory.ctypes.data + -memory.ctypes.data % BYTES
-    calls = [(plan.ctypes.data, begin, end, first + i * size) for i, (begin, end) in enumerate(itertools.pairwise(limits))]
+    parts = enumerate(team.split(blocks, threads))
+    calls = [(plan.ctypes.data, block * a, min(count, block * b), first + i * size) for i, (a, b) in parts]
     team.run(kernel, calls)
 
 

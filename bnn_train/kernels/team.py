@@ -8,6 +8,7 @@ itself, by the entry that compilers use for a parallel loop; where there is none
 
 import ctypes
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,12 @@ def run(function: Callable[..., None], calls: Sequence[tuple[int, ...]]) -> None
     address = compiler.address_of(function)
     data = np.array([len(calls), address, *(number for call in calls for number in call)], np.int64)
     parallel(each, data.ctypes.data, len(calls), 0)
+
+
+def split(count: int, parts: int) -> list[tuple[int, int]]:
+    """The first and the one behind the last of each part of `count`, which differ by 1 at most in size."""
+    limits = [count * part // parts for part in range(parts + 1)]
+    return list(itertools.pairwise(limits))
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 A linear layer is a convolution over images of one pixel.
 """
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -50,11 +49,10 @@ class SignConvolution:
         made, images = self.made, len(bits)
         out = np.empty((images, *made.shape, made.padded), np.float32)
         threads = max(1, min(threads, -(-images // made.block)))
-        limits = [images * part // threads for part in range(threads + 1)]
         scratches = [made.scratch.copy() for _ in range(threads)]
         calls = [
             (address(bits[a:]), b - a, made.plan, address(scratch), address(out[a:]), 0, 0, 0)
-            for (a, b), scratch in zip(itertools.pairwise(limits), scratches, strict=True)
+            for (a, b), scratch in zip(team.split(images, threads), scratches, strict=True)
         ]
         team.run(made.compiled, calls)
         return out if made.padded == self.outputs else np.ascontiguousarray(out[..., : self.outputs])
