@@ -194,7 +194,7 @@ def test_kernels_change_no_bit_of_the_forward_and_no_draw(kind, weights_options,
         results.append((y, [x.grad, layer.weight.grad, *learned], draw, layer(x)))
     (y, gradients, draw, plain), (y8, gradients8, draw8, plain8) = results
     assert torch.equal(draw, draw8)
-    torch.testing.assert_close(y8, y, rtol=1e-6, atol=1e-6)  # the same sums; only where the bias is added may differ
+    torch.testing.assert_close(y8, y, rtol=1e-6, atol=2e-5)  # the same sums, up to 144; only where the bias is added may differ
     assert torch.equal(plain8, plain)
     for gradient, gradient8 in zip(gradients, gradients8, strict=True):
         torch.testing.assert_close(gradient8, gradient, rtol=1e-5, atol=5e-6 * gradient.abs().max().item())
