@@ -12,6 +12,7 @@ import torch
 from bnn_train.binary.products import Conv2d, Geometry
 from bnn_train.kernels import tables
 
+COUNTED = 64  # images at most: evaluation, whose batches are large, goes as training does
 SMALLEST = 1 << 25  # multiplications in a product, from which LLVM, loaded once in 0.2 s, is soon paid for
 
 
@@ -27,7 +28,7 @@ def by_kernels(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int
 
 
 def line(layers: Sequence[tuple[int, int]], device_type: str) -> str:
-    """What products go by, and why. layers: of each with two binary factors its inputs (channels) and a step's multiplications."""
+    """What products go by, and why. layers: of each with two binary factors its inputs (channels) and multiplications (`size`)."""
     if not layers:
         return "products: torch's, none is of signs alone"
     start = f"products of signs, in {len(layers)} layers:"
@@ -43,6 +44,6 @@ def line(layers: Sequence[tuple[int, int]], device_type: str) -> str:
 
 
 def size(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[int]) -> int:
-    """Multiplications of a product."""
+    """Multiplications of a product, of COUNTED images at most."""
     places = math.prod(geometry.output_size(x_shape, w_shape)) if isinstance(geometry, Conv2d) else 1
-    return x_shape[0] * places * math.prod(w_shape)
+    return min(x_shape[0], COUNTED) * places * math.prod(w_shape)

@@ -333,7 +333,9 @@ def _dry_run(
             trainer.load_state_dict(state["trainer"])
     log.info("%s", grid.sentence(trainer.choice.line()))
     inputs = {name: module.weight.shape[1] for name, module in model.named_modules() if isinstance(module, BinaryLayer)}
-    signs = [(inputs[row.name], row.binary_macs * config.trainer.batch_size) for row in layers if row.binary_macs]
+    signs = [
+        (inputs[row.name], row.binary_macs * min(config.trainer.batch_size, ways.COUNTED)) for row in layers if row.binary_macs
+    ]
     log.info("%s", grid.sentence(ways.line(signs, where.type)))
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))

@@ -9,7 +9,8 @@ ONE = (1, 1)
 
 
 def test_the_size_of_a_product_is_its_multiplications():
-    assert ways.size(Linear(), (100, 784), (2048, 784)) == 100 * 784 * 2048
+    assert ways.size(Linear(), (50, 784), (2048, 784)) == 50 * 784 * 2048
+    assert ways.size(Linear(), (1000, 784), (2048, 784)) == 64 * 784 * 2048  # a large batch of an evaluation changes nothing
     assert ways.size(Conv2d(ONE, ONE, ONE, 0), (8, 16, 32, 32), (24, 16, 3, 3)) == 8 * 32 * 32 * 24 * 16 * 9
     assert ways.size(Conv2d((2, 2), ONE, ONE, 0), (8, 16, 32, 32), (24, 16, 3, 3)) == 8 * 16 * 16 * 24 * 16 * 9
 
@@ -17,10 +18,10 @@ def test_the_size_of_a_product_is_its_multiplications():
 @pytest.mark.parametrize("have", [False, True])
 def test_large_products_of_whole_bytes_go_by_kernels_where_there_are_some(have, monkeypatch):
     monkeypatch.setattr(ways, "have_kernels", lambda device_type: have and device_type == "cpu")
-    assert ways.by_kernels(Linear(), (128, 512), (512, 512), "cpu") == have
-    assert not ways.by_kernels(Linear(), (128, 512), (511, 512), "cpu")  # too small
-    assert not ways.by_kernels(Linear(), (256, 516), (512, 516), "cpu")  # half a byte is left
-    assert not ways.by_kernels(Linear(), (128, 512), (512, 512), "cuda")
+    assert ways.by_kernels(Linear(), (64, 1024), (512, 1024), "cpu") == have
+    assert not ways.by_kernels(Linear(), (64, 1024), (511, 1024), "cpu")  # too small
+    assert not ways.by_kernels(Linear(), (64, 1028), (512, 1028), "cpu")  # half a byte is left
+    assert not ways.by_kernels(Linear(), (64, 1024), (512, 1024), "cuda")
 
 
 def test_what_products_go_by_is_said_in_a_line(monkeypatch):
