@@ -111,7 +111,8 @@ class BinaryLayer(nn.Module):
             and (geometry is not None and _by_kernels(a, weight, geometry))
         ):
             version, known = self._known_signs(prepared, of_w)
-            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, weights_of(self), version, known)
+            packed = weights_of(self), version, known
+            y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, packed, torch.is_grad_enabled())
             return y if bias is None else y + _per_output(bias, y)
         if estimator is None and of_w is not None and of_w.binary and connected is None and _by_tables(a, weight):
             y = _RealProduct.apply(a, prepared, of_w, weights_of(self), *self._known_signs(prepared, of_w))
@@ -239,17 +240,19 @@ class _BinaryProduct(torch.autograd.Function):
         of_w: Binarization,
         connected: Tensor | None,
         geometry: products.Geometry,
-        packed: PackedWeights,
-        version: Version | None,
-        known: Tensor | None,
+        packed: tuple[PackedWeights, Version | None, Tensor | None],
+        learns: bool,
     ) -> Tensor:
-        x = sign_int8(of_a.drawn(a))
-        w = known
-        if w is None and (any(ctx.needs_input_grad) or not packed.know(version)):
+        def signs() -> Tensor:
             w = sign_int8(of_w.drawn(prepared))
-            w = w if connected is None else w * connected.to(w.dtype)
-        sums = packed.product(geometry, x, w, prepared.shape, connected is not None, version)
-        if w is not None:
+            return w if connected is None else w * connected.to(w.dtype)
+
+        weights, version, w = packed
+        x = sign_int8(of_a.drawn(a))
+        if learns and w is None:  # else they are asked where they have changed
+            w = signs()
+        sums = weights.product(geometry, x, signs if w is None else (lambda: w), prepared.shape, connected is not None, version)
+        if learns:
             ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
             ctx.how, ctx.geometry = (of_a, of_w), geometry
         return sums if scale is None else sums * _per_output(scale, sums)
@@ -268,7 +271,7 @@ class _BinaryProduct(torch.autograd.Function):
         if connected is not None:
             into_w = into_w * connected.to(w.dtype)
         to_a = None if of_x is None else of_a.backward_into(of_x, a)  # both gradients are nobody else's yet
-        return to_a, of_w.backward_into(into_w, prepared), to_scale, *[None] * 7
+        return to_a, of_w.backward_into(into_w, prepared), to_scale, *[None] * 6
 
 
 class _RealProduct(torch.autograd.Function):

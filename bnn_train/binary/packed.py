@@ -29,22 +29,18 @@ class PackedWeights:
             self._turned = tables.turned(w()), version
         return self._turned[0]
 
-    def know(self, version: Version | None) -> bool:
-        """Whether no size of images that was met needs the weights of this version again."""
-        return version is not None and len(self._made) == 1 and version in self._are.values()
-
     def product(
-        self, geometry: Geometry, x: Tensor, w: Tensor | None, w_shape: torch.Size, pruned: bool, version: Version | None
+        self, geometry: Geometry, x: Tensor, w: Callable[[], Tensor], w_shape: torch.Size, pruned: bool, version: Version | None
     ) -> Tensor:
-        """The product of x and w (binary/products.py), channels a multiple of 8. w may be None where `version` is known."""
+        """The product of x and w() (binary/products.py), channels a multiple of 8. w is asked where its `version` is not known."""
         grid, pad = _grid(geometry, x.shape, w_shape)
         key = (grid, w_shape[0], pad, pruned)
         convolution = self._made.get(key)
         if convolution is None:
             convolution = self._made[key] = training.SignConvolution(grid, w_shape[0], pad, pruned)
         if version is None or self._are.get(key) != version:
-            assert w is not None
-            filters = w.view(*w.shape, 1, 1) if w.ndim == 2 else w
+            signs = w()
+            filters = signs.view(*signs.shape, 1, 1) if signs.ndim == 2 else signs
             convolution.set(filters.permute(0, 2, 3, 1).contiguous().numpy())
             self._are[key] = version
         pixels = (x if x.ndim == 2 else x.permute(0, 2, 3, 1)).contiguous()

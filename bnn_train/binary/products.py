@@ -55,10 +55,11 @@ def gradients(
         return torchs_gradients(geometry, g, x, w, to_x, to_w)
     of_x = of_w = None
     if to_x and _is_turned(geometry, w):
-        of_x = _of_x(geometry, g, x, w)
         if pruned:  # 0 is the mean of -1 and +1
-            flipped = torch.where(w == 0, -1, w)
-            of_x = (_of_x(geometry, g, x, torch.where(w == 0, 1, w)) + _of_x(geometry, g, x, flipped)) / 2
+            low, high = (_of_x(geometry, g, x, torch.where(w == 0, one, w)) for one in (-1, 1))
+            of_x = (low + high) / 2
+        else:
+            of_x = _of_x(geometry, g, x, w)
     elif to_x:
         of_x = torchs_gradients(geometry, g, x, w, True, False).of_x
     if to_w and isinstance(geometry, Linear):

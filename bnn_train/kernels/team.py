@@ -2,8 +2,8 @@
 
 torch's threads belong to its OpenMP, and for a moment after each of torch's own loops they still spin, waiting for the next.
 Threads of our own would have to share the processors with them: after a product of torch's, a pass over a million elements by two
-threads took 0.09 ms more than the product alone, by torch's 0.03 (a Zen 5). So calls are handed to OpenMP
-itself, by the entry that compilers use for a parallel loop; where there is none, to threads of our own.
+threads took 0.09 ms more than the product alone, by torch's 0.03 (a Zen 5). So calls are handed to OpenMP itself, by the entry
+that compilers use for a parallel loop; where there is none, to threads of our own.
 """
 
 import ctypes

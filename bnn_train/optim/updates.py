@@ -32,20 +32,26 @@ _loading = threading.Lock()
 def load_beside(config: Config) -> None:
     """Loads the kernels in a thread, while this one does something else."""
 
+    threads = torch.get_num_threads()  # of this thread
+
     def quietly() -> None:
         try:
-            load(config)
+            load(config, threads)
         except Exception as error:  # who needs the kernels calls `load` and is told
             log.debug("kernels: %s", error)
 
     threading.Thread(target=quietly, name="kernels").start()
 
 
-def load(config: Config) -> ModuleType:
+def load(config: Config, threads: int | None = None) -> ModuleType:
     """The kernels, compiled for the optimizer of the configuration. Waits for a thread that is at it.
+
+    threads: with how many torch goes on to compute, by default as many as now. As it starts Numba tells OpenMP, which torch shares,
+    to use every processor, whatever OMP_NUM_THREADS says.
 
     Raises ImportError where Numba cannot be imported: it refuses a NumPy that is newer than itself.
     """
+    threads = torch.get_num_threads() if threads is None else threads
     with _loading:
         import numba
 
@@ -62,6 +68,8 @@ def load(config: Config) -> ModuleType:
                 _try_out(importlib.reload(steps), config)
         finally:
             numba.config.THREADING_LAYER_PRIORITY = before
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
     return steps
 
 

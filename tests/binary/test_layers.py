@@ -258,6 +258,16 @@ def test_real_inputs_are_multiplied_by_kernels_too(weights, scaling, monkeypatch
 
 
 @pytest.mark.usefixtures("kernels")
+def test_packed_weights_serve_images_of_every_size():
+    layer = BinaryConv2d(16, 8, 3, padding=1).eval()
+    w = torch.where(layer.weight >= 0, 1.0, -1.0)
+    with torch.no_grad():
+        for side in (6, 6, 9, 6):
+            x = torch.randn(2, 16, side, side)
+            assert torch.equal(layer(x), torch.nn.functional.conv2d(torch.where(x >= 0, 1.0, -1.0), w, padding=1))
+
+
+@pytest.mark.usefixtures("kernels")
 def test_a_copy_of_a_layer_packs_its_own_weights():
     layer = BinaryLinear(32, 24)
     x = torch.randn(8, 32)

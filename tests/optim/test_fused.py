@@ -1,5 +1,8 @@
 import copy
 import importlib.util
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -245,3 +248,23 @@ def test_a_damaged_kernel_is_compiled_anew(monkeypatch, tmp_path):
     monkeypatch.setattr(updates, "_try_out", try_out)
     updates.load(SimpleNamespace())
     assert calls == ["try", "forget", "try"]
+
+
+@needs_numba
+@pytest.mark.parametrize("beside", [False, True])
+def test_torch_computes_with_as_many_threads_as_before(beside):
+    """In a process of its own: Numba starts its threads once."""
+    load = "t = updates.load_beside(config); [t.join() for t in threading.enumerate() if t.name == 'kernels']"
+    code = f"""
+import threading, torch
+from types import SimpleNamespace
+from bnn_train.config.optimizer import AdamConfig
+from bnn_train.optim import updates
+config = SimpleNamespace(optimizer=AdamConfig("adam", 0.05), edges=SimpleNamespace(rules=()))
+{load if beside else "updates.load(config)"}
+print(torch.get_num_threads(), torch.__config__.parallel_info().partition("mkl_get_max_threads() :")[2].split()[:1])
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.split()[0] == "1"
+    assert said.split()[1] in ("['1']", "[]")  # a torch without MKL says nothing of it
