@@ -16,7 +16,6 @@ bnn-lab, where --peer-python names a Python that has it.
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,13 +25,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import benching
 import numpy as np
 
 from bnn_train import startup
 
 if "--avx2" in sys.argv:
-    os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
-    os.environ["OPENBLAS_CORETYPE"] = "Haswell"
+    os.environ.update(benching.variables("avx2"))
 startup.prepare()
 
 import torch  # noqa: E402
@@ -187,12 +186,12 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
     asked = parser.parse_args()
     torch.set_num_threads(startup.processors())
-    flags = processor_flags()
+    flags = set(benching.processor().get("flags", "").split())
     if asked.avx2:
         keep_to_avx2()
     is_avx2_alone = "avx2" in flags and "avx512f" not in flags
     column = None if asked.avx2 else 0 if "avx512_vpopcntdq" in flags else 1 if is_avx2_alone else None
-    print(f"{processor()}, {startup.processors()} threads, torch {torch.__version__}; installed: {', '.join(products.installed())}")
+    print(f"{benching.machine()}; {startup.processors()} threads; installed: {', '.join(products.installed())}")
     columns = ("with AVX-512 VPOPCNTDQ", "with AVX2 alone")
     print("; ".join(f"{name}: {'this processor' if i == column else 'not run'}" for i, name in enumerate(columns)), end="")
     print("; here kept to AVX2" if asked.avx2 else "")
@@ -243,24 +242,6 @@ def start_up(path: Path) -> None:
     file.write(pack(model, shape, config.data.mean, config.data.std, {"classes": [str(i) for i in range(10)]}), path)
     if sys.platform == "linux":
         subprocess.run([sys.executable, "-c", START, str(path)], check=True)
-
-
-def processor_flags() -> set[str]:
-    """Of Linux on x86; nothing elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return f"{facts.get('model name', platform.machine())} (family {facts.get('cpu family')}, model {facts.get('model')})"
 
 
 if __name__ == "__main__":

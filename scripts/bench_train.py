@@ -36,7 +36,7 @@ NETWORKS = {
     "resnet20": ["model=resnet20", *CIFAR],
     "vgg_small": ["model=vgg_small", *CIFAR],
 }
-STEP = "trainer.step=numba"  # as the rule has it for a training of full length
+STEP = "trainer.step=kernels"  # as the rule has it for a training of full length
 VARIANTS = {
     "float32": ["trainer.precision=float32", STEP],
     "fast": ["trainer.precision=fast", STEP],

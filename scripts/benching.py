@@ -60,8 +60,6 @@ def variables(isa: str | None) -> dict[str, str]:
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "MKL_ENABLE_INSTRUCTIONS": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
-        "NUMBA_CPU_NAME": "x86-64-v3",
-        "NUMBA_CPU_FEATURES": "",  # those of that name and no others; else Numba adds the host's
         "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in dispatched if name == "X86_V4" or name.startswith("AVX512")),
     }
 

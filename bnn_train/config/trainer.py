@@ -40,8 +40,8 @@ class TrainerConfig(Group):
     precision: str = key("float32", "fast: real products may run in TF32, on CUDA devices alone", ("float32", "fast"))
     step: str = key(
         "auto",
-        "who takes the optimizer's step, which changes last bits; auto: Numba, in one pass, where that pays, else torch",
-        ("auto", "numba", "torch"),
+        "who takes the optimizer's step, which changes last bits; auto: kernels, in one pass, where that pays, else torch",
+        ("auto", "kernels", "torch"),
     )
     compile: bool = key(False, "torch.compile the training step; takes a C++ compiler, and its time at the start")
     checkpoint_every: str | None = key(None, "also save within an epoch: 200 is every 200 steps, 60s every 60 seconds")

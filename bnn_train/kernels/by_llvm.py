@@ -1,4 +1,4 @@
-"""Packed products by kernels that LLVM compiles here (llvmlite, which Numba brings; Numba itself is not needed)."""
+"""Packed products by kernels that LLVM compiles here (llvmlite)."""
 
 import functools
 import sys

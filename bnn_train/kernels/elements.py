@@ -1,4 +1,4 @@
-"""What goes once over a tensor's elements in training, each in one pass: signs, their bits, a window.
+"""What goes once over a tensor's elements in training, each in one pass: signs, their bits, a window; steps.py has more.
 
 Arrays are given by address (torch's data_ptr), contiguous, and must outlive the call; threads: at most so many. Where LLVM cannot
 be had (`available`), torch's own operations do the same.
@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from bnn_train.kernels import by_llvm, compiler, team
-from bnn_train.kernels.ir_elements import Element, ElementKernel
+from bnn_train.kernels.ir_elements import Element, ElementKernel, Value
 
 COLUMNS = 8192  # elements at a time: what they need stays in a core's cache
 WORTH_A_THREAD = 1 << 15  # elements: some microseconds, as handing them over takes
@@ -20,10 +20,13 @@ def available() -> bool:
     return by_llvm.available()
 
 
+def signs(x: Value) -> Value:
+    """int8: +1 where x >= 0 and where x is not a number, else -1."""
+    return x.is_("olt", 0.0).choose(*(x.constant(one, "i8") for one in (-1, 1)))
+
+
 def _sign(e: Element) -> None:
-    """+1 where x >= 0 and where x is not a number, else -1."""
-    is_negative = e.load("x").is_("olt", 0.0)
-    e.store("signs", is_negative.choose(*(e.load("x").constant(one, "i8") for one in (-1, 1))))
+    e.store("signs", signs(e.load("x")))
 
 
 def _pack(e: Element) -> None:
@@ -40,7 +43,7 @@ def _within(e: Element) -> None:
 SIGN = ElementKernel(_sign, ("x", "signs"))
 PACK = ElementKernel(_pack, ("signs", "bits"), lanes=(64, 8))
 WITHIN = ElementKernel(_within, ("g", "x", "out"), ("window",))
-ITEM = {"x": 4, "g": 4, "out": 4, "signs": 1, "bits": 0.125}  # bytes of an element
+ITEM = {"signs": 1, "marks": 1, "bits": 0.125}  # bytes of an element; of all other arrays 4
 
 
 def run(
@@ -55,7 +58,7 @@ def run(
     """The kernel over `total` elements, in rows of `columns`. strides: bytes from row to row of the arrays that have gaps."""
     plan = [total, columns]
     for name, address in zip(kernel.arrays, addresses, strict=True):
-        plan += [address, strides[name] if strides and name in strides else int(columns * ITEM[name])]
+        plan += [address, strides[name] if strides and name in strides else int(columns * ITEM.get(name, 4))]
     plan += np.array(constants, np.float32).view(np.int32).tolist()
     held = np.array(plan, np.int64)
     rows = -(-total // columns)

@@ -1,140 +1,138 @@
-"""An optimizer's step in one pass over the weights: update, bound, held edges, and the sign of each weight, through Numba.
+"""An optimizer's step in one pass over a weight: update, bound, held edges, and the sign of each of its numbers.
 
-Every kernel takes flat contiguous arrays of one parameter: p, its float32 values, g, their gradient, and the optimizer's running
-means, which it changes in place. `signs`, int8, gets -1 and +1 of the new values, or 0 where an edge is pruned; nothing where it is
-empty. `marks`, uint8, says of each value whether it is FREE to change and CONNECTED (not pruned); None: all are. What is not free
-keeps its bits and sees a gradient of 0. Values end within [-bound, bound]; a NaN stays one.
-
-A block stays in the cache of the processor that has it, so that its two loops cost one pass through the memory. Blocks are slices,
-and functions of their own: indexed from the parallel loop they were not vectorised and took four times as long, and so did float64
-constants, or a branch in a loop. Nothing is contracted or reordered: the bits do not depend on the number of threads.
+A step reads the gradient g of p and the optimizer's running means, and changes p and the means in place. With marks, what is not
+FREE keeps its bits and sees a gradient of 0, and what is not CONNECTED has a sign of 0. Values end within [-bound, bound]; a NaN
+stays one. Operations are those of the formulas in their order, none contracted, so that the bits depend neither on the number of
+threads nor on the length of vectors.
 """
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-from numba import prange
-
-from bnn_train.kernels import jit
+from bnn_train.kernels import elements
+from bnn_train.kernels.ir_elements import Element, ElementKernel, Value
 from bnn_train.kernels.marks import CONNECTED, FREE
 
-BLOCK = 8192
-
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_MINUS, _NONE, _PLUS = np.int8(-1), np.int8(0), np.int8(1)
+Formula = Callable[[Element, Value, Value], Value]  # of p and of what is to be stepped along; gives the new p
 
 
-@jit.block
-def _part(marks: Any, low: Any, high: Any) -> Any:
-    return None if marks is None else marks[low:high]
+class Weight(NamedTuple):
+    """A parameter's arrays by address (torch's data_ptr), float32 but where it is said; each lies as p does, without gaps."""
+
+    size: int
+    p: int
+    g: int
+    signs: int | None  # int8: gets -1, +1, and 0 of pruned edges
+    marks: int | None  # uint8, kernels/marks.py; None: all are free and connected
+    bound: float
+    l2: float
+    threads: int
 
 
-@jit.block
-def _put_signs(p: Any, signs: Any, marks: Any) -> None:
-    for i in range(signs.size):  # bytes: a loop of their own has vectors four times as long
-        sign = _PLUS if p[i] >= _ZERO else _MINUS
-        if marks is not None:
-            sign = sign if marks[i] & CONNECTED else _NONE
-        signs[i] = sign
-
-
-@jit.block
-def _adam(
-    p: Any, g: Any, mean: Any, square: Any, marks: Any, share: Any, keep: Any, rest: Any, root: Any, lr: Any, eps: Any, l2: Any,
-    shrink: Any, bound: Any,
-) -> None:  # fmt: skip
-    for i in range(p.size):
-        before = p[i]
-        gradient = g[i] + l2 * before
-        if marks is not None:
-            gradient = gradient if marks[i] & FREE else _ZERO
-        m = mean[i] + share * (gradient - mean[i])
-        v = keep * square[i] + rest * gradient * gradient
-        mean[i], square[i] = m, v
-        after = before - shrink * before - lr * m / (np.sqrt(v) * root + eps)
-        after = bound if after > bound else after
-        after = -bound if after < -bound else after
-        if marks is not None:
-            after = after if marks[i] & FREE else before
-        p[i] = after
-
-
-@jit.parallel
 def adam(
-    p: Any, g: Any, mean: Any, square: Any, signs: Any, marks: Any, share: Any, keep: Any, rest: Any, root: Any, lr: Any, eps: Any,
-    l2: Any, shrink: Any, bound: Any,
-) -> None:  # fmt: skip
+    weight: Weight,
+    mean: int,
+    square: int,
+    share: float,
+    keep: float,
+    rest: float,
+    root: float,
+    lr: float,
+    eps: float,
+    shrink: float,
+) -> None:
     """Adam (Kingma & Ba 2015, arXiv 1412.6980), and AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
     With g <- g + l2 p: mean <- mean + share (g - mean), square <- keep square + rest g^2, p <- p - shrink p - lr mean /
     (root sqrt(square) + eps). For step t, from 1: share = 1 - beta1, keep = beta2, rest = 1 - beta2, lr is divided by 1 - beta1^t,
-    and root = 1 / sqrt(1 - beta2^t). All are float32.
+    and root = 1 / sqrt(1 - beta2^t).
     """
-    for block in prange((p.size + BLOCK - 1) // BLOCK):
-        low, high = block * BLOCK, min(p.size, (block + 1) * BLOCK)
-        part = _part(marks, low, high)
-        of_p = p[low:high]
-        _adam(of_p, g[low:high], mean[low:high], square[low:high], part, share, keep, rest, root, lr, eps, l2, shrink, bound)
-        _put_signs(of_p, signs[low:high], part)
+    numbers = {"share": share, "keep": keep, "rest": rest, "root": root, "lr": lr, "eps": eps, "shrink": shrink}
+    _run(_adam, weight, {"mean": mean, "square": square}, numbers)
 
 
-@jit.block
-def _sgd(p: Any, g: Any, step: Any, marks: Any, momentum: Any, nesterov: Any, lr: Any, l2: Any, bound: Any) -> None:
-    for i in range(p.size):
-        before = p[i]
-        change = g[i] + l2 * before
-        if marks is not None:
-            change = change if marks[i] & FREE else _ZERO
-        if step is not None:
-            again = momentum * step[i] + change
-            step[i] = again
-            change = change + momentum * again if nesterov else again
-        after = before - lr * change
-        after = bound if after > bound else after
-        after = -bound if after < -bound else after
-        if marks is not None:
-            after = after if marks[i] & FREE else before
-        p[i] = after
-
-
-@jit.parallel
-def sgd(p: Any, g: Any, step: Any, signs: Any, marks: Any, momentum: Any, nesterov: Any, lr: Any, l2: Any, bound: Any) -> None:
+def sgd(weight: Weight, step: int | None, momentum: float, nesterov: bool, lr: float) -> None:
     """With g <- g + l2 p: step <- momentum step + g, p <- p - lr step; with nesterov p <- p - lr (g + momentum step).
 
-    step: None where there is no momentum; 0 before the first step. nesterov is a bool, the other constants are float32.
+    step: None where there is no momentum; 0 before the first step.
     """
-    for block in prange((p.size + BLOCK - 1) // BLOCK):
-        low, high = block * BLOCK, min(p.size, (block + 1) * BLOCK)
-        part = _part(marks, low, high)
-        of_p = p[low:high]
-        _sgd(of_p, g[low:high], _part(step, low, high), part, momentum, nesterov, lr, l2, bound)
-        _put_signs(of_p, signs[low:high], part)
+    if step is None:
+        _run(_descent, weight, {}, {"lr": lr})
+    else:
+        _run(_nesterov if nesterov else _momentum, weight, {"step": step}, {"lr": lr, "momentum": momentum})
 
 
-@jit.block
-def _bop(p: Any, g: Any, mean: Any, marks: Any, gamma: Any, threshold: Any) -> None:
-    for i in range(p.size):
-        before = p[i]
-        gradient = g[i]
-        if marks is not None:
-            gradient = gradient if marks[i] & FREE else _ZERO
-        difference = gradient - mean[i]
-        # As torch's lerp: exact at both ends.
-        m = mean[i] + gamma * difference if gamma < _HALF else gradient - difference * (_ONE - gamma)
-        mean[i] = m
-        agreement = before * m
-        flips = (agreement >= threshold) & (agreement > _ZERO)
-        if marks is not None:
-            flips = flips & ((marks[i] & FREE) != 0)
-        p[i] = -before if flips else before
-
-
-@jit.parallel
-def bop(p: Any, g: Any, mean: Any, signs: Any, marks: Any, gamma: Any, threshold: Any) -> None:
+def bop(weight: Weight, mean: int, gamma: float, threshold: float) -> None:
     """Bop (Helwegen et al. 2019, arXiv 1906.02107): mean <- mean + gamma (g - mean); p flips where it says so (optim/bop.py)."""
-    for block in prange((p.size + BLOCK - 1) // BLOCK):
-        low, high = block * BLOCK, min(p.size, (block + 1) * BLOCK)
-        part = _part(marks, low, high)
-        of_p = p[low:high]
-        _bop(of_p, g[low:high], mean[low:high], part, gamma, threshold)
-        _put_signs(of_p, signs[low:high], part)
+    _run(_bop, weight, {"mean": mean}, {"gamma": gamma, "threshold": threshold, "rest": 1 - gamma})
+
+
+def _adam(e: Element, p: Value, g: Value) -> Value:
+    mean, square = e.load("mean"), e.load("square")
+    m = mean + e["share"] * (g - mean)
+    v = e["keep"] * square + e["rest"] * g * g
+    e.store("mean", m)
+    e.store("square", v)
+    return p - e["shrink"] * p - e["lr"] * m / (v.of("sqrt") * e["root"] + e["eps"])
+
+
+def _descent(e: Element, p: Value, g: Value) -> Value:
+    return p - e["lr"] * g
+
+
+def _momentum(e: Element, p: Value, g: Value) -> Value:
+    step = e["momentum"] * e.load("step") + g
+    e.store("step", step)
+    return p - e["lr"] * step
+
+
+def _nesterov(e: Element, p: Value, g: Value) -> Value:
+    step = e["momentum"] * e.load("step") + g
+    e.store("step", step)
+    return p - e["lr"] * (g + e["momentum"] * step)
+
+
+def _bop(e: Element, p: Value, g: Value) -> Value:
+    mean = e.load("mean")
+    difference = g - mean
+    is_small = e["gamma"].is_("olt", 0.5)  # as torch's lerp: exact at both ends
+    mean = is_small.choose(mean + e["gamma"] * difference, g - difference * e["rest"])
+    e.store("mean", mean)
+    agreement = p * mean
+    flips = agreement.is_("oge", e["threshold"]) & agreement.is_("ogt", 0.0)
+    return flips.choose(p * -1.0, p)
+
+
+def _run(formula: Formula, weight: Weight, state: dict[str, int], numbers: dict[str, float]) -> None:
+    others = {"signs": weight.signs, "marks": weight.marks}
+    arrays = {"p": weight.p, "g": weight.g, **state, **{name: at for name, at in others.items() if at is not None}}
+    constants = {**numbers, "l2": weight.l2, "bound": weight.bound, "least": -weight.bound}
+    kernel = _kernel(formula, tuple(arrays), tuple(constants))
+    elements.run(kernel, weight.size, tuple(arrays.values()), tuple(constants.values()), weight.threads)
+
+
+@functools.cache
+def _kernel(formula: Formula, arrays: tuple[str, ...], constants: tuple[str, ...]) -> ElementKernel:
+    """What all steps share, around a formula."""
+
+    def step(e: Element) -> None:
+        before = e.load("p")
+        g = e.load("g") + e["l2"] * before
+        marks = e.load("marks", "i8") if "marks" in arrays else None
+        is_free = None if marks is None else (marks & FREE).is_("ne", 0)
+        if is_free is not None:
+            g = is_free.choose(g, g.constant(0.0))
+        after = formula(e, before, g)
+        after = after.is_("ogt", e["bound"]).choose(e["bound"], after)
+        after = after.is_("olt", e["least"]).choose(e["least"], after)
+        if is_free is not None:
+            after = is_free.choose(after, before)
+        e.store("p", after)
+        if "signs" in arrays:
+            signs = elements.signs(after)
+            if marks is not None:
+                signs = (marks & CONNECTED).is_("ne", 0).choose(signs, signs.constant(0))
+            e.store("signs", signs)
+
+    return ElementKernel(step, arrays, constants)

@@ -1,27 +1,27 @@
-"""Who takes the optimizer's step, torch or Numba (optim/fused.py): a written rule."""
+"""Who takes the optimizer's step, torch or a kernel of our own (optim/fused.py): a written rule."""
 
-import importlib.util
 from typing import NamedTuple
 
 import torch
 
 from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import elements
 
 KEY = "trainer.step"
 OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 
-# Weights times steps from which Numba is worth its start: importing it and loading the kernels takes 0.3 to 0.7 s, a few seconds
-# where none are kept yet; each weight then saves 0.3 ns a step or more.
-WORTH = 10**10
+# Weights times steps from which kernels are worth their start: LLVM takes 0.2 s where no product has loaded it, and compiles two in
+# 0.1 s; each weight then saves 0.1 to 0.5 ns a step.
+WORTH = 2 * 10**9
 
 
 class Choice(NamedTuple):
-    kind: str  # "numba" or "torch"
+    kind: str  # "kernels" or "torch"
     why: str
 
     def line(self) -> str:
-        who = "Numba's, in one pass over the weights" if self.kind == "numba" else "torch's"
+        who = "torch's" if self.kind == "torch" else "kernels', in one pass over the weights"
         return f"optimizer's step: {who} ({self.why})"
 
 
@@ -29,41 +29,41 @@ def choose(config: Config, where: torch.device, weights: int, steps: int, starte
     """By what is trained, not by time, so that a run gives the same numbers however busy the machine is.
 
     weights: of all layers. steps: of the whole run. started: who has taken the first step of a run that is continued. Raises
-    ConfigError where Numba is asked for, or has taken it, and cannot now.
+    ConfigError where kernels are asked for, or have taken it, and cannot now.
     """
     check(config, where, started)
     if config.trainer.step != "auto":
         return Choice(config.trainer.step, f"{KEY}={config.trainer.step}")
     if started is not None:
         return Choice(started, "as the run was started")
-    if why_not := _why_not(config, where):
-        return Choice("torch", why_not)
     size = f"{weights:,} weights, {steps:,} steps"
-    return Choice("numba", size) if weights * steps >= WORTH else Choice("torch", f"{size}: too few for Numba")
+    if weights * steps < WORTH:  # before LLVM is asked for
+        return Choice("torch", f"{size}: too few for kernels")
+    why_not = _why_not(config, where)
+    return Choice("torch", why_not) if why_not else Choice("kernels", size)
 
 
 def check(config: Config, where: torch.device, started: str | None = None) -> None:
     """Raises ConfigError as `choose` does, without the network."""
-    why_not = _why_not(config, where)
     asked = config.trainer.step
-    if why_not and (asked == "numba" or (asked == "auto" and started == "numba")):
+    if "kernels" in (asked, started if asked == "auto" else None) and (why_not := _why_not(config, where)):
         raise missing(why_not)
 
 
 def missing(why_not: str) -> ConfigError:
     """The refusal to take other steps than were asked for, or than a run was started with."""
     remedy = f"takes the steps of this run, but {why_not}; {KEY}=torch takes torch's, whose last bits differ"
-    return ConfigError(KEY, "numba", remedy)
+    return ConfigError(KEY, "kernels", remedy)
 
 
 def _why_not(config: Config, where: torch.device) -> str:
-    """Why Numba cannot take the step; "" where it can."""
+    """Why kernels cannot take the step; "" where they can."""
     if where.type != "cpu":
         return f"there is none for {where.type}"
     if config.trainer.compile:
         return "trainer.compile=true keeps torch's"
     if config.optimizer.name not in OPTIMIZERS:
         return f"there is none for optimizer={config.optimizer.name}"
-    if importlib.util.find_spec("numba") is None:
-        return "Numba is not installed (pip install numba)"
+    if not elements.available():
+        return "llvmlite is not installed, or what it compiles may not run here (pip install llvmlite)"
     return ""

@@ -6,8 +6,6 @@ ended. They differ in last bits alone. This one gives the same bits for every nu
 
 import math
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from torch.optim import Optimizer
 from bnn_train.binary.layers import BinaryLayer, constrained_layers
 from bnn_train.binary.signs import Signs
 from bnn_train.config.root import Config
+from bnn_train.kernels import steps
 from bnn_train.optim import choice, updates
 from bnn_train.optim.choice import Choice
 from bnn_train.optim.together import Together
@@ -39,11 +38,8 @@ def settle(
         return chosen, None
     why_not = _why_not(model, optimizer)
     if not why_not:
-        try:
-            return chosen, FusedStep(updates.load(config), optimizer, model, marks)
-        except ImportError as error:
-            why_not = f"Numba cannot be imported ({error})"
-    if trainer.step == "numba" or started == "numba":
+        return chosen, FusedStep(optimizer, model, marks)
+    if trainer.step == "kernels" or started == "kernels":
         raise choice.missing(why_not)
     return Choice("torch", why_not), None
 
@@ -56,8 +52,8 @@ class FusedStep:
     whose `constrain` is still to be called.
     """
 
-    def __init__(self, kernels: ModuleType, optimizer: Optimizer, model: nn.Module, marks: Marks = lambda weight: None) -> None:
-        self._kernels, self._optimizer = kernels, optimizer
+    def __init__(self, optimizer: Optimizer, model: nn.Module, marks: Marks = lambda weight: None) -> None:
+        self._optimizer = optimizer
         layers = {id(layer.weight): layer for layer in model.modules() if isinstance(layer, BinaryLayer)}
         self._weights = [
             _Weight(parameter, layers.get(id(parameter)), (part, number), marks)
@@ -70,13 +66,10 @@ class FusedStep:
         self.rest = [layer for layer in constrained_layers(model) if all(layer is not other for other in clipped)]
 
     def __call__(self) -> None:
-        import numba
-
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))  # each Python thread has a number
         gradients = [weight.parameter.grad for weight in self._weights]
         for weight, gradient in zip(self._weights, gradients, strict=True):
             if gradient is not None:
-                weight.step(self._kernels, gradient)
+                weight.step(gradient)
             weight.parameter.grad = None  # the optimizer leaves it alone
         self._optimizer.step()
         for weight, gradient in zip(self._weights, gradients, strict=True):
@@ -107,44 +100,37 @@ class _Weight:
         self.parameter, self.layer = parameter, layer
         self.clips = layer is not None and layer.binarizer.only_clips
         self._place, self._marks = place, marks
-        self._arrays: dict[str, tuple[int, Any]] = {}
         has_signs = layer is not None and self.clips and _multiplies_signs(layer)
-        self._signs = torch.empty_like(parameter, dtype=torch.int8) if has_signs else torch.empty(0, dtype=torch.int8)
+        self._signs = torch.empty_like(parameter, dtype=torch.int8) if has_signs else None
         if layer is not None:
             layer.signs = Signs() if has_signs else None
 
-    def step(self, kernels: ModuleType, gradient: Tensor) -> None:
+    def step(self, gradient: Tensor) -> None:
         parameter, layer, (part, group) = self.parameter, self.layer, self._place
-        if _layout(gradient) != _layout(parameter):  # autograd's own is laid out as the parameter
+        if _layout(gradient) != _layout(parameter):  # autograd's own is laid out as the parameter; so is the state (match_layout)
             gradient = torch.empty_like(parameter).copy_(gradient)
         marks = self._marks(parameter)
-        given = updates.Given(
-            self._array,
-            parameter,
-            gradient,
-            self._array("signs", self._signs),
-            None if marks is None else self._array("marks", marks),
+        arrays = steps.Weight(
+            parameter.numel(),
+            parameter.data_ptr(),
+            gradient.data_ptr(),
+            None if self._signs is None else self._signs.data_ptr(),
+            None if marks is None else marks.data_ptr(),
             layer.binarizer.bound if layer is not None and self.clips else math.inf,
+            0.0,
+            torch.get_num_threads(),
         )
-        changed = updates.updates()[type(part)](kernels, given, part.state[parameter], part.param_groups[group])
+        changed = updates.updates()[type(part)](parameter, arrays, part.state[parameter], part.param_groups[group])
         for tensor in (parameter, *changed):
+            assert _layout(tensor) == _layout(parameter)
             increment_version(tensor)
         if layer is None:
             return
         if self.clips:
             layer.binarizer.is_clipped(parameter)
-        if layer.signs is not None and (layer.connected is None or marks is not None):
+        if self._signs is not None and (layer.connected is None or marks is not None):
+            assert layer.signs is not None
             layer.signs.keep(self._signs, parameter, layer.connected)
-
-    def _array(self, name: str, tensor: Tensor) -> Any:
-        """A tensor of the parameter's size as a flat array, in the order of the parameter's memory. Made once for each memory."""
-        known = self._arrays.get(name)
-        if known is not None and known[0] == tensor.data_ptr():
-            return known[1]
-        assert tensor.numel() == 0 or _layout(tensor) == _layout(self.parameter)
-        array = tensor.detach().as_strided((tensor.numel(),), (1,)).numpy()
-        self._arrays[name] = tensor.data_ptr(), array
-        return array
 
 
 def _multiplies_signs(layer: BinaryLayer) -> bool:

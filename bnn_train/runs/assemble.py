@@ -41,10 +41,8 @@ def assemble(config: Config, data: Data, where: torch.device, masks: dict[str, A
     return Assembly(model, edges, optimizers.build(config.optimizer, model, len(data.train)))
 
 
-def check(config: Config, where: torch.device = device.CPU, is_new: bool = True) -> int | None:
+def check(config: Config, where: torch.device = device.CPU, is_new: bool = True) -> None:
     """Refuses, before any image is decoded, what does not fit the images' shape, the network's layers or the device's memory.
-
-    Returns how many weights the layers have; None where the images' shape is not known yet.
 
     is_new: else the weights are there that the run has started with, and it goes on without the file that they came from.
     """
@@ -52,14 +50,13 @@ def check(config: Config, where: torch.device = device.CPU, is_new: bool = True)
         device.check_compiler()
     peeked = datasets.peek(config.data)
     if peeked is None:
-        return None
+        return
     with device.memory_for("model", config.model.name, "choose a smaller one"):
         model = models.check(config, *peeked)
     _check_memory(config, model, where)
     check_rules(config.edges.rules, weighted_layers(model))
     if config.init_from is not None and is_new:
         start.weights_to_start_with(Path(config.init_from), model)
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
 
 
 def _check_memory(config: Config, model: nn.Module, where: torch.device) -> None:

@@ -23,7 +23,7 @@ from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, Interrupted
 from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
-from bnn_train.optim import choice, updates
+from bnn_train.optim import choice
 from bnn_train.report import classes, grid, health, lines, tables
 from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, teacher, turns
 from bnn_train.runs.plan import Part
@@ -33,8 +33,6 @@ from bnn_train.training.trainer import Row, Trainer, started
 log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # of a checkpoint
-
-_MANY = 10_000  # training images, where it is not known yet how many there are
 
 
 def run(
@@ -63,10 +61,9 @@ def run(
             return summary
         where = device.choose(config.device)
         loggers.check(config.logger)
-        weights = assemble.check(config, where, is_new=state is None)
+        assemble.check(config, where, is_new=state is None)
         choice.check(config, where, _started(state))
         found = teacher.find(config, run_dir, state is None, exported)
-        _load_kernels(config, where, weights, _started(state))
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
@@ -261,17 +258,6 @@ def _saver(about: dict[str, Any], folder: Path) -> Callable[[Trainer, str], None
 
 def _started(state: State | None) -> str | None:
     return None if state is None else started(state["trainer"])
-
-
-def _load_kernels(config: Config, where: torch.device, weights: int | None, started: str | None) -> None:
-    """Starts to load what the trainer will probably ask for, beside the loading of images.
-
-    How many these are is not known yet. What was loaded in vain has cost half a second of another processor.
-    """
-    trainer = config.trainer
-    steps = trainer.max_steps or trainer.epochs * ((config.data.train_limit or _MANY) // trainer.batch_size)
-    if weights is not None and choice.choose(config, where, weights, steps, started).kind == "numba":
-        updates.load_beside(config)
 
 
 def _masks(state: State | None) -> dict[str, Any] | None:

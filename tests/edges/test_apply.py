@@ -1,4 +1,3 @@
-import importlib.util
 import itertools
 
 import pytest
@@ -11,6 +10,7 @@ from bnn_train.binary.ste import sign
 from bnn_train.config.edges import EdgesConfig, rule
 from bnn_train.data import datasets
 from bnn_train.edges.apply import Edges, density_at, prune, weighted_layers
+from bnn_train.kernels import elements
 from bnn_train.runs.assemble import assemble
 from bnn_train.training.trainer import Trainer
 
@@ -23,7 +23,7 @@ def made(layers, what, edges="all", **options):
 
 MLP = ("model.hidden=[12,12]", "trainer.batch_size=100")
 CNN = ("model=cnn", "model.stages=[[4],[4]]", "model.hidden=[8]", "trainer.batch_size=100")
-NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs Numba")
+NEEDS_KERNELS = pytest.mark.skipif(not elements.available(), reason="needs llvmlite")
 OPTIMIZERS = [
     "optimizer=adam",
     "optimizer=adam optimizer.weight_decay=0.1",
@@ -36,7 +36,7 @@ OPTIMIZERS = [
     "optimizer=adam weights.clip=0.01 trainer.clip_grad_norm=0.1",  # most weights start beyond that clip
     "optimizer=adam ste=none weights=real",
     *(
-        pytest.param(f"trainer.step=numba {overrides}", marks=NEEDS_NUMBA)
+        pytest.param(f"trainer.step=kernels {overrides}", marks=NEEDS_KERNELS)
         for overrides in (
             "optimizer=adamw optimizer.weight_decay=0.1",
             "optimizer=sgd optimizer.nesterov=true optimizer.weight_decay=0.01",

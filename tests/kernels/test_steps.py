@@ -3,14 +3,13 @@ import math
 import numpy as np
 import pytest
 
-numba = pytest.importorskip("numba")
+from bnn_train.kernels import compiler, elements, steps
+from bnn_train.kernels.marks import CONNECTED, FREE
 
-from bnn_train.kernels import steps  # noqa: E402
-from bnn_train.kernels.marks import CONNECTED, FREE  # noqa: E402
+pytestmark = pytest.mark.skipif(not elements.available(), reason="needs llvmlite")
 
-SIZES = (1, steps.BLOCK - 1, steps.BLOCK + 1)
+SIZES = (1, 15, elements.COLUMNS + 17)  # shorter than a vector, than a row; a row and a vector and one more
 UNBOUNDED = math.inf
-NO_SIGNS = np.zeros(0, np.int8)
 
 
 def arrays(size, count, seed=0):
@@ -23,17 +22,25 @@ def some_marks(size):
     return np.resize(np.array([FREE | CONNECTED, CONNECTED, 0], np.uint8), size)
 
 
-def adam(p, g, mean, square, signs=NO_SIGNS, marks=None, bound=UNBOUNDED, t=1, l2=0.0, shrink=0.0):
-    numbers = (0.1, 0.99, 0.01, 1 / math.sqrt(1 - 0.99**t), 0.05 / (1 - 0.9**t), 1e-3, l2, shrink, bound)
-    steps.adam(p, g, mean, square, signs, marks, *map(np.float32, numbers))
+def at(array):
+    return None if array is None else array.ctypes.data
 
 
-def sgd(p, g, step, signs=NO_SIGNS, marks=None, bound=UNBOUNDED, nesterov=False, l2=0.0):
-    steps.sgd(p, g, step, signs, marks, np.float32(0.9), nesterov, *map(np.float32, (0.1, l2, bound)))
+def weight(p, g, signs, marks, bound=UNBOUNDED, l2=0.0, threads=1):
+    return steps.Weight(len(p), at(p), at(g), at(signs), at(marks), bound, l2, threads)
 
 
-def bop(p, g, mean, signs=NO_SIGNS, marks=None, gamma=0.25, threshold=0.1):
-    steps.bop(p, g, mean, signs, marks, np.float32(gamma), np.float32(threshold))
+def adam(p, g, mean, square, signs=None, marks=None, bound=UNBOUNDED, t=1, l2=0.0, shrink=0.0, threads=1):
+    numbers = (0.1, 0.99, 0.01, 1 / math.sqrt(1 - 0.99**t), 0.05 / (1 - 0.9**t), 1e-3, shrink)
+    steps.adam(weight(p, g, signs, marks, bound, l2, threads), at(mean), at(square), *numbers)
+
+
+def sgd(p, g, step, signs=None, marks=None, bound=UNBOUNDED, nesterov=False, l2=0.0):
+    steps.sgd(weight(p, g, signs, marks, bound, l2), at(step), 0.9, nesterov, 0.1)
+
+
+def bop(p, g, mean, signs=None, marks=None, gamma=0.25, threshold=0.1):
+    steps.bop(weight(p, g, signs, marks), at(mean), gamma, threshold)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -52,7 +59,7 @@ def test_adam_equals_its_formula_in_float64(size):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_equals_its_formula_in_float64(nesterov):
-    p, g1, g2 = arrays(steps.BLOCK + 1, 3)
+    p, g1, g2 = arrays(elements.COLUMNS + 1, 3)
     step = np.zeros_like(p)
     w, b = p.astype(np.float64), 0.0
     for g in (g1, g2):
@@ -81,9 +88,15 @@ def test_bop_flips_where_the_mean_gradient_is_large_and_has_the_weights_sign():
     assert p.tolist() == [-1, 1, -1, 1, -1, 1]  # where the mean is 0 nothing flips
 
 
-@pytest.mark.parametrize("kernel", [lambda p, g, **k: adam(p, g, 0 * p, 0 * p, **k), lambda p, g, **k: sgd(p, g, 0 * p, **k)])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        lambda p, g, **options: adam(p, g, np.zeros_like(p), np.zeros_like(p), **options),
+        lambda p, g, **options: sgd(p, g, np.zeros_like(p), **options),
+    ],
+)
 def test_values_end_within_the_bound_and_signs_are_theirs(kernel):
-    p, g = arrays(steps.BLOCK + 1, 2)
+    p, g = arrays(elements.COLUMNS + 1, 2)
     p[:2], g[:2] = (0.0, -0.0), 0.0
     signs = np.zeros(len(p), np.int8)
     kernel(p, g, signs=signs, bound=0.25)
@@ -113,7 +126,7 @@ def test_what_is_held_keeps_every_bit_and_sees_no_gradient(kernel, size):
         else:
             bop(p, g, mean, signs, marks)
 
-    free = [p.copy(), np.where(held, 0, g), *means, NO_SIGNS, None]
+    free = [p.copy(), np.where(held, 0, g), *means, None, None]
     run(p, g, mean, square, signs, marks)
     run(*free)
     np.testing.assert_array_equal(p[held], before[held])
@@ -132,15 +145,14 @@ def test_a_gradient_that_is_no_number_reaches_the_weight():
     assert np.isnan(other).tolist() == [True, False, False]  # an infinite one reaches the bound
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two processors")
-def test_one_thread_and_two_give_the_same_bits():
-    before = numba.get_num_threads()
-    results = []
-    for threads in (1, 2):
-        numba.set_num_threads(threads)
-        p, g, mean, square = arrays(3 * steps.BLOCK + 5, 4)
+@pytest.mark.parametrize("cpu", [None, "x86-64-v3"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_bits_depend_neither_on_threads_nor_on_the_length_of_vectors(monkeypatch, cpu, threads):
+    found = []
+    for how in ((None, 1), (cpu, threads)):
+        monkeypatch.setattr(compiler, "CPU", how[0])
+        p, g, mean, square = arrays(3 * elements.WORTH_A_THREAD + 5, 4)
         signs = np.zeros(len(p), np.int8)
-        adam(p, g, mean, np.abs(square), signs, bound=1.0)
-        results.append((p.tobytes(), signs.tobytes()))
-    numba.set_num_threads(before)
-    assert results[0] == results[1]
+        adam(p, g, mean, np.abs(square), signs, bound=1.0, l2=0.1, shrink=0.1, threads=how[1])
+        found.append((p.tobytes(), mean.tobytes(), signs.tobytes()))
+    assert found[0] == found[1]

@@ -1,9 +1,4 @@
 import copy
-import importlib.util
-import os
-import subprocess
-import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +9,9 @@ from bnn_train.binary.ste import sign_int8
 from bnn_train.binary.weights import Binary, Sign
 from bnn_train.config.optimizer import AdamConfig, BopConfig, SgdConfig
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import elements
 from bnn_train.kernels.marks import CONNECTED, FREE
-from bnn_train.optim import choice, fused, optimizers, updates
+from bnn_train.optim import choice, fused, optimizers
 
 CPU = torch.device("cpu")
 ADAM = AdamConfig("adam", 0.05)
@@ -29,7 +25,7 @@ CONFIGS = {
     "bop": BopConfig(lr=0.05, gamma=0.3, threshold=1e-6),
 }
 
-needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs Numba")
+needs_kernels = pytest.mark.skipif(not elements.available(), reason="needs llvmlite")
 
 
 def network(weights=Sign):
@@ -39,13 +35,9 @@ def network(weights=Sign):
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def kernels(optimizer, rules=()):
-    return updates.load(SimpleNamespace(optimizer=optimizer, edges=SimpleNamespace(rules=rules)))
-
-
 def by_kernels(config, model, marks=lambda weight: None):
     optimizer = optimizers.build(config, model, 100)
-    return fused.FusedStep(kernels(config), optimizer, model, marks), optimizer
+    return fused.FusedStep(optimizer, model, marks), optimizer
 
 
 def train(model, step, number=3, first=0):
@@ -57,7 +49,7 @@ def train(model, step, number=3, first=0):
         step()
 
 
-@needs_numba
+@needs_kernels
 @pytest.mark.parametrize("name", CONFIGS)
 def test_steps_are_torchs_but_for_last_bits(name):
     """Weights, biases, state and the bound; also of a convolution whose channels lie together."""
@@ -86,7 +78,7 @@ def test_steps_are_torchs_but_for_last_bits(name):
                     assert own.state[a][key].stride() == value.stride()
 
 
-@needs_numba
+@needs_kernels
 @pytest.mark.parametrize("name", ["adamw", "nesterov", "bop"])
 def test_either_step_goes_on_from_the_others_state(name):
     config, kind = CONFIGS[name], Binary if name == "bop" else Sign
@@ -107,7 +99,7 @@ def test_either_step_goes_on_from_the_others_state(name):
     assert one.state[models[0][3].weight] is not other.state[models[1][3].weight]
 
 
-@needs_numba
+@needs_kernels
 def test_autograd_notices_that_a_weight_was_written_to():
     model = network()
     step, _ = by_kernels(ADAM, model)
@@ -118,7 +110,7 @@ def test_autograd_notices_that_a_weight_was_written_to():
         loss.backward()
 
 
-@needs_numba
+@needs_kernels
 def test_layers_get_the_signs_of_the_weight_and_know_them_to_be_clipped():
     model = network()
     step, _ = by_kernels(ADAM, model)
@@ -134,7 +126,7 @@ def test_layers_get_the_signs_of_the_weight_and_know_them_to_be_clipped():
     assert torch.equal(linear(x), y)
 
 
-@needs_numba
+@needs_kernels
 def test_a_layer_whose_constraint_is_more_than_a_bound_keeps_it():
     model = nn.Sequential(BinaryLinear(6, 4, Sign(centre=True)), BinaryLinear(4, 3))
     step, _ = by_kernels(ADAM, model)
@@ -142,7 +134,7 @@ def test_a_layer_whose_constraint_is_more_than_a_bound_keeps_it():
     assert model[0].signs is None
 
 
-@needs_numba
+@needs_kernels
 def test_held_edges_stay_and_pruned_ones_are_0_among_the_signs():
     model = network()
     linear = model[3]
@@ -152,7 +144,6 @@ def test_held_edges_stay_and_pruned_ones_are_0_among_the_signs():
     marks = torch.full((9, 64), FREE | CONNECTED, dtype=torch.uint8)
     marks[:, 1], marks[pruned] = CONNECTED, 0
     config = CONFIGS["adamw"]
-    kernels(config, rules=["one"])
     step, _ = by_kernels(config, model, lambda weight: marks if weight is linear.weight else None)
     before = linear.weight.detach().clone()
     train(model, step)
@@ -168,7 +159,7 @@ def test_where_it_is_not_worth_its_start_torch_takes_the_steps_and_goes_on_with_
     assert choice.choose(config, CPU, 10**6, most, "torch").kind == "torch"
 
 
-@needs_numba
+@needs_kernels
 @pytest.mark.parametrize(
     ("override", "where", "said"),
     [
@@ -179,28 +170,28 @@ def test_where_it_is_not_worth_its_start_torch_takes_the_steps_and_goes_on_with_
     ],
 )
 def test_who_takes_the_steps_and_why(small, override, where, said):
-    assert choice.choose(small(), CPU, 10**7, 10**6).kind == "numba"
+    assert choice.choose(small(), CPU, 10**7, 10**6).kind == "kernels"
     assert choice.choose(small(override), where, 10**7, 10**6) == choice.Choice("torch", said)
     if override != "trainer.step=torch":
         with pytest.raises(ConfigError, match=said):
-            choice.choose(small(override), where, 10**7, 10**6, "numba")
+            choice.choose(small(override), where, 10**7, 10**6, "kernels")
 
 
-def test_without_numba_torch_takes_the_steps_but_those_of_a_run_that_numba_has_begun(small, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert choice.choose(small(), CPU, 10**7, 10**6) == choice.Choice("torch", "Numba is not installed (pip install numba)")
+def test_without_llvm_torch_takes_the_steps_but_those_of_a_run_that_kernels_have_begun(small, monkeypatch):
+    monkeypatch.setattr(elements, "available", lambda: False)
+    remedy = "llvmlite is not installed, or what it compiles may not run here (pip install llvmlite)"
+    assert choice.choose(small(), CPU, 10**7, 10**6) == choice.Choice("torch", remedy)
     with pytest.raises(ConfigError) as error:
-        choice.check(small(), CPU, "numba")
+        choice.check(small(), CPU, "kernels")
     assert str(error.value) == (
-        "trainer.step=numba: takes the steps of this run, but Numba is not installed (pip install numba); trainer.step=torch takes "
-        "torch's, whose last bits differ"
+        f"trainer.step=kernels: takes the steps of this run, but {remedy}; trainer.step=torch takes torch's, whose last bits differ"
     )
-    with pytest.raises(ConfigError, match="pip install numba"):
-        choice.check(small("trainer.step=numba"), CPU)
-    assert choice.choose(small("trainer.step=torch"), CPU, 10**7, 10**6, "numba").kind == "torch"
+    with pytest.raises(ConfigError, match="pip install llvmlite"):
+        choice.check(small("trainer.step=kernels"), CPU)
+    assert choice.choose(small("trainer.step=torch"), CPU, 10**7, 10**6, "kernels").kind == "torch"
 
 
-@needs_numba
+@needs_kernels
 def test_what_kernels_cannot_take_is_left_to_torch(small, monkeypatch):
     config, marks = small("trainer.epochs=1"), lambda weight: None
     monkeypatch.setattr(choice, "WORTH", 1)
@@ -214,57 +205,3 @@ def test_what_kernels_cannot_take_is_left_to_torch(small, monkeypatch):
         assert said in settled.why
     settled, step = fused.settle(config, other, torch.optim.Adam(other.parameters()), 1, marks)  # as a plugin makes it
     assert settled == choice.Choice("torch", "there is none for Adam")
-
-
-@needs_numba
-def test_where_numba_cannot_be_imported_torch_takes_the_steps(small, monkeypatch):
-    def load(config):
-        raise ImportError("Numba needs NumPy 2.5 or less")
-
-    monkeypatch.setattr(choice, "WORTH", 1)
-    monkeypatch.setattr(updates, "load", load)
-    model = network()
-    given = (model, optimizers.build(ADAM, model, 10), 1, lambda weight: None)
-    settled, _ = fused.settle(small(), *given)
-    assert settled == choice.Choice("torch", "Numba cannot be imported (Numba needs NumPy 2.5 or less)")
-    with pytest.raises(ConfigError, match="cannot be imported"):
-        fused.settle(small(), *given, "numba")
-
-
-@needs_numba
-def test_a_damaged_kernel_is_compiled_anew(monkeypatch, tmp_path):
-    """Once in this process, and kept again by the next."""
-    from bnn_train.kernels import jit
-
-    calls = []
-    monkeypatch.setattr(jit, "forget", lambda: calls.append("forget"))
-    monkeypatch.setattr(updates.importlib, "reload", lambda module: module)
-
-    def try_out(steps, config):
-        calls.append("try")
-        if len(calls) == 1:
-            raise EOFError
-
-    monkeypatch.setattr(updates, "_try_out", try_out)
-    updates.load(SimpleNamespace())
-    assert calls == ["try", "forget", "try"]
-
-
-@needs_numba
-@pytest.mark.parametrize("beside", [False, True])
-def test_torch_computes_with_as_many_threads_as_before(beside):
-    """In a process of its own: Numba starts its threads once."""
-    load = "t = updates.load_beside(config); [t.join() for t in threading.enumerate() if t.name == 'kernels']"
-    code = f"""
-import threading, torch
-from types import SimpleNamespace
-from bnn_train.config.optimizer import AdamConfig
-from bnn_train.optim import updates
-config = SimpleNamespace(optimizer=AdamConfig("adam", 0.05), edges=SimpleNamespace(rules=()))
-{load if beside else "updates.load(config)"}
-print(torch.get_num_threads(), torch.__config__.parallel_info().partition("mkl_get_max_threads() :")[2].split()[:1])
-"""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
-    assert said.split()[0] == "1"
-    assert said.split()[1] in ("['1']", "[]")  # a torch without MKL says nothing of it

@@ -24,7 +24,7 @@ def test_a_plain_step_is_torchs_own(kind):
 
 
 def test_neither_compiler_is_imported():
-    """By nothing that a training calls of its optimizer: not torch's, and not Numba where it would not be worth it."""
+    """By nothing that a training calls of its optimizer: not torch's, and not LLVM where it would not be worth it."""
     code = """
 import sys
 from bnn_train.cli.compose import typed
@@ -40,7 +40,7 @@ for name in ("adam", "adamw", "sgd", "bop"):
     optimizer.step()
     optimizer.zero_grad()
     optimizer.load_state_dict(optimizer.state_dict())
-assert not {"torch._dynamo", "numba"} & set(sys.modules)
+assert not {"torch._dynamo", "llvmlite"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

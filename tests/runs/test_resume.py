@@ -1,7 +1,6 @@
 """A run that was cut anywhere and continued equals one that was not: bit for bit over last.pt and metrics.jsonl."""
 
 import copy
-import importlib.util
 import itertools
 import json
 import shutil
@@ -14,6 +13,7 @@ import torch
 from bnn_train.data import datasets
 from bnn_train.data.splits import Split
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import elements
 from bnn_train.runs import checkpoint, interrupt, resume
 from bnn_train.runs import run as run_module
 from bnn_train.runs.run import run
@@ -95,8 +95,8 @@ CNN = (
     "data.flip=true",
 )  # 3
 RESNET = ("model=resnet20", "trainer.epochs=2", "trainer.batch_size=400", "data.train_limit=1300")  # 3
-NUMBA = "trainer.step=numba"
-NEEDS_NUMBA = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs Numba")
+KERNELS = "trainer.step=kernels"
+NEEDS_KERNELS = pytest.mark.skipif(not elements.available(), reason="needs llvmlite")
 PARTS = itertools.product(
     [MLP, CNN],
     ["adam", "sgd"],
@@ -136,8 +136,8 @@ CASES = [
     (*MLP, "optimizer=bayesbinn", "ste=reinmax"),
     (*CNN, "optimizer=bayesbinn", "data.val_size=100", "eval=ensemble"),
     (*MLP, "weights=stochastic", "weights.noise=uniform", "weights.kl=0.1", "ste=gumbel", "ste.hard=false", "eval=ensemble"),
-    pytest.param((*MLP, NUMBA, "experiment=edges_prune", "edges.rules.0.ramp=[0,2]", "trainer.ema=0.9"), marks=NEEDS_NUMBA),
-    pytest.param((*CNN, NUMBA, "trainer.precision=fast", "optimizer=sgd", "data.val_size=100"), marks=NEEDS_NUMBA),
+    pytest.param((*MLP, KERNELS, "experiment=edges_prune", "edges.rules.0.ramp=[0,2]", "trainer.ema=0.9"), marks=NEEDS_KERNELS),
+    pytest.param((*CNN, KERNELS, "trainer.precision=fast", "optimizer=sgd", "data.val_size=100"), marks=NEEDS_KERNELS),
 ]
 
 
