@@ -71,7 +71,7 @@ def measured(geometry: Geometry, x_shape: tuple[int, ...], w_shape: tuple[int, .
     packed = PackedWeights()
 
     def counted() -> Tensor:  # weights are packed anew, as after each step
-        return packed.product(geometry, x, lambda: w, w.shape, pruned=False, version=None)
+        return packed.product(geometry, x, lambda: w, w.shape, pruned=False, is_fixed=False)
 
     g = torch.randn_like(counted())
     todo: dict[str, Callable[[], object]] = {"kernels forward": counted}

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from bnn_train.binary import preparation, probe, products, tables
 from bnn_train.binary.centred import CentredConv2d
-from bnn_train.binary.packed import PackedWeights, Version, weights_of
-from bnn_train.binary.signs import Signs, moment
+from bnn_train.binary.packed import PackedWeights, weights_of
+from bnn_train.binary.signs import Signs
 from bnn_train.binary.ste import Binarization, Ste, binarize, sign, sign_int8
 from bnn_train.binary.weights import Binarizer, Sign
 from bnn_train.config.checks import check_choice
@@ -110,12 +110,11 @@ class BinaryLayer(nn.Module):
             and (of_w is not None and of_w.binary)
             and (geometry is not None and _by_kernels(a, weight, geometry))
         ):
-            version, known = self._known_signs(prepared, of_w)
-            packed = weights_of(self), version, known
+            packed = weights_of(self), of_w.z is None, self._known_signs(prepared, of_w)
             y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, packed, torch.is_grad_enabled())
             return y if bias is None else y + _per_output(bias, y)
         if estimator is None and of_w is not None and of_w.binary and connected is None and _by_tables(a, weight):
-            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), *self._known_signs(prepared, of_w))
+            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), self._known_signs(prepared, of_w))
             y = y if scale is None else y * scale
             return y if bias is None else y + bias
         if of_a is not None:
@@ -131,14 +130,11 @@ class BinaryLayer(nn.Module):
         y = y * _per_output(scale, y)
         return y if bias is None else y + _per_output(bias, y)
 
-    def _known_signs(self, prepared: Tensor, of_w: Binarization) -> tuple[Version | None, Tensor | None]:
-        """Which signs the weight has, and these where they are kept. Latent weights of which nothing is drawn have the same ones
-        until they are written to."""
-        weight = self.weight
-        if prepared is not weight or of_w.z is not None:
-            return None, None
-        version = (id(weight), *moment(weight)) if self.connected is None else None
-        return version, None if self.signs is None else self.signs.of(weight, self.connected)
+    def _known_signs(self, prepared: Tensor, of_w: Binarization) -> Tensor | None:
+        """What a step of the optimizer has left of the weight, where that is what is multiplied."""
+        if self.signs is None or prepared is not self.weight or of_w.z is not None:
+            return None
+        return self.signs.of(prepared, self.connected)
 
 
 def _by_kernels(a: Tensor, weight: Tensor, geometry: products.Geometry) -> bool:
@@ -240,18 +236,18 @@ class _BinaryProduct(torch.autograd.Function):
         of_w: Binarization,
         connected: Tensor | None,
         geometry: products.Geometry,
-        packed: tuple[PackedWeights, Version | None, Tensor | None],
+        packed: tuple[PackedWeights, bool, Tensor | None],
         learns: bool,
     ) -> Tensor:
         def signs() -> Tensor:
             w = sign_int8(of_w.drawn(prepared))
             return w if connected is None else w * connected.to(w.dtype)
 
-        weights, version, w = packed
+        weights, is_fixed, w = packed
         x = sign_int8(of_a.drawn(a))
-        if learns and w is None:  # else they are asked where they have changed
+        if learns and w is None:  # else they are asked for where they are not known
             w = signs()
-        sums = weights.product(geometry, x, signs if w is None else (lambda: w), prepared.shape, connected is not None, version)
+        sums = weights.product(geometry, x, signs if w is None else (lambda: w), prepared.shape, connected is not None, is_fixed)
         if learns:
             ctx.save_for_backward(a, prepared, x, w, connected, scale, None if scale is None else sums)
             ctx.how, ctx.geometry = (of_a, of_w), geometry
@@ -284,19 +280,19 @@ class _RealProduct(torch.autograd.Function):
         prepared: Tensor,
         of_w: Binarization,
         packed: PackedWeights,
-        version: Version | None,
         known: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(a, prepared)
         ctx.of_w = of_w
-        return tables.real_product(a, packed.fours(lambda: sign_int8(of_w.drawn(prepared)) if known is None else known, version))
+        fours = packed.fours(lambda: sign_int8(of_w.drawn(prepared)) if known is None else known, of_w.z is None)
+        return tables.real_product(a, fours)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (a, prepared), g = ctx.saved_tensors, grads[0]
         into_w = ctx.of_w.backward_into(g.t() @ a, prepared) if ctx.needs_input_grad[1] else None
         to_a = g @ sign(ctx.of_w.drawn(prepared)) if ctx.needs_input_grad[0] else None
-        return to_a, into_w, None, None, None, None
+        return to_a, into_w, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:
@@ -323,6 +319,19 @@ def is_stochastic(model: nn.Module) -> bool:
 def annealed(model: nn.Module) -> list[nn.Module]:
     """The modules that follow the progress of training."""
     return [module for module in model.modules() if getattr(module, "annealed", False)]
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Within, nobody writes to the weights of `model`: each layer packs its signs once, and not for every batch."""
+    held = [weights_of(module) for module in model.modules() if isinstance(module, BinaryLayer)]
+    for weights in held:
+        weights.hold(1)
+    try:
+        yield
+    finally:
+        for weights in held:
+            weights.hold(-1)
 
 
 @contextmanager

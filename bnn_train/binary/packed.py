@@ -12,37 +12,52 @@ from bnn_train.binary.products import Conv2d, Geometry, Linear
 from bnn_train.kernels import geometry as grids
 from bnn_train.kernels import training
 
-Version = tuple[int, ...]  # of a tensor that is kept: which it is, and at which moment (binary/signs.py)
-
 
 class PackedWeights:
-    """A layer's, arranged for the kernel, and of which version of its latent weight they are."""
+    """A layer's signs, arranged for kernels. They are made anew for every product but while somebody `holds` the weights.
+
+    Whether a weight was written to cannot be asked: torch's fused optimizers leave a tensor's version as it was.
+    """
 
     def __init__(self) -> None:
         self._made: dict[Any, training.SignConvolution] = {}  # of each size of images
-        self._turned: tuple[Any, Version | None] = (None, None)
-        self._are: dict[Any, Version | None] = {}
+        self._holders = 0
+        self._known: dict[Any, Any] = {}  # what is ready for the weights that are held
 
-    def fours(self, w: Callable[[], Tensor], version: Version | None) -> tables.Fours:
-        """Of a layer with real inputs: tables.turned(w())."""
-        if version is None or self._turned[1] != version:
-            self._turned = tables.turned(w()), version
-        return self._turned[0]
+    def hold(self, more: int) -> None:
+        """more: 1 where somebody begins to see to it that the weights do not change, -1 where that ends."""
+        self._holders += more
+        if self._holders == 0 or more > 0:
+            self._known.clear()
+
+    def fours(self, w: Callable[[], Tensor], is_fixed: bool) -> tables.Fours:
+        """Of a layer with real inputs: tables.turned(w()). is_fixed: as in `product`."""
+        found = self._known.get("fours") if is_fixed else None
+        return found if found is not None else self._keep("fours", tables.turned(w()), is_fixed)
+
+    def _keep(self, key: Any, value: Any, is_fixed: bool) -> Any:
+        if is_fixed and self._holders:
+            self._known[key] = value
+        return value
 
     def product(
-        self, geometry: Geometry, x: Tensor, w: Callable[[], Tensor], w_shape: torch.Size, pruned: bool, version: Version | None
+        self, geometry: Geometry, x: Tensor, w: Callable[[], Tensor], w_shape: torch.Size, pruned: bool, is_fixed: bool
     ) -> Tensor:
-        """The product of x and w() (binary/products.py), channels a multiple of 8. w is asked where its `version` is not known."""
+        """The product of x and w() (binary/products.py), channels a multiple of 8. w is asked where it is not known.
+
+        is_fixed: whether the same weights always have these signs; of drawn ones they are others each time.
+        """
         grid, pad = _grid(geometry, x.shape, w_shape)
         key = (grid, w_shape[0], pad, pruned)
         convolution = self._made.get(key)
         if convolution is None:
             convolution = self._made[key] = training.SignConvolution(grid, w_shape[0], pad, pruned)
-        if version is None or self._are.get(key) != version:
+        if not is_fixed or key not in self._known:
             signs = w()
             filters = signs.view(*signs.shape, 1, 1) if signs.ndim == 2 else signs
             convolution.set(filters.permute(0, 2, 3, 1).contiguous().numpy())
-            self._are[key] = version
+            self._known.pop(key, None)
+            self._keep(key, True, is_fixed)
         pixels = (x if x.ndim == 2 else x.permute(0, 2, 3, 1)).contiguous()
         threads = torch.get_num_threads()
         shape = (len(x), grid.height, grid.width, grid.pixel)

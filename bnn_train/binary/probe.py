@@ -74,7 +74,7 @@ def _difference(geometry: Geometry, x_shape: Sequence[int], w_shape: Sequence[in
     x, w = ((whole(shape, 0, 1) * 2 - 1).to(torch.int8) for shape in (x_shape, w_shape))
     kept = whole(w_shape, 0, 1).to(torch.int8)
     for pruned, weight in ((False, w), (True, w * kept)):
-        y = PackedWeights().product(geometry, x, weight.clone, weight.shape, pruned, version=None)
+        y = PackedWeights().product(geometry, x, weight.clone, weight.shape, pruned, is_fixed=False)
         if not torch.equal(y, _in_float32(geometry, x, weight)):
             return "the product"
     g = whole(y.shape, -_LARGEST, _LARGEST).float()

@@ -1,10 +1,14 @@
 """The signs of a latent weight, kept from where it was written last to where they are multiplied."""
 
+import torch
 from torch import Tensor
 
 
 class Signs:
     """The signs of one layer's weight as int8, -1 and +1 and 0 where an edge is pruned, for as long as they are those.
+
+    They are for one training step: who has asked for them to learn may write to the weight next, and torch's fused optimizers leave
+    the version of a tensor that they write to as it was.
 
     A copy of a layer, or one that comes from a file, has another weight: it knows no signs.
     """
@@ -22,6 +26,8 @@ class Signs:
     def of(self, weight: Tensor, connected: Tensor | None) -> Tensor | None:
         """What `keep` was given, not to be changed; None where the weight or the mask has been changed or exchanged since."""
         same = weight is self._weight and connected is self._connected and moment(weight) == self._moment
+        if torch.is_grad_enabled():
+            self._weight = None
         return self._signs if same else None
 
     def __reduce__(self) -> tuple[type["Signs"], tuple[()]]:

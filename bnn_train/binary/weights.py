@@ -144,6 +144,8 @@ class Sign(Binarizer):
 
     def binarization(self, prepared: Tensor) -> Binarization:
         if self.estimator.name == "clipped" and self._is_within(prepared, self.estimator.params.get("clip", 1.0)):
+            if torch.is_grad_enabled():
+                self._bounded = None  # a step may follow: torch's fused optimizers leave the version of what they write to
             return Binarization(estimators.identity)  # every latent weight is within the window: a pass less over the gradient
         return self.estimator.binarization(prepared)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bnn_train.binary.layers import is_stochastic, sampling
+from bnn_train.binary.layers import is_stochastic, sampling, unchanged
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
 from bnn_train.data.batches import eval_batches
@@ -27,7 +27,7 @@ def evaluate(model: nn.Module, split: Split, config: Config, predicted: list[Ten
     samples = ensemble.samples if ensemble is not None and is_stochastic(model) else 0
     device = split.labels.device
     losses, correct = torch.zeros(2, device=device), torch.zeros(2, dtype=torch.int64, device=device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):
+    with unchanged(model), torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):
         if samples:
             torch.manual_seed(config.seed)
         for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
@@ -54,4 +54,5 @@ def class_scores(model: nn.Module, split: Split, config: Config) -> Tensor:
     """The logits (N, classes) of all images of a split, in order, on the CPU; those that `evaluate` measures without noise."""
     model.eval()
     batches = eval_batches(split, config.data, config.trainer.eval_batch_size)
-    return torch.cat([model(inputs).float().cpu() for inputs, _ in batches])
+    with unchanged(model):
+        return torch.cat([model(inputs).float().cpu() for inputs, _ in batches])

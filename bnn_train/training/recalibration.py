@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bnn_train.binary.layers import unchanged
 from bnn_train.config.root import Config
 from bnn_train.data.batches import train_batches
 from bnn_train.data.splits import Split
@@ -43,8 +44,9 @@ def recalibrate(model: nn.Module, inputs: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean
         norm.train()
-    for batch in inputs:
-        model(batch)
+    with unchanged(model):
+        for batch in inputs:
+            model(batch)
     for norm, momentum in zip(found, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

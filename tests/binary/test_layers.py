@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from bnn_train.binary import layers, ste
-from bnn_train.binary.layers import BinaryConv2d, BinaryLinear, binary_layers, sampling
-from bnn_train.binary.ste import Ste
+from bnn_train.binary.layers import CLIPPED, BinaryConv2d, BinaryLinear, binary_layers, sampling
+from bnn_train.binary.signs import Signs
+from bnn_train.binary.ste import Ste, sign_int8
 from bnn_train.binary.weights import BayesBinn, Binary, Real, Sign, Stochastic
 from bnn_train.errors import ConfigError
+from bnn_train.kernels import training as packing
 
 NAMED = {"sign": Sign, "real": Real, "binary": Binary, "stochastic": Stochastic, "bayesbinn": BayesBinn}
 
@@ -218,24 +220,70 @@ def test_what_kernels_do_not_cover_keeps_the_real_product(layer, x):
     assert "_BinaryProduct" not in graph(y)
 
 
+@pytest.fixture
+def packed(monkeypatch):
+    """Gets an entry for each packing of weights."""
+    calls = []
+    right = packing.SignConvolution.set
+    monkeypatch.setattr(packing.SignConvolution, "set", lambda self, weight: calls.append(1) or right(self, weight))
+    return calls
+
+
 @pytest.mark.usefixtures("kernels")
-def test_weights_are_packed_once_for_each_version_of_theirs(monkeypatch):
-    packed = []
-    training = layers.probe.PackedWeights.product.__globals__["training"]
-    right = training.SignConvolution.set
-    monkeypatch.setattr(training.SignConvolution, "set", lambda self, weight: packed.append(1) or right(self, weight))
+def test_where_nobody_writes_to_them_weights_are_packed_once(packed):
     layer = BinaryLinear(32, 24).eval()
     x = torch.randn(8, 32)
-    first = layer(x)
-    layer(x[:3])
-    packed.clear()  # and those of trying out both sizes
     with torch.no_grad():
+        first = layer(x)
+        layer(x[:3])
+        packed.clear()  # with those of trying out both sizes
+        for _ in range(2):
+            with layers.unchanged(layer), layers.unchanged(layer):
+                assert torch.equal(layer(x), first)
+                assert torch.equal(layer(x[:3]), first[:3])
+            layer.weight.data.neg_()  # which no version tells of
+            first = -first
+        assert len(packed) == 2
+        layer(x), layer(x)
+    assert len(packed) == 4
+
+
+@pytest.mark.usefixtures("kernels")
+def test_drawn_weights_are_packed_anew_between_others_that_stay(packed):
+    layer = BinaryLinear(32, 24, Stochastic()).eval()
+    x = torch.randn(8, 32)
+    with torch.no_grad(), layers.unchanged(layer):
+        first = layer(x)
+        packed.clear()
+        with layers.sampling(layer):
+            assert not torch.equal(layer(x), first)
         assert torch.equal(layer(x), first)
-        assert torch.equal(layer(x[:3]), first[:3])
-        assert not packed
-        layer.weight.neg_()
-        assert torch.equal(layer(x), -first)
-    assert len(packed) == 1
+        assert torch.equal(layer(x), first)
+    assert len(packed) == 2
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("estimator", [CLIPPED, None])
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_step_of_torchs_fused_optimizer_is_seen_by_the_next_product(estimator, clip, is_told):
+    """It writes to the weight and leaves its version as it was."""
+    layer = BinaryLinear(64, 64, Sign(clip=clip), estimator)
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0, fused=True)
+    x = torch.randn(8, 64)
+    if is_told:  # as after a step of the trainer's
+        layer.signs = Signs()
+        layer.signs.keep(sign_int8(layer.weight), layer.weight, None)
+        layer.constrain(0.0)
+    before = layer(x)
+    layer.weight.grad = 2e3 * layer.weight.detach()
+    optimizer.step()
+    torch.testing.assert_close(layer(x), -before)
+    layer.weight.grad = None
+    layer(x).sum().backward()
+    beyond = layer.weight.detach().abs() > 1
+    assert beyond.any()
+    assert not layer.weight.grad[beyond].any()
 
 
 @pytest.mark.usefixtures("kernels")

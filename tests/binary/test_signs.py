@@ -16,17 +16,26 @@ def kept():
     return signs, weight, connected
 
 
+def test_signs_are_for_one_training_step():
+    signs, weight, connected = kept()
+    with torch.no_grad():
+        assert all(signs.of(weight, connected) is not None for _ in range(2))
+    assert signs.of(weight, connected) is not None
+    assert signs.of(weight, connected) is None
+
+
+@torch.no_grad()
 def test_signs_are_known_until_the_weight_or_its_mask_changes():
     signs, weight, connected = kept()
     assert torch.equal(signs.of(weight, connected), sign_int8(weight))
     assert signs.of(weight, connected.clone()) is None
     assert signs.of(weight, None) is None
     assert signs.of(nn.Parameter(weight.detach()), connected) is None
-    with torch.no_grad():
-        weight.neg_()
+    weight.neg_()
     assert signs.of(weight, connected) is None
 
 
+@torch.no_grad()
 def test_signs_are_unknown_while_another_tensor_stands_in_for_the_weights_data():
     signs, weight, connected = kept()
     own, average = weight.data, torch.randn(3, 4)

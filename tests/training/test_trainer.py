@@ -187,7 +187,11 @@ def test_state_dict_continues_bit_for_bit(trainer, stop):
         assert torch.equal(tensor, second.model.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("overrides", [(), ("model=cnn", "model.stages=[[8,16]]", "model.hidden=[8]", "trainer.epochs=1")])
+CNN = ("model=cnn", "model.stages=[[8,16]]", "model.hidden=[8]", "trainer.epochs=1")
+UNCLIPPED = ("weights.clip=null", "trainer.epochs=1")  # nothing but the optimizer writes to a weight
+
+
+@pytest.mark.parametrize("overrides", [(), CNN, UNCLIPPED, (*UNCLIPPED, "optimizer=sgd"), ("optimizer=bop", "trainer.epochs=1")])
 def test_kernels_are_a_matter_of_speed_alone(trainer, overrides, monkeypatch):
     """An epoch whose products are torch's gives the same network, but for what float32 rounds."""
     monkeypatch.setattr(ways, "SMALLEST", 0)
