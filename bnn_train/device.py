@@ -29,7 +29,7 @@ def choose(name: str) -> torch.device:
     """The device of the configuration's `device`. Raises ConfigError where it is not there."""
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", 0)
+            return torch.device("cuda", _of_this_process())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise ConfigError("device", name, "must be one of auto, cpu, cuda, cuda:N, mps")
@@ -41,10 +41,15 @@ def choose(name: str) -> torch.device:
         if (device.index or 0) >= count:
             there = ", ".join(f"cuda:{i}" for i in range(count))
             raise ConfigError("device", name, f"is not there; use one of {there}, cpu")
-        return torch.device("cuda", device.index or 0)
+        return torch.device("cuda", _of_this_process() if device.index is None else device.index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device", name, "torch finds no MPS device here; use device=cpu or device=auto")
     return device
+
+
+def _of_this_process() -> int:
+    """The number of its CUDA device: where torchrun has started several processes on this machine, each has its own."""
+    return int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
 
 
 def check_compiler() -> None:

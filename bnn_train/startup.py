@@ -130,3 +130,8 @@ def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     except (OSError, ValueError):
         return None
     return None if quota == "max" else max(1, -(-int(quota) // int(period)))
+
+
+def rank() -> tuple[int, int]:
+    """(the number of this process, from 0, how many train together), as torchrun says it; (0, 1) where nobody does."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "bnn_train"
 # From the bottom to the top; what shares a storey does not import each other.
 STOREYS = (
     {"errors", "startup"},
-    {"files", "device", "kernels"},
+    {"files", "device", "ranks", "kernels"},
     {"config", "report"},
     {"register"},
     {"plugins"},
