@@ -1,9 +1,9 @@
 """Several processes that train one network: what is added up behind the backward pass, and how the group comes to be.
 
-Every rank holds the whole network and sees its part of each batch (ranks.py). Gradients, loss and hits are summed once a step in one
-message, so that nothing depends on the order in which autograd comes to the layers, and every rank takes the same optimizer's step
-with the same bits. torch's DistributedDataParallel sums in buckets, which it makes anew after a first step: a run that is continued
-would not give the bits of one that was not.
+Every rank holds the whole network and sees its part of each batch (ranks.py). Gradients, loss and hits are summed once a step in
+one message, so that nothing depends on the order in which autograd comes to the layers, and every rank takes the same optimizer's
+step with the same bits. torch's DistributedDataParallel sums in buckets, which it makes anew after a first step: a run that is
+continued would not give the bits of one that was not.
 """
 
 import re
