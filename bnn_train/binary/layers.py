@@ -71,7 +71,10 @@ class BinaryLayer(nn.Module):
         return self.binarizer.scale(self.binarizer.prepared(self.weight, self.connected), self.connected)
 
     def constrain(self, lr: float) -> None:
-        """What follows an optimizer's step of learning rate `lr`: the latent weight keeps to its prior, its mean and its bound."""
+        """What follows an optimizer's step of learning rate `lr`: the latent weight keeps to its prior, its mean and its bound.
+
+        It is the last to write to the weight before the next forward pass.
+        """
         self.binarizer.constrain(self.weight, lr, self.connected)
 
     @torch.no_grad()
@@ -110,11 +113,11 @@ class BinaryLayer(nn.Module):
             and (of_w is not None and of_w.binary)
             and (geometry is not None and _by_kernels(a, weight, geometry))
         ):
-            packed = weights_of(self), of_w.z is None, self._known_signs(prepared, of_w)
+            packed = weights_of(self), *self._signs(prepared, of_w)
             y = _BinaryProduct.apply(a, prepared, scale, of_a, of_w, connected, geometry, packed, torch.is_grad_enabled())
             return y if bias is None else y + _per_output(bias, y)
         if estimator is None and of_w is not None and of_w.binary and connected is None and _by_tables(a, weight):
-            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), self._known_signs(prepared, of_w))
+            y = _RealProduct.apply(a, prepared, of_w, weights_of(self), *self._signs(prepared, of_w))
             y = y if scale is None else y * scale
             return y if bias is None else y + bias
         if of_a is not None:
@@ -130,11 +133,13 @@ class BinaryLayer(nn.Module):
         y = y * _per_output(scale, y)
         return y if bias is None else y + _per_output(bias, y)
 
-    def _known_signs(self, prepared: Tensor, of_w: Binarization) -> Tensor | None:
-        """What a step of the optimizer has left of the weight, where that is what is multiplied."""
-        if self.signs is None or prepared is not self.weight or of_w.z is not None:
-            return None
-        return self.signs.of(prepared, self.connected)
+    def _signs(self, prepared: Tensor, of_w: Binarization) -> tuple[bool, Tensor | None]:
+        """(Whether what is multiplied follows from the weight alone, the signs that a step of the optimizer has left of it).
+
+        What a plugin prepares may be drawn, as noise is.
+        """
+        is_fixed = prepared is self.weight and of_w.z is None
+        return is_fixed, self.signs.of(prepared, self.connected) if self.signs is not None and is_fixed else None
 
 
 def _by_kernels(a: Tensor, weight: Tensor, geometry: products.Geometry) -> bool:
@@ -280,11 +285,12 @@ class _RealProduct(torch.autograd.Function):
         prepared: Tensor,
         of_w: Binarization,
         packed: PackedWeights,
+        is_fixed: bool,
         known: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(a, prepared)
         ctx.of_w = of_w
-        fours = packed.fours(lambda: sign_int8(of_w.drawn(prepared)) if known is None else known, of_w.z is None)
+        fours = packed.fours(lambda: sign_int8(of_w.drawn(prepared)) if known is None else known, is_fixed)
         return tables.real_product(a, fours)
 
     @staticmethod
@@ -292,7 +298,7 @@ class _RealProduct(torch.autograd.Function):
         (a, prepared), g = ctx.saved_tensors, grads[0]
         into_w = ctx.of_w.backward_into(g.t() @ a, prepared) if ctx.needs_input_grad[1] else None
         to_a = g @ sign(ctx.of_w.drawn(prepared)) if ctx.needs_input_grad[0] else None
-        return to_a, into_w, None, None, None
+        return to_a, into_w, None, None, None, None
 
 
 def binary_layers(model: nn.Module) -> list[BinaryLayer]:
@@ -321,17 +327,22 @@ def annealed(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if getattr(module, "annealed", False)]
 
 
+def hold(model: nn.Module, more: int = 1) -> None:
+    """Begins (more=1) or ends (-1) what `unchanged` does, of a network that is never trained for good."""
+    for module in model.modules():
+        if isinstance(module, BinaryLayer):
+            weights_of(module).hold(more)
+
+
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Within, nobody writes to the weights of `model`: each layer packs its signs once, and not for every batch."""
-    held = [weights_of(module) for module in model.modules() if isinstance(module, BinaryLayer)]
-    for weights in held:
-        weights.hold(1)
+    """Within, nobody writes to the weights of `model`: each layer packs its signs once, and not for every batch. One thread at a
+    time may use the model."""
+    hold(model)
     try:
         yield
     finally:
-        for weights in held:
-            weights.hold(-1)
+        hold(model, -1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from bnn_train.binary.products import Conv2d, Geometry
 from bnn_train.kernels import tables
 
 COUNTED = 64  # images at most: evaluation, whose batches are large, goes as training does
-SMALLEST = 1 << 25  # multiplications in a product, from which LLVM, loaded once in 0.2 s, is soon paid for
+SMALLEST = 1 << 24  # multiplications in a product, from which a step is faster and LLVM, loaded in 0.1 s, soon paid for
 
 
 def have_kernels(device_type: str) -> bool:

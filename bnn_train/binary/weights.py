@@ -140,7 +140,7 @@ class Sign(Binarizer):
         self.is_clipped(latent)
 
     def is_clipped(self, latent: Tensor) -> None:
-        self._bounded = (id(latent), latent._version)
+        self._bounded = None if latent.is_inference() else (id(latent), latent._version)
 
     def binarization(self, prepared: Tensor) -> Binarization:
         if self.estimator.name == "clipped" and self._is_within(prepared, self.estimator.params.get("clip", 1.0)):
@@ -154,7 +154,7 @@ class Sign(Binarizer):
 
         A prepared weight is another tensor, of which a bound for the latent one says nothing.
         """
-        if torch.compiler.is_compiling() or self.bound > window:
+        if self._bounded is None or torch.compiler.is_compiling() or self.bound > window:
             return False
         return self._bounded == (id(latent), latent._version)
 

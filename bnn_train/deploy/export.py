@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bnn_train import files, register
 from bnn_train.binary import windows
+from bnn_train.binary.layers import unchanged
 from bnn_train.data.augment import normalise
 from bnn_train.deploy import file, formats
 from bnn_train.deploy.about import DATA
@@ -134,7 +135,10 @@ def export(
 @torch.no_grad()
 def torch_scores(model: nn.Module, images: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """float32 (N, classes) for uint8 images (N, C, H, W), a hundred at a time."""
-    parts: list[Tensor] = [model(normalise(part, list(mean), list(std))).float() for part in torch.from_numpy(images).split(100)]
+    with unchanged(model):
+        parts: list[Tensor] = [
+            model(normalise(part, list(mean), list(std))).float() for part in torch.from_numpy(images).split(100)
+        ]
     return torch.cat(parts).numpy()
 
 

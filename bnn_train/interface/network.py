@@ -147,10 +147,12 @@ def load(path: str | os.PathLike[str], plugins: Sequence[str] = ()) -> Network:
 
 
 def _by_torch(found: "Saved", images: np.ndarray) -> np.ndarray:
+    from bnn_train.binary.layers import unchanged
     from bnn_train.runs import saved
 
     at_once = found.config.trainer.eval_batch_size
-    parts = [saved.logits(found, images[start : start + at_once]) for start in range(0, len(images), at_once)]
+    with unchanged(found.model):
+        parts = [saved.logits(found, images[start : start + at_once]) for start in range(0, len(images), at_once)]
     return np.concatenate(parts) if parts else np.empty((0, len(found.data["classes"])), np.float32)
 
 

@@ -76,13 +76,18 @@ class Value:
             operation = "trunc" if BYTES[kind] < BYTES[self.kind] else "sext"
         return self._made(f"{operation} {self.type} {self.name} to <{self.lanes} x {kind}>", kind)
 
+    def bits_and(self, mask: "Value") -> "Value":
+        """Of floats: their bits where those of the mask, i32, are set."""
+        bits = Value(self.text, self.text(f"bitcast {self.type} {self.name} to {mask.type}"), "i32", self.lanes) & mask
+        return bits._made(f"bitcast {bits.type} {bits.name} to {self.type}", "float")
+
     def of(self, function: str) -> "Value":
         """A function of LLVM's of one float: sqrt, fabs, roundeven."""
         return self._made(f"call {self.type} @llvm.{function}.v{self.lanes}f32({self.type} {self.name})")
 
 
 class Element:
-    """What a formula sees: constants by name as attributes of `c`, arrays by name through load and store."""
+    """What a formula sees: constants by name as e[name], arrays by name through load and store."""
 
     def __init__(self, text: Text, lanes: int, bases: dict[str, str], index: str, constants: dict[str, str]) -> None:
         self.text, self.lanes, self._bases, self._index, self._constants = text, lanes, bases, index, constants

@@ -68,6 +68,7 @@ class EachThread:
     """
 
     takes = 1
+    is_kept = False  # its code holds addresses of this process
 
     def __init__(self, passes: int, thread: int, threads: int) -> None:
         self.passes, self.thread, self.threads = passes, thread, threads

@@ -11,8 +11,8 @@ from bnn_train.kernels import elements
 KEY = "trainer.step"
 OPTIMIZERS = ("adam", "adamw", "sgd", "bop")
 
-# Weights times steps from which kernels are worth their start: LLVM takes 0.2 s where no product has loaded it, and compiles two in
-# 0.1 s; each weight then saves 0.1 to 0.5 ns a step.
+# Weights times steps from which kernels are worth their start: LLVM takes 0.1 s where no product has loaded it; each weight then
+# saves 0.1 to 0.2 ns a step.
 WORTH = 2 * 10**9
 
 

@@ -122,7 +122,6 @@ class _Weight:
         )
         changed = updates.updates()[type(part)](parameter, arrays, part.state[parameter], part.param_groups[group])
         for tensor in (parameter, *changed):
-            assert _layout(tensor) == _layout(parameter)
             increment_version(tensor)
         if layer is None:
             return

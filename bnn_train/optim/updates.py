@@ -30,6 +30,7 @@ def _adam(parameter: Tensor, weight: steps.Weight, state: State, group: Group, d
     state["step"] += 1
     t = state["step"].item()
     mean, square = state["exp_avg"], state["exp_avg_sq"]
+    _check_layout(parameter, mean, square)
     root, size = 1 / math.sqrt(1 - beta2**t), lr / (1 - beta1**t)
     l2, shrink = (0.0, lr * decay) if decoupled else (decay, 0.0)
     numbers = (1 - beta1, beta2, 1 - beta2, root, size, group["eps"], shrink)
@@ -42,6 +43,7 @@ def _sgd(parameter: Tensor, weight: steps.Weight, state: State, group: Group) ->
     if momentum and state.get("momentum_buffer") is None:
         state["momentum_buffer"] = torch.zeros_like(parameter)
     step = state["momentum_buffer"] if momentum else None
+    _check_layout(parameter, *([] if step is None else [step]))
     at = None if step is None else step.data_ptr()
     steps.sgd(weight._replace(l2=group["weight_decay"]), at, momentum, bool(group["nesterov"]), group["lr"])
     return [] if step is None else [step]
@@ -50,8 +52,14 @@ def _sgd(parameter: Tensor, weight: steps.Weight, state: State, group: Group) ->
 def _bop(parameter: Tensor, weight: steps.Weight, state: State, group: Group) -> list[Tensor]:
     if not state:
         state["mean"] = torch.zeros_like(parameter)
+    _check_layout(parameter, state["mean"])
     steps.bop(weight, state["mean"].data_ptr(), group["gamma"], group["threshold"])
     return [state["mean"]]
+
+
+def _check_layout(parameter: Tensor, *state: Tensor) -> None:
+    """Loaded state lies as the parameter does after optimizers.match_layout; kernels go over both in the order of the memory."""
+    assert all(each.stride() == parameter.stride() for each in state)
 
 
 @functools.cache

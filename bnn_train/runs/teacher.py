@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bnn_train import files, plugins
+from bnn_train.binary.layers import hold
 from bnn_train.config.data import DataConfig
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.root import Config
@@ -188,6 +189,7 @@ def ready(found: Found | None, config: Config, model: nn.Module, data: Data) -> 
         theirs, where = config_of(found.state, to_train=False), data.train.labels.device
         with torch.random.fork_rng([where] if where.type == "cuda" else []):
             network = saved.network(found.state, theirs, where, KEY, found.path).requires_grad_(False)
+        hold(network)
         normal = _normalised(config.data, theirs.data, where)
         about = {**found.state["teacher"], **_cost(layer_rows(network, normal(image)))}
         teacher = distillation.Teacher(lambda inputs: network(normal(inputs)), network)

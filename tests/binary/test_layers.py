@@ -249,6 +249,24 @@ def test_where_nobody_writes_to_them_weights_are_packed_once(packed):
 
 
 @pytest.mark.usefixtures("kernels")
+def test_what_a_binarizer_prepares_may_be_drawn_and_is_packed_anew():
+    class Noisy(Sign):
+        def prepared(self, latent, mask=None):
+            return latent + torch.randn_like(latent)
+
+    layer, x = BinaryLinear(32, 24, Noisy()).eval(), torch.randn(8, 32)
+    with torch.no_grad(), layers.unchanged(layer):
+        assert not torch.equal(layer(x), layer(x))
+
+
+def test_a_layer_works_on_tensors_that_have_no_version():
+    with torch.inference_mode():
+        layer = BinaryLinear(8, 4)
+        layer.constrain(0.1)
+        assert layer(torch.randn(3, 8)).shape == (3, 4)
+
+
+@pytest.mark.usefixtures("kernels")
 def test_drawn_weights_are_packed_anew_between_others_that_stay(packed):
     layer = BinaryLinear(32, 24, Stochastic()).eval()
     x = torch.randn(8, 32)

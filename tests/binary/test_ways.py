@@ -18,10 +18,10 @@ def test_the_size_of_a_product_is_its_multiplications():
 @pytest.mark.parametrize("have", [False, True])
 def test_large_products_of_whole_bytes_go_by_kernels_where_there_are_some(have, monkeypatch):
     monkeypatch.setattr(ways, "have_kernels", lambda device_type: have and device_type == "cpu")
-    assert ways.by_kernels(Linear(), (64, 1024), (512, 1024), "cpu") == have
-    assert not ways.by_kernels(Linear(), (64, 1024), (511, 1024), "cpu")  # too small
-    assert not ways.by_kernels(Linear(), (64, 1028), (512, 1028), "cpu")  # half a byte is left
-    assert not ways.by_kernels(Linear(), (64, 1024), (512, 1024), "cuda")
+    assert ways.by_kernels(Linear(), (64, 512), (512, 512), "cpu") == have
+    assert not ways.by_kernels(Linear(), (64, 512), (511, 512), "cpu")  # too small
+    assert not ways.by_kernels(Linear(), (64, 516), (512, 516), "cpu")  # half a byte is left
+    assert not ways.by_kernels(Linear(), (64, 512), (512, 512), "cuda")
 
 
 def test_what_products_go_by_is_said_in_a_line(monkeypatch):
@@ -34,6 +34,6 @@ def test_what_products_go_by_is_said_in_a_line(monkeypatch):
     assert ways.line([], "cpu") == "products: torch's, none is of signs alone"
     assert ways.line([large, large], "cpu") == "products of signs, in 2 layers: kernels for AVX2"
     found = ways.line([large, small, (63, ways.SMALLEST)], "cpu")
-    assert found.startswith("products of signs, in 3 layers: kernels for AVX2 in 1, torch's float32 (below 33,554,432")
+    assert found.startswith("products of signs, in 3 layers: kernels for AVX2 in 1, torch's float32 (below 16,777,216")
     assert found.endswith("in 2")
     assert ways.line([small], "cpu").startswith("products of signs, in 1 layers: torch's float32 (below")

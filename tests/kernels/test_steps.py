@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -156,3 +159,16 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_length_of_vectors(monkeyp
         adam(p, g, mean, np.abs(square), signs, bound=1.0, l2=0.1, shrink=0.1, threads=how[1])
         found.append((p.tobytes(), mean.tobytes(), signs.tobytes()))
     assert found[0] == found[1]
+
+
+def test_bop_with_more_than_half_of_the_new_gradient_takes_the_share_as_float32_has_it():
+    p, g, mean = np.ones(3, np.float32), *arrays(3, 2)
+    gamma = np.float32(0.6)
+    expected = g - (g - mean) * (np.float32(1) - gamma)
+    bop(p, g, mean, gamma=0.6)
+    np.testing.assert_array_equal(mean, expected)
+
+
+def test_the_kernels_load_no_torch():
+    script = "import sys, bnn_train.kernels.steps; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
