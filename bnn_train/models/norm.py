@@ -14,40 +14,41 @@ from bnn_train import ranks
 
 
 class _Shared(torch.autograd.Function):
-    """y = (x - mean) / sqrt(variance + eps) * weight + bias, of the global batch. x: (N, C) or (N, C, H, W).
+    """BatchNorm of the global batch: y = (x - mean) / sqrt(variance + eps) * weight + bias. x: (N, C) or (N, C, H, W).
 
-    Every rank's count, mean and sum of squared distances come together in the order of the ranks, so that all get the same bits.
+    Sums are float64, as torch's own are on a processor, and y is put together from the same factors as there: a sign that follows
+    would not forgive another last bit. The ranks' sums come together in their order, so that all get the same ones.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         dims = [dim for dim in range(x.ndim) if dim != 1]
-        own_count = x.numel() // x.shape[1]
-        own = x.new_empty(3, x.shape[1])
-        own[0] = own_count
-        own[1] = x.mean(dim=dims)
-        own[2] = (x - _along(own[1], x)).square_().sum(dim=dims)
-        each = torch.stack(ranks.gathered(own)).double()
-        counts, means, squares = each.unbind(dim=1)
-        count = counts.sum(dim=0)
-        mean = (counts * means).sum(dim=0) / count
-        variance = (squares + counts * (means - mean).square()).sum(dim=0) / count
-        mean, variance, invstd = mean.to(x), variance.to(x), (variance + eps).rsqrt().to(x)
-        normal = (x - _along(mean, x)).mul_(_along(invstd, x))
-        ctx.save_for_backward(normal, weight, invstd)
+        count = x.new_full((1, x.shape[1]), x.numel() // x.shape[1], dtype=torch.float64)
+        sums = x.sum(dim=dims, dtype=torch.float64)[None]
+        squares = torch.linalg.vector_norm(x, dim=dims, dtype=torch.float64).square()[None]
+        count, sums, squares = torch.stack(ranks.gathered(torch.cat([count, sums, squares]))).sum(dim=0)
+        mean = sums / count
+        variance = squares / count - mean.square()
+        invstd = (variance + eps).rsqrt().to(x)
+        mean, variance = mean.to(x), variance.to(x)
+        ctx.save_for_backward(x, weight, mean, invstd)
         ctx.count = count[0].item()
         ctx.mark_non_differentiable(mean, variance, count)
-        return normal * _along(weight, x) + _along(bias, x), mean, variance, count[0]
+        factor = invstd * weight
+        return x * _along(factor, x) + _along(bias - mean * factor, x), mean, variance, count[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normal, weight, invstd = ctx.saved_tensors
+        x, weight, mean, invstd = ctx.saved_tensors
         g = grads[0]
         dims = [dim for dim in range(g.ndim) if dim != 1]
-        to_bias, to_weight = g.sum(dim=dims), (g * normal).sum(dim=dims)
-        of_all, along = ranks.total(to_bias, to_weight)
-        to_x = (g - _along(of_all / ctx.count, g) - normal * _along(along / ctx.count, g)) * _along(weight * invstd, g)
-        return to_x, to_weight, to_bias, None
+        far = x - _along(mean, x)
+        own = g.sum(dim=dims, dtype=torch.float64), (g * far).sum(dim=dims, dtype=torch.float64)
+        of_all, along = ranks.total(*own)
+        shift = (of_all / ctx.count).to(x)
+        slope = (along * invstd.double().square() / ctx.count).to(x)
+        to_x = (g - _along(shift, x) - far * _along(slope, x)) * _along(invstd * weight, x)
+        return to_x, (own[1] * invstd).to(x), own[0].to(x), None
 
 
 def over_ranks(model: nn.Module) -> None:

@@ -78,7 +78,7 @@ def check_equal(model: nn.Module, epoch: int) -> None:
     """Raises Diverged where the ranks no longer have the same weights, after that epoch (from 1)."""
     digest = 0
     for parameter in model.parameters():
-        digest = zlib.crc32(parameter.detach().cpu().contiguous().numpy(), digest)
+        digest = zlib.crc32(parameter.detach().cpu().contiguous().numpy().tobytes(), digest)
     each = ranks.gathered(torch.tensor([digest]))
     if any(int(other) != digest for other in each):
         raise Diverged(f"after epoch {epoch} the processes no longer have the same weights; are their processors of one kind?")

@@ -17,9 +17,19 @@ STEPS = {  # one step from equal weights
 }
 EPOCHS = {
     "sgd": (*MLP, "optimizer=sgd", "optimizer.lr=0.01", "trainer.epochs=3"),
-    "pruned": (*MLP, "optimizer=sgd", "optimizer.lr=0.01", "trainer.epochs=3", "experiment=edges_prune", "trainer.ema=0.9"),
+    "pruned": (
+        *MLP,
+        "optimizer=sgd",
+        "optimizer.lr=0.01",
+        "trainer.epochs=3",
+        "experiment=edges_prune",
+        "edges.rules.0.ramp=[0,1]",
+        "trainer.ema=0.9",
+    ),
 }
 SIZES = (2, 3)
+# torch's BatchNorm sums images whose channels lie together in float32; that of several ranks in float64.
+ROUNDED = {"resnet20": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +43,7 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize("name", STEPS)
 def test_the_gradient_of_a_step_is_that_of_one_process(found, name, size):
     one, many = (torch.cat([g.flatten() for g in found[count][name]["gradients"]]) for count in (1, size))
-    assert (one - many).norm() < 1e-5 * one.norm()
+    assert (one - many).norm() < ROUNDED.get(name, 1e-5) * one.norm()
     assert found[size][name]["losses"] == pytest.approx(found[1][name]["losses"], rel=1e-5)
 
 
@@ -44,7 +54,7 @@ def test_statistics_of_the_whole_batch_are_kept(found, name, size):
     kept = [key for key in one if "running" in key or "num_batches" in key]
     assert kept
     for key in kept:
-        torch.testing.assert_close(many[key], one[key], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(many[key], one[key], rtol=ROUNDED.get(name, 1e-5), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
