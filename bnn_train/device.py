@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from bnn_train import ranks
 from bnn_train.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -116,7 +117,8 @@ def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "f
 
 
 def describe(device: torch.device) -> str:
-    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, threads: 2"."""
+    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, threads: 2"; with the processes that share a training."""
+    several = f", processes: {ranks.count()}" if ranks.count() > 1 else ""
     if device.type == "cuda":
-        return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"{device} {platform.machine()}, threads: {torch.get_num_threads()}"
+        return f"{device} {torch.cuda.get_device_name(device)}{several}"
+    return f"{device} {platform.machine()}, threads: {torch.get_num_threads()}{several}"
