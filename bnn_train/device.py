@@ -50,7 +50,7 @@ def choose(name: str) -> torch.device:
 
 def _of_this_process() -> int:
     """The number of its CUDA device: where torchrun has started several processes on this machine, each has its own."""
-    return int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    return int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
 
 
 def check_compiler() -> None:

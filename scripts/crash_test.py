@@ -85,7 +85,7 @@ def kill_once(command: list[str], folder: Path, delay: float) -> tuple[bool, str
 def kill_a_rank(command: list[str], folder: Path, delay: float) -> tuple[bool, str]:
     """As kill_once, of what torchrun has started: one of its processes, all with it, or torchrun alone by SIGTERM."""
     null = subprocess.DEVNULL
-    process = subprocess.Popen(command, cwd=folder, stdout=null, stderr=null, start_new_session=True)
+    process = subprocess.Popen(command, cwd=folder, stdout=null, stderr=null)
     try:
         process.wait(delay)
         return False, RANKS[0]
@@ -94,8 +94,9 @@ def kill_a_rank(command: list[str], folder: Path, delay: float) -> tuple[bool, s
     started = [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     if whom == RANKS[0] and started:
         os.kill(random.choice(started), signal.SIGKILL)
-    elif whom == RANKS[1]:
-        os.killpg(process.pid, signal.SIGKILL)
+    elif whom == RANKS[1]:  # in this order, so that torchrun sees none of them end
+        for number in [process.pid, *started]:
+            os.kill(number, signal.SIGKILL)
     else:
         process.terminate()
     process.wait(60)
