@@ -108,7 +108,7 @@ def main() -> None:
     for title, kinds in found.items():
         print(f"\n{title}")
         for kind, (forward, backward, off) in kinds.items():
-            print(f"  {kind:9} forward {forward:7.2f} ms, backward {backward:7.2f} ms, error of the gradients {off:.0e}")
+            print(f"  {kind:9} forward {forward:7.2f} ms, backward {backward:7.2f} ms, gradients off by {off:.0e}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How often a study of equal methods calls one of them worse than the best: drawn accuracies through the table of bnn-study."""
 
+import argparse
 import random
 
 from bnn_train.report import study
@@ -19,6 +20,7 @@ def drawn(methods: int, seeds: int, generator: random.Random) -> dict[str, objec
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     generator = random.Random(0)
     print(f"of 100 studies of equal methods, those that call one worse ({STUDIES:,} drawn of each kind)")
     for methods in (2, 3, 5, 9):

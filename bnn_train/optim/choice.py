@@ -52,8 +52,14 @@ def check(config: Config, where: torch.device, started: str | None = None) -> No
 
 def missing(why_not: str) -> ConfigError:
     """The refusal to take other steps than were asked for, or than a run was started with."""
-    remedy = f"takes the steps of this run, but {why_not}; {KEY}=torch takes torch's, whose last bits differ"
+    remedy = f"cannot take the steps: {why_not}; {KEY}=torch takes torch's, whose last bits differ"
     return ConfigError(KEY, "kernels", remedy)
+
+
+def mixed(started: str | None, now: Choice) -> str:
+    """What is to be known of a run that goes on with another step than it was started with."""
+    who = "torch" if started == "torch" else "kernels"
+    return f"its first steps were taken by {who}, and now {KEY}={now.kind} is asked for: the result is that of neither alone"
 
 
 def _why_not(config: Config, where: torch.device) -> str:

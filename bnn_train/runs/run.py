@@ -157,6 +157,14 @@ def _train(
                 trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
         log.info("%s", grid.sentence(trainer.choice.line()))
+        if (
+            any(ways.is_large(*product) for product in _products(trainer, layers))
+            and (why := ways.lack(where.type))
+            and why != where.type
+        ):
+            log.warning("%s", grid.sentence(f"note: large products of signs are torch's, at a part of the speed ({why})"))
+        if state is not None and trainer.choice.kind != _started(state):
+            log.warning("%s", grid.sentence(f"note: {choice.mixed(_started(state), trainer.choice)}"))
         said: dict[str, str] = {}
         with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
             if state is not None:
@@ -263,6 +271,13 @@ def _started(state: State | None) -> str | None:
     return None if state is None else started(state["trainer"])
 
 
+def _products(trainer: Trainer, layers: list[Any]) -> list[tuple[int, int]]:
+    """Of each layer with two binary factors its inputs and the multiplications of a product (binary/ways.py)."""
+    inputs = {name: module.weight.shape[1] for name, module in trainer.model.named_modules() if isinstance(module, BinaryLayer)}
+    images = min(trainer.config.trainer.batch_size, ways.COUNTED)
+    return [(inputs[row.name], row.binary_macs * images) for row in layers if row.binary_macs]
+
+
 def _masks(state: State | None) -> dict[str, Any] | None:
     return None if state is None else state["trainer"].get("edges", {})
 
@@ -321,11 +336,7 @@ def _dry_run(
         with fit.expected(state, model, "resume", for_people(target)):
             trainer.load_state_dict(state["trainer"])
     log.info("%s", grid.sentence(trainer.choice.line()))
-    inputs = {name: module.weight.shape[1] for name, module in model.named_modules() if isinstance(module, BinaryLayer)}
-    signs = [
-        (inputs[row.name], row.binary_macs * min(config.trainer.batch_size, ways.COUNTED)) for row in layers if row.binary_macs
-    ]
-    log.info("%s", grid.sentence(ways.line(signs, where.type)))
+    log.info("%s", grid.sentence(ways.line(_products(trainer, layers), where.type, config.trainer.compile)))
     last = trainer.number if ended_by_patience(trainer) else config.trainer.max_steps
     log.info("%s", lines.plan_line(trainer.number, trainer.steps, config.trainer.epochs, last))
     return {}

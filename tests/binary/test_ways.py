@@ -27,13 +27,19 @@ def test_large_products_of_whole_bytes_go_by_kernels_where_there_are_some(have, 
 def test_what_products_go_by_is_said_in_a_line(monkeypatch):
     small, large = (64, 1000), (64, ways.SMALLEST)
     monkeypatch.setattr(ways, "have_kernels", lambda device_type: False)
-    assert ways.line([large], "cuda") == "products of signs, in 1 layers: torch's float32 (cuda)"
-    assert ways.line([large], "cpu") == "products of signs, in 1 layers: torch's float32 (no AVX2 with llvmlite)"
+    assert ways.line([large], "cuda") == "products of signs, in 1 layer: torch's float32 (cuda)"
+    assert ways.line([large], "cpu").startswith("products of signs, in 1 layer: torch's float32 (no AVX2")
+    monkeypatch.setattr(ways.importlib.util, "find_spec", lambda name: None)
+    assert (
+        ways.line([large], "cpu")
+        == "products of signs, in 1 layer: torch's float32 (llvmlite is not installed: pip install llvmlite)"
+    )
     monkeypatch.setattr(ways, "have_kernels", lambda device_type: True)
     monkeypatch.setattr(ways.tables, "lanes", lambda: 8)
     assert ways.line([], "cpu") == "products: torch's, none is of signs alone"
     assert ways.line([large, large], "cpu") == "products of signs, in 2 layers: kernels for AVX2"
     found = ways.line([large, small, (63, ways.SMALLEST)], "cpu")
-    assert found.startswith("products of signs, in 3 layers: kernels for AVX2 in 1, torch's float32 (below 16,777,216")
+    assert found.startswith("products of signs, in 3 layers: kernels for AVX2 in 1, torch's float32 (fewer than 16,777,216")
     assert found.endswith("in 2")
-    assert ways.line([small], "cpu").startswith("products of signs, in 1 layers: torch's float32 (below")
+    assert ways.line([large], "cpu", is_compiled=True).endswith("torch's float32 (trainer.compile=true)")
+    assert ways.line([small], "cpu").startswith("products of signs, in 1 layer: torch's float32 (fewer than")

@@ -184,7 +184,7 @@ def test_without_llvm_torch_takes_the_steps_but_those_of_a_run_that_kernels_have
     with pytest.raises(ConfigError) as error:
         choice.check(small(), CPU, "kernels")
     assert str(error.value) == (
-        f"trainer.step=kernels: takes the steps of this run, but {remedy}; trainer.step=torch takes torch's, whose last bits differ"
+        f"trainer.step=kernels: cannot take the steps: {remedy}; trainer.step=torch takes torch's, whose last bits differ"
     )
     with pytest.raises(ConfigError, match="pip install llvmlite"):
         choice.check(small("trainer.step=kernels"), CPU)

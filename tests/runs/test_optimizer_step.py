@@ -29,6 +29,7 @@ def test_a_run_goes_on_with_the_step_it_was_started_with(small, tmp_path, monkey
     assert taken_by(tmp_path) == ("torch", "torch")
     assert "optimizer's step: torch's (as the run was started)" in caplog.messages
     run(small("trainer.epochs=4", "trainer.step=kernels"), tmp_path)  # it is asked for
+    assert "the result is that of neither alone" in " ".join(caplog.text.split())
     assert taken_by(tmp_path) == ("kernels", "kernels")
     monkeypatch.undo()
     run(small("trainer.epochs=5"), tmp_path, ["trainer.epochs=5"])
