@@ -21,8 +21,11 @@ def check(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def leading() -> Iterator[None]:
+def leading(arguments: Sequence[str]) -> Iterator[None]:
     """Of the first process: the others end when this does, where nothing has gone wrong; else their launcher ends them."""
+    if SILENT & set(arguments):
+        yield
+        return
     try:
         yield
     except SystemExit as end:

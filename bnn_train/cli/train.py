@@ -35,7 +35,7 @@ def main() -> None:
     else:
         compose.command(_settle)
         compose.command(lambda: ranks_apart.check(arguments))
-        with ranks_apart.leading():
+        with ranks_apart.leading(arguments):
             compose.compose_and_call("train", _job)
 
 

@@ -32,13 +32,13 @@ def start() -> None:
     if has_nccl:
         torch.cuda.set_device(device.choose("cuda"))
     dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
+    ranks.join()
 
 
 def end() -> None:
     """Of rank 0: lets the others end as it does."""
     start()
     tell(None)
-    dist.destroy_process_group()
 
 
 def tell(job: dict[str, Any] | None) -> None:

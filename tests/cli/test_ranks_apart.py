@@ -54,7 +54,8 @@ def test_a_mistake_is_said_once_and_ends_all(together, tmp_path):
 
 
 def test_a_sweep_is_for_one_process(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match="one job with several processes"):
         ranks_apart.check(["-m", "seed=0,1"])
     ranks_apart.check(["seed=0"])
