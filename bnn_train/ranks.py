@@ -21,6 +21,11 @@ def join() -> None:
     _joined.append(True)
 
 
+def leave() -> None:
+    """From now on this process is alone."""
+    _joined.clear()
+
+
 def count() -> int:
     """How many ranks there are."""
     return dist.get_world_size() if _joined else 1

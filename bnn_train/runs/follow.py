@@ -27,6 +27,7 @@ def follow(exported: teacher.Reader) -> None:
         processes.start()
         while (told := processes.told()) is not None:
             _train(told, exported)
+        processes.leave()
 
 
 def _train(told: Job, exported: teacher.Reader) -> None:

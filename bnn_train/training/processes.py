@@ -39,6 +39,14 @@ def end() -> None:
     """Of rank 0: lets the others end as it does."""
     start()
     tell(None)
+    leave()
+
+
+def leave() -> None:
+    """Behind the last message. A process that ends with its connections open may abort."""
+    dist.barrier()
+    dist.destroy_process_group()
+    ranks.leave()
 
 
 def tell(job: dict[str, Any] | None) -> None:
