@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from bnn_train import ranks
 from bnn_train.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ def choose(name: str) -> torch.device:
     """The device of the configuration's `device`. Raises ConfigError where it is not there."""
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", 0)
+            return torch.device("cuda", _of_this_process())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise ConfigError("device", name, "must be one of auto, cpu, cuda, cuda:N, mps")
@@ -41,10 +42,15 @@ def choose(name: str) -> torch.device:
         if (device.index or 0) >= count:
             there = ", ".join(f"cuda:{i}" for i in range(count))
             raise ConfigError("device", name, f"is not there; use one of {there}, cpu")
-        return torch.device("cuda", device.index or 0)
+        return torch.device("cuda", _of_this_process() if device.index is None else device.index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device", name, "torch finds no MPS device here; use device=cpu or device=auto")
     return device
+
+
+def _of_this_process() -> int:
+    """The number of its CUDA device: where torchrun has started several processes on this machine, each has its own."""
+    return int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
 
 
 def check_compiler() -> None:
@@ -111,7 +117,8 @@ def make_reproducible(seed: int, device: torch.device = CPU, precision: str = "f
 
 
 def describe(device: torch.device) -> str:
-    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, threads: 2"."""
+    """The device for people: "cuda:0 NVIDIA H100", "cpu x86_64, threads: 2"; with the processes that share a training."""
+    several = f", processes: {ranks.count()}" if ranks.count() > 1 else ""
     if device.type == "cuda":
-        return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"{device} {platform.machine()}, threads: {torch.get_num_threads()}"
+        return f"{device} {torch.cuda.get_device_name(device)}{several}"
+    return f"{device} {platform.machine()}, threads: {torch.get_num_threads()}{several}"

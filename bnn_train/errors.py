@@ -32,6 +32,12 @@ class Diverged(ArithmeticError):
     exit_code = 1
 
 
+class Lost(RuntimeError):
+    """Another of the processes that train together has ended."""
+
+    exit_code = 1
+
+
 class Interrupted(BaseException):
     """The user or the system asked for the end. Not an Exception: nothing on the way may swallow it."""
 

@@ -130,3 +130,11 @@ def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     except (OSError, ValueError):
         return None
     return None if quota == "max" else max(1, -(-int(quota) // int(period)))
+
+
+def rank() -> tuple[int, int]:
+    """(the number of this process, from 0, how many train together), as torchrun says it; (0, 1) where nobody does."""
+    given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")]
+    if None in given:  # a scheduler's own variables, perhaps
+        return 0, 1
+    return int(given[0] or 0), int(given[1] or 1)

@@ -3,6 +3,7 @@
     python scripts/crash_test.py                 # 20 kills of single runs, then a sweep of 6 jobs killed 5 times
     python scripts/crash_test.py --kills 100 --sweep-kills 0 --seed 1
     python scripts/crash_test.py --method real2binary    # 8 kills of runs in its stages, within and between them
+    python scripts/crash_test.py --ranks 2       # 12 kills of runs that two processes train: of one of them, of both, of torchrun
 
 Two of three kills are SIGKILL, the others SIGTERM or SIGHUP. After each one every checkpoint must be readable; at the end last.pt,
 best.pt and metrics.jsonl must be equal bit for bit; of a method all that its runs leave, but for times. Exit code 1 where anything
@@ -12,6 +13,7 @@ differs. The signals are POSIX's.
 import argparse
 import csv
 import json
+import os
 import random
 import shutil
 import signal
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +49,12 @@ STAGED = [
     "trainer.checkpoint_every=3",
 ]
 STAGED += ["trainer.epochs=4", "hydra.run.dir=run"]
+RANKS = ["SIGKILL of one process", "SIGKILL of all", "SIGTERM of torchrun"]
 SIGNALS = [signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGHUP]
 TIMES = {"seconds", "images_per_second", "share_of_step"}  # columns of sweep.csv and keys of summary.json that no seed determines
+
+
+Kill = Callable[[list[str], Path, float], tuple[bool, str]]
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -73,6 +80,27 @@ def kill_once(command: list[str], folder: Path, delay: float) -> tuple[bool, str
         process.wait()
         return True, number.name
     return False, number.name
+
+
+def kill_a_rank(command: list[str], folder: Path, delay: float) -> tuple[bool, str]:
+    """As kill_once, of what torchrun has started: one of its processes, all with it, or torchrun alone by SIGTERM."""
+    null = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=folder, stdout=null, stderr=null)
+    try:
+        process.wait(delay)
+        return False, RANKS[0]
+    except subprocess.TimeoutExpired:
+        whom = random.choice(RANKS)
+    started = [int(number) for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    if whom == RANKS[0] and started:
+        os.kill(random.choice(started), signal.SIGKILL)
+    elif whom == RANKS[1]:  # in this order, so that torchrun sees none of them end
+        for number in [process.pid, *started]:
+            os.kill(number, signal.SIGKILL)
+    else:
+        process.terminate()
+    process.wait(60)
+    return True, whom
 
 
 def unreadable(folder: Path) -> list[Path]:
@@ -139,16 +167,16 @@ def in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def single_runs(folder: Path, kills: int) -> list[str]:
-    duration = finish([*SINGLE, "hydra.run.dir=whole"], folder)
+def single_runs(folder: Path, kills: int, run: list[str] = SINGLE, kill: Kill = kill_once) -> list[str]:
+    duration = finish([*run, "hydra.run.dir=whole"], folder)
     print(f"a whole run takes {duration:.1f} s; killing {kills} times")
-    found, counts, rounds = [], {number.name: 0 for number in SIGNALS}, 0
+    found, counts, rounds = [], dict.fromkeys(RANKS if kill is kill_a_rank else [number.name for number in SIGNALS], 0), 0
     while sum(counts.values()) < kills:
         rounds += 1
-        command = [*SINGLE, f"hydra.run.dir=killed{rounds}"]
+        command = [*run, f"hydra.run.dir=killed{rounds}"]
         finished = False
         while not finished and sum(counts.values()) < kills:
-            killed, name = kill_once(command, folder, random.uniform(0.2, 0.9) * duration)
+            killed, name = kill(command, folder, random.uniform(0.2, 0.9) * duration)
             counts[name] += killed
             finished = not killed
             found += [f"unreadable: {path}" for path in unreadable(folder / f"killed{rounds}")]
@@ -228,12 +256,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, help="of single runs (default: 20), or of the method's (default: 8)")
     parser.add_argument("--sweep-kills", type=int, default=5, help="of the sweep (default: 5)")
     parser.add_argument("--method", metavar="NAME", help="kill runs of this method, as reactnet, and nothing else")
+    parser.add_argument("--ranks", type=int, metavar="N", help="kill runs that N processes train, and nothing else")
     parser.add_argument("--seed", type=int, default=0, help="of the random instants (default: 0)")
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="crash_test_"))
     if arguments.method is not None:
         found = methods(folder, arguments.method, 8 if arguments.kills is None else arguments.kills)
+    elif arguments.ranks is not None:
+        several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(arguments.ranks)]
+        found = single_runs(folder, arguments.kills or 12, [SINGLE[0], *several, *SINGLE[1:]], kill_a_rank)
     else:
         found = [] if arguments.kills == 0 else single_runs(folder, arguments.kills or 20)
         found += sweeps(folder, arguments.sweep_kills) if arguments.sweep_kills else []

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "bnn_train"
 # From the bottom to the top; what shares a storey does not import each other.
 STOREYS = (
-    {"errors", "startup"},
+    {"errors", "startup", "ranks"},
     {"files", "device", "kernels"},
     {"config", "report"},
     {"register"},

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bnn_train import register
+from bnn_train import ranks, register
 from bnn_train.binary import noise, passes
 from bnn_train.binary.noise import Noise
 from bnn_train.config.checks import check_choice
@@ -352,7 +352,7 @@ class Ste(nn.Module):
         """How `a` is binarized now, with what is drawn for it."""
         z = None
         if self.stochastic and (self.training or self.sampling):
-            z = self.estimator.noise.sample(a) * self.noise_scale()
+            z = ranks.sampled(self.estimator.noise.sample, a) * self.noise_scale()
         backward = self.backward(0.0 if z is None else z)
         if self.training and self.soft:
             return Binarization(backward, z, self.forward_of_training(), binary=False)

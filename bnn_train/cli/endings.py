@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from bnn_train.errors import ConfigError, Diverged, Interrupted
+from bnn_train.errors import ConfigError, Diverged, Interrupted, Lost
 from bnn_train.report import terminal
 
 Ending = tuple[int | None, str]  # exit code and line for the user; (None, "") for a defect of the program
@@ -11,7 +11,7 @@ Ending = tuple[int | None, str]  # exit code and line for the user; (None, "") f
 
 def ending(error: BaseException) -> Ending:
     """Of an error of this program's own, or of Ctrl-C."""
-    if isinstance(error, ConfigError | Diverged):
+    if isinstance(error, ConfigError | Diverged | Lost):
         return error.exit_code, str(error)
     if isinstance(error, Interrupted):
         return error.exit_code, ""

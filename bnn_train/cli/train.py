@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from bnn_train import plugins, startup
-from bnn_train.cli import beside_resume, compose, help_page, hydra_errors, plug, searches, side_by_side, stages
+from bnn_train.cli import beside_resume, compose, help_page, hydra_errors, plug, ranks_apart, searches, side_by_side, stages
 from bnn_train.cli.arguments import for_hydra, value_of
 from bnn_train.config.root import Config, choices
 from bnn_train.errors import Busy, ConfigError
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     terminal.settle()
+    if startup.rank()[0] > 0:
+        ranks_apart.follow(sys.argv[1:])
+        return
     plug.load_of(sys.argv[1:])
     sys.argv[1:] = arguments = for_hydra(sys.argv[1:])
     if arguments == ["--version"]:  # Hydra would answer with its own
@@ -31,7 +34,9 @@ def main() -> None:
         compose.command(lambda: terminal.write(help_page.page("train", arguments)))
     else:
         compose.command(_settle)
-        compose.compose_and_call("train", _job)
+        compose.command(lambda: ranks_apart.check(arguments))
+        with ranks_apart.leading(arguments):
+            compose.compose_and_call("train", _job)
 
 
 def _settle() -> None:
@@ -61,6 +66,7 @@ def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: b
     from bnn_train.deploy.teacher import exported
     from bnn_train.runs.stages import run_all  # loads torch, which takes a while, now that the configuration is known to be sound
 
+    ranks_apart.start()
     if in_sweep:
         _share_threads(settings.launcher.get("n_jobs"))
     try:

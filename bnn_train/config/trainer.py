@@ -43,6 +43,7 @@ class TrainerConfig(Group):
         "who takes the optimizer's step, which changes last bits; auto: kernels, in one pass, where that pays, else torch",
         ("auto", "kernels", "torch"),
     )
+    sync_batchnorm: bool = key(True, "with several processes BatchNorm takes the statistics of the whole batch, not of their parts")
     compile: bool = key(False, "torch.compile the training step; takes a C++ compiler, and its time at the start")
     checkpoint_every: str | None = key(None, "also save within an epoch: 200 is every 200 steps, 60s every 60 seconds")
     keep: str = key(

@@ -13,16 +13,20 @@ _EPOCHS_PER_SEED = 1_000_003  # a prime above any number of epochs: (seed, epoch
 
 
 def train_batches(
-    split: Split, config: DataConfig, batch_size: int, seed: int, epoch: int, first: int = 0
+    split: Split, config: DataConfig, batch_size: int, seed: int, epoch: int, first: int = 0, part: slice = slice(None)
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(float32 inputs, labels) of the whole batches of one epoch (counted from 0) in random order, from batch `first` on."""
+    """(float32 inputs, labels) of the whole batches of one epoch (counted from 0) in random order, from batch `first` on.
+
+    part: which of a batch's images are given, where other processes take the others.
+    """
     generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch) % 2**63)
     device = split.labels.device
     order = torch.randperm(len(split), generator=generator).to(device)
     shape = split.images.shape
     draws = augment.draw(config, len(split), (shape[1], shape[2], shape[3]), generator, device)
     for start in range(first * batch_size, len(split) - batch_size + 1, batch_size):
-        batch = slice(start, start + batch_size)
+        images = range(start, start + batch_size)[part]
+        batch = slice(images.start, images.stop)
         yield augment.augment(split.images[order[batch]], draws[batch], config), split.labels[order[batch]]
 
 

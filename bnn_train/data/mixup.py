@@ -19,12 +19,13 @@ class Mix:
     share: float
     others: Tensor
 
-    def inputs(self, inputs: Tensor) -> Tensor:
-        return torch.lerp(inputs[self.others], inputs, self.share)
+    def inputs(self, inputs: Tensor, part: slice = slice(None)) -> Tensor:
+        """Of the batch's inputs those of a part, mixed."""
+        return torch.lerp(inputs[self.others[part]], inputs[part], self.share)
 
-    def loss(self, of_labels: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
-        """of_labels: the loss as a function of the labels."""
-        return self.share * of_labels(labels) + (1 - self.share) * of_labels(labels[self.others])
+    def loss(self, of_labels: Callable[[Tensor], Tensor], labels: Tensor, part: slice = slice(None)) -> Tensor:
+        """of_labels: the loss as a function of a part's labels. labels: the batch's."""
+        return self.share * of_labels(labels[part]) + (1 - self.share) * of_labels(labels[self.others[part]])
 
 
 def draw(alpha: float, batches: int, batch_size: int, seed: int, epoch: int, device: torch.device) -> list[Mix]:

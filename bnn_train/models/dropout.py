@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnn_train import ranks
+
 _STEPS = 2**16  # probabilities are multiples of 1 / _STEPS
 
 
@@ -21,11 +23,18 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         if x.device.type != "cpu" or torch.compiler.is_compiling():
+            if ranks.is_sharing():
+                return x * ranks.sampled(lambda like: F.dropout(torch.ones_like(like), self.p), x)
             return F.dropout(x, self.p)  # one loop there
         dropped = min(round(self.p * _STEPS), _STEPS - 1)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - _STEPS // 2
+        kept = ranks.sampled(lambda like: _words(like) >= dropped - _STEPS // 2, x)
         return x * kept * (_STEPS / (_STEPS - dropped))
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"
+
+
+def _words(like: Tensor) -> Tensor:
+    """Random int16, of like's shape."""
+    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    return words.view(torch.int16)[: like.numel()].view(like.shape)

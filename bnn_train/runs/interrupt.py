@@ -19,16 +19,19 @@ def heeded() -> list[int]:
 
 
 @contextmanager
-def deferred() -> Iterator[Callable[[], None]]:
+def deferred(agree: Callable[[bool], bool] | None = None) -> Iterator[Callable[[], None]]:
     """Within this context these signals wait; the yielded function raises Interrupted once one has come.
 
     A second signal acts at once, as before. Outside the main thread, where Python allows no handlers, nothing changes.
+
+    agree: of one of several processes: whether a signal has come to any of them. They then end at the same step, and more signals
+    change nothing: a terminal's Ctrl-C reaches each of them, and torchrun sends another one behind it.
     """
     received: list[int] = []
 
     def check() -> None:
-        if received:
-            raise Interrupted(received[0])
+        if received if agree is None else agree(bool(received)):
+            raise Interrupted(received[0] if received else int(signal.SIGTERM))
 
     if threading.current_thread() is not threading.main_thread():
         yield check
@@ -41,7 +44,8 @@ def deferred() -> Iterator[Callable[[], None]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        restore()
+        if agree is None:
+            restore()
 
     for number in before:
         signal.signal(number, note)

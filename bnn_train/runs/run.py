@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bnn_train import device, files, models, plugins
+from bnn_train import device, files, models, plugins, ranks
 from bnn_train.binary import ways
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.data import WITHOUT_VAL
@@ -25,9 +25,10 @@ from bnn_train.files import for_people
 from bnn_train.models.layer_table import layer_rows
 from bnn_train.optim import choice
 from bnn_train.report import classes, grid, health, lines, tables
-from bnn_train.runs import assemble, checkpoint, directory, fit, interrupt, loggers, resume, teacher, turns
+from bnn_train.runs import assemble, checkpoint, directory, fit, follow, interrupt, loggers, resume, teacher, turns
 from bnn_train.runs.plan import Part
 from bnn_train.runs.summary import Summary, can_be_balanced, ended_by_patience, illnesses, is_best, not_binary_yet, write_result
+from bnn_train.training import processes
 from bnn_train.training.trainer import Row, Trainer, started
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def _train(
         found.save(run_dir)
     save = _saver(about, run_dir / "checkpoints")
     time_to_save = checkpoint.every(config.trainer.checkpoint_every)
-    with interrupt.deferred() as check_interrupt:
+    with interrupt.deferred(ranks.is_one if ranks.count() > 1 else None) as check_interrupt:
 
         def after_step(trainer: Trainer) -> None:
             check_interrupt()
@@ -168,6 +169,8 @@ def _train(
         with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
             if state is not None:
                 checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
+            if ranks.count() > 1:
+                processes.tell(follow.job(trainer, found))
             try:
                 with _naming_what_the_machine_lacks(config):
                     last = _fit(trainer, outputs, save, check_interrupt, run_dir, said)
@@ -206,7 +209,7 @@ def _naming_what_the_machine_lacks(config: Config) -> Iterator[None]:
     """Turns what can go wrong in training by the machine's fault into a ConfigError with what to change."""
     remedy = "lower it, or trainer.eval_batch_size, or choose a smaller model; what was saved stays"
     try:
-        with device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
+        with processes.together(), device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
             yield
     except Exception as error:
         if not (config.trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bnn_train import ranks
 from bnn_train.binary.layers import is_stochastic, sampling, unchanged
 from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig
@@ -14,23 +15,29 @@ from bnn_train.data.splits import Split
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, config: Config, predicted: list[Tensor] | None = None) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, split: Split, config: Config, predicted: list[Tensor] | None = None, shared: bool = False
+) -> dict[str, float]:
     """Mean cross-entropy (`loss`) and `accuracy` in [0, 1] on a split, with running BatchNorm statistics and without noise.
 
     With eval=ensemble also `ensemble_loss` and `ensemble_accuracy`: those of the mean of the probabilities that `eval.samples`
     networks drawn from the stochastic one predict; they leave torch's generators as they were. Without noise the two are the same.
 
-    predicted: gets the class numbers of each batch, without noise.
+    predicted: gets the class numbers of each batch, without noise. shared: every rank calls this, and takes some of the batches.
     """
     model.eval()
     ensemble = config.eval if isinstance(config.eval, EnsembleConfig) else None
     samples = ensemble.samples if ensemble is not None and is_stochastic(model) else 0
     device = split.labels.device
-    losses, correct = torch.zeros(2, device=device), torch.zeros(2, dtype=torch.int64, device=device)
+    batches = -(-len(split) // config.trainer.eval_batch_size)
+    losses, correct = torch.zeros(batches, 2, device=device), torch.zeros(batches, 2, device=device)  # alone, ensemble
+    own = ranks.count() if shared and not samples else 1  # drawn networks: every rank draws the same ones, and takes all batches
     with unchanged(model), torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):
         if samples:
             torch.manual_seed(config.seed)
-        for inputs, labels in eval_batches(split, config.data, config.trainer.eval_batch_size):
+        for number, (inputs, labels) in enumerate(eval_batches(split, config.data, config.trainer.eval_batch_size)):
+            if own > 1 and number % own != ranks.rank():
+                continue
             logits = model(inputs)
             alone = together = F.log_softmax(logits, dim=1)
             if predicted is not None:
@@ -40,9 +47,13 @@ def evaluate(model: nn.Module, split: Split, config: Config, predicted: list[Ten
                     drawn = torch.stack([F.log_softmax(model(inputs), dim=1) for _ in range(samples)])
                 together = drawn.logsumexp(dim=0) - math.log(samples)
             for i, log_probabilities in enumerate((alone, together)):
-                losses[i] += F.nll_loss(log_probabilities, labels, reduction="sum")
-                correct[i] += (log_probabilities.argmax(dim=1) == labels).sum()
-    (loss, ensemble_loss), (accuracy, ensemble_accuracy) = (losses / len(split)).tolist(), (correct / len(split)).tolist()
+                losses[number, i] = F.nll_loss(log_probabilities, labels, reduction="sum")
+                correct[number, i] = (log_probabilities.argmax(dim=1) == labels).sum()
+    if own > 1:
+        losses, correct = ranks.total(losses, correct)  # a batch is one rank's, so that nothing is rounded
+    (loss, ensemble_loss), (accuracy, ensemble_accuracy) = (
+        (of / len(split)).tolist() for of in (losses.sum(dim=0), correct.sum(dim=0))
+    )
     result = {"loss": loss, "accuracy": accuracy}
     if ensemble is not None:
         result |= {"ensemble_loss": ensemble_loss, "ensemble_accuracy": ensemble_accuracy}

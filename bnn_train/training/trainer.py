@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm import tqdm
 
+from bnn_train import ranks
 from bnn_train.binary.layers import annealed, constrained_layers
 from bnn_train.config.root import Config
 from bnn_train.data import balance, mixup
@@ -16,8 +17,9 @@ from bnn_train.data.batches import train_batches
 from bnn_train.data.splits import Data
 from bnn_train.edges.apply import Edges
 from bnn_train.errors import ConfigError
+from bnn_train.models import norm
 from bnn_train.optim import fused, optimizers, schedules
-from bnn_train.training import average, bar, losses
+from bnn_train.training import average, bar, losses, processes
 from bnn_train.training.checks import check_finite, check_losses
 from bnn_train.training.evaluation import evaluate
 from bnn_train.training.health import Health
@@ -63,6 +65,9 @@ class Trainer:
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._annealed = annealed(model)
+        self._part = ranks.part(config.trainer.batch_size) if ranks.count() > 1 else slice(None)
+        if ranks.count() > 1 and config.trainer.sync_batchnorm:
+            norm.over_ranks(model)
         self.forward = _compiled(model, self._annealed) if config.trainer.compile else model
         self._choose()
 
@@ -102,8 +107,9 @@ class Trainer:
     def train_epoch(self) -> None:
         """The steps of the current epoch that are still to do."""
         config, start, first = self.config, time.perf_counter(), self.step
-        epoch = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step)
         mixes = self._mixes()
+        part = slice(None) if mixes else self._part  # an image may be mixed with one of another rank's part
+        epoch = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step, part)
         self.model.train()
         if self.step == 0:
             self.edges.start_epoch(self.epoch, self.optimizer)
@@ -113,7 +119,7 @@ class Trainer:
             looked = time.monotonic()
             for inputs, labels in epoch:
                 self.train_step(inputs, labels, restore, mixes[self.step] if mixes else None)
-                shown.update(len(labels))
+                shown.update(config.trainer.batch_size)
                 ends = self.step == self.steps or self.is_finished
                 if time.monotonic() - looked > LOOK_EVERY or ends:
                     self._look(shown)
@@ -136,16 +142,23 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group.update({key: value * share for key, value in group["scheduled"].items()})
         self._anneal(self.step)
-        if mix is None:
-            logits = self.forward(inputs)
-            loss = self.loss(inputs, logits, labels)
-        else:
-            mixed = mix.inputs(inputs)
-            logits = self.forward(mixed)
-            loss = mix.loss(lambda of: self.loss(mixed, logits, of), labels)
-        penalty = self.edges.penalty()
-        self.optimizer.zero_grad()
-        (loss if penalty is None else loss + penalty).backward()
+        with ranks.sharing(config.trainer.batch_size):
+            if mix is None:
+                logits = self.forward(inputs)
+                loss = self.loss(inputs, logits, labels)
+            else:
+                mixed = mix.inputs(inputs, self._part)
+                logits = self.forward(mixed)
+                loss = mix.loss(lambda of: self.loss(mixed, logits, of), labels, self._part)
+                labels = labels[self._part]
+            if ranks.count() > 1:
+                loss = loss * (len(labels) / config.trainer.batch_size)  # its share of the global batch's mean
+            penalty = self.edges.penalty() if ranks.rank() == 0 else None
+            self.optimizer.zero_grad()
+            (loss if penalty is None else loss + penalty).backward()
+        hits = (logits.argmax(dim=1) == labels).sum()
+        if ranks.count() > 1:
+            loss, hits = processes.summed(self.model.parameters(), loss, hits)
         if config.trainer.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.trainer.clip_grad_norm)
         (self._fused or self.optimizer.step)()
@@ -157,7 +170,7 @@ class Trainer:
             self.average.update()
 
         self.losses[self.step] = loss.detach()
-        self.correct += (logits.argmax(dim=1) == labels).sum()
+        self.correct += hits
         self.step += 1
 
     def _choose(self, started: str | None = None) -> None:
@@ -198,18 +211,23 @@ class Trainer:
         if penalty is not None:
             row["penalty"] = penalty.item()
         with self.health.watching():
-            row |= self.evaluated()
+            row |= self.evaluated(shared=True)
         if self.average is not None:
             with self.average.in_place(batches(self.data.train, self.config, self.epoch, average.BATCHES)):
-                row |= {f"{AVERAGED}{name}": value for name, value in self.evaluated().items()}
+                row |= {f"{AVERAGED}{name}": value for name, value in self.evaluated(shared=True).items()}
         self.check_finite()
         self.health.measure(row["epoch"], row.get("steps"))
         return row
 
-    def evaluated(self) -> Row:
-        """Figures of the model as it is: val_loss, val_accuracy (where images are held out), test_loss and so on."""
+    def evaluated(self, shared: bool = False) -> Row:
+        """Figures of the model as it is: val_loss, val_accuracy (where images are held out), test_loss and so on.
+
+        shared: as in `evaluate`.
+        """
         splits = {"val": self.data.val, "test": self.data.test}
-        found = {name: evaluate(self.model, split, self.config) for name, split in splits.items() if split is not None}
+        found = {
+            name: evaluate(self.model, split, self.config, shared=shared) for name, split in splits.items() if split is not None
+        }
         return {f"{name}_{measure}": value for name, figures in found.items() for measure, value in figures.items()}
 
     def learning_rate(self, step: int) -> float:

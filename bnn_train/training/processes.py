@@ -1,0 +1,92 @@
+"""Several processes that train one network: what is added up behind the backward pass, and how the group comes to be.
+
+Every rank holds the whole network and sees its part of each batch (ranks.py). Gradients, loss and hits are summed once a step in
+one message, so that nothing depends on the order in which autograd comes to the layers, and every rank takes the same optimizer's
+step with the same bits. torch's DistributedDataParallel sums in buckets, which it makes anew after a first step: a run that is
+continued would not give the bits of one that was not.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from bnn_train import device, ranks, startup
+from bnn_train.errors import Diverged, Lost
+
+PATIENCE = timedelta(minutes=30)  # with a rank that writes, or decodes images, while the others wait
+_LOST = "(?i)gloo|nccl|connection|peer|socket"
+
+
+def start() -> None:
+    """Joins the processes that torchrun, or whatever sets its variables, has started: gloo on processors, nccl on CUDA devices."""
+    if startup.rank()[1] == 1 or dist.is_initialized():
+        return
+    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    if has_nccl:
+        torch.cuda.set_device(device.choose("cuda"))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
+    ranks.join()
+
+
+def end() -> None:
+    """Of rank 0: lets the others end as it does."""
+    start()
+    tell(None)
+    leave()
+
+
+def leave() -> None:
+    """Behind the last message. A process that ends with its connections open may abort."""
+    dist.barrier()
+    dist.destroy_process_group()
+    ranks.leave()
+
+
+def tell(job: dict[str, Any] | None) -> None:
+    """Of rank 0: gives every other one something to train (runs/follow.py); None: there is nothing more."""
+    if ranks.count() > 1:
+        dist.broadcast_object_list([job])
+
+
+def told() -> dict[str, Any] | None:
+    """Of every other rank: what rank 0 tells next."""
+    found: list[dict[str, Any] | None] = [None]
+    dist.broadcast_object_list(found)
+    return found[0]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Turns what a rank meets where another one has ended into Lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.count() == 1 or not (isinstance(error, dist.DistError) or re.search(_LOST, str(error))):
+            raise
+        raise Lost(f"another of the {ranks.count()} processes has ended; what was saved stays") from error
+
+
+def summed(parameters: Iterable[nn.Parameter], loss: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+    """Makes every gradient the sum over the ranks; returns the sums of loss and hits (an image that was classified correctly)."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    *sums, loss, hits = ranks.total(*gradients, loss.detach(), hits.to(loss.dtype))
+    for gradient, each in zip(gradients, sums, strict=True):
+        gradient.copy_(each)
+    return loss, hits.to(torch.int64)
+
+
+def check_equal(model: nn.Module, epoch: int) -> None:
+    """Raises Diverged where the ranks no longer have the same weights, after that epoch (from 1)."""
+    digest = 0
+    for parameter in model.parameters():
+        digest = zlib.crc32(parameter.detach().cpu().contiguous().numpy().tobytes(), digest)
+    each = ranks.gathered(torch.tensor([digest]))
+    if any(int(other) != digest for other in each):
+        raise Diverged(f"after epoch {epoch} the processes no longer have the same weights; are their processors of one kind?")
