@@ -216,7 +216,7 @@ def test_a_stop_between_steps_saves_that_step(compose, tmp_path, monkeypatch, st
         if next(calls) == stop:
             raise interrupt.Interrupted(2)
 
-    monkeypatch.setattr(interrupt, "deferred", lambda: nullcontext(check))
+    monkeypatch.setattr(interrupt, "deferred", lambda agree: nullcontext(check))
     with pytest.raises(interrupt.Interrupted):
         run(config, tmp_path / "split")
     state = state_of(tmp_path / "split")["trainer"]

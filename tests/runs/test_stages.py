@@ -111,7 +111,7 @@ def stopped(monkeypatch):
                 raise how
 
         with monkeypatch.context() as patch:
-            patch.setattr(interrupt, "deferred", lambda: nullcontext(check))
+            patch.setattr(interrupt, "deferred", lambda agree: nullcontext(check))
             with pytest.raises((Killed, Interrupted)):
                 yield
 

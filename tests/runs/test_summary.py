@@ -76,7 +76,7 @@ def stop_after(monkeypatch, steps):
         def __exit__(self, *args):
             return False
 
-    monkeypatch.setattr(interrupt, "deferred", Deferred)
+    monkeypatch.setattr(interrupt, "deferred", lambda agree: Deferred())
 
 
 def test_a_finished_run_and_a_selected_one(small, tmp_path):

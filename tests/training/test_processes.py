@@ -27,40 +27,37 @@ EPOCHS = {
         "trainer.ema=0.9",
     ),
 }
-SIZES = (2, 3)
 # torch's BatchNorm sums images whose channels lie together in float32; that of several ranks in float64.
 ROUNDED = {"resnet20": 1e-4}
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    cases = {name: (overrides, 1) for name, overrides in STEPS.items()} | {name: (each, None) for name, each in EPOCHS.items()}
-    alone = {name: several.train(*case) for name, case in cases.items()}
-    return {1: alone} | {size: several.trained(cases, size, tmp_path_factory.mktemp("ranks")) for size in SIZES}
+@pytest.mark.parametrize(("size", "names"), [(2, [*STEPS, *EPOCHS]), (3, ["mlp", "sgd"])])
+def test_several_ranks_train_what_one_process_does(tmp_path, size, names):
+    """In one test for each number of ranks: starting them takes some seconds."""
+    cases = {name: (STEPS[name], 1) if name in STEPS else (EPOCHS[name], None) for name in names}
+    for name, many in several.trained(cases, size, tmp_path).items():
+        one = several.train(*cases[name])
+        if name in STEPS:
+            check_step(name, one, many)
+        else:
+            check_epochs(one, many)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", STEPS)
-def test_the_gradient_of_a_step_is_that_of_one_process(found, name, size):
-    one, many = (torch.cat([g.flatten() for g in found[count][name]["gradients"]]) for count in (1, size))
-    assert (one - many).norm() < ROUNDED.get(name, 1e-5) * one.norm()
-    assert found[size][name]["losses"] == pytest.approx(found[1][name]["losses"], rel=1e-5)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", STEPS)
-def test_statistics_of_the_whole_batch_are_kept(found, name, size):
-    one, many = found[1][name]["model"], found[size][name]["model"]
-    kept = [key for key in one if "running" in key or "num_batches" in key]
+def check_step(name, one, many):
+    """The gradient of a step, its loss, and BatchNorm's statistics, which are those of the whole batch."""
+    gradients = [torch.cat([g.flatten() for g in each["gradients"]]) for each in (one, many)]
+    assert (gradients[0] - gradients[1]).norm() < ROUNDED.get(name, 1e-5) * gradients[0].norm(), name
+    assert many["losses"] == pytest.approx(one["losses"], rel=1e-5), name
+    kept = [key for key in one["model"] if "running" in key or "num_batches" in key]
     assert kept
     for key in kept:
-        torch.testing.assert_close(many[key], one[key], rtol=ROUNDED.get(name, 1e-5), atol=1e-6)
+        torch.testing.assert_close(many["model"][key], one["model"][key], rtol=ROUNDED.get(name, 1e-5), atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", EPOCHS)
-def test_losses_of_plain_descent_stay_together_over_three_epochs(found, name, size):
-    for one, many in zip(found[1][name]["rows"], found[size][name]["rows"], strict=True):
-        assert one.keys() == many.keys()
-        assert many["train_loss"] == pytest.approx(one["train_loss"], abs=1e-4)
-        assert many["test_loss"] == pytest.approx(one["test_loss"], abs=1e-4)
+def check_epochs(one, many):
+    """Losses of plain descent stay together over three epochs."""
+    assert len(one["rows"]) == len(many["rows"]) == 3
+    for alone, together in zip(one["rows"], many["rows"], strict=True):
+        assert alone.keys() == together.keys()
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-4)
+        assert together["test_loss"] == pytest.approx(alone["test_loss"], abs=1e-4)
