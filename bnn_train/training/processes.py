@@ -8,7 +8,7 @@ continued would not give the bits of one that was not.
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bnn_train import device, ranks, startup
 from bnn_train.errors import Diverged, Lost
+from bnn_train.training.recalibration import norms
 
 PATIENCE = timedelta(minutes=30)  # with a rank that writes, or decodes images, while the others wait
 _LOST = "(?i)gloo|nccl|connection|peer|socket"
@@ -73,20 +74,25 @@ def together() -> Iterator[None]:
         raise Lost(f"another of the {ranks.count()} processes has ended; what was saved stays") from error
 
 
-def summed(parameters: Iterable[nn.Parameter], loss: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
-    """Makes every gradient the sum over the ranks; returns the sums of loss and hits (an image that was classified correctly)."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    *sums, loss, hits = ranks.total(*gradients, loss.detach(), hits.to(loss.dtype))
-    for gradient, each in zip(gradients, sums, strict=True):
-        gradient.copy_(each)
+def summed(model: nn.Module, loss: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+    """Makes every gradient the sum over the ranks; returns the sums of loss and hits (an image that was classified correctly).
+
+    Running statistics become their mean over the ranks: the same where BatchNorm takes the whole batch, and else one network's.
+    """
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    statistics = [tensor for norm in norms(model).values() for tensor in (norm.running_mean, norm.running_var)]
+    *sums, loss, hits = ranks.total(*gradients, *(each / ranks.count() for each in statistics), loss.detach(), hits.to(loss.dtype))
+    with torch.no_grad():
+        for tensor, each in zip([*gradients, *statistics], sums, strict=True):
+            tensor.copy_(each)
     return loss, hits.to(torch.int64)
 
 
 def check_equal(model: nn.Module, epoch: int) -> None:
-    """Raises Diverged where the ranks no longer have the same weights, after that epoch (from 1)."""
+    """Raises Diverged where the ranks no longer have the same network, after that epoch (from 1)."""
     digest = 0
-    for parameter in model.parameters():
-        digest = zlib.crc32(parameter.detach().cpu().contiguous().numpy().tobytes(), digest)
+    for tensor in model.state_dict().values():
+        digest = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), digest)
     each = ranks.gathered(torch.tensor([digest]))
     if any(int(other) != digest for other in each):
-        raise Diverged(f"after epoch {epoch} the processes no longer have the same weights; are their processors of one kind?")
+        raise Diverged(f"after epoch {epoch} the processes no longer have the same network; are their processors of one kind?")

@@ -95,6 +95,8 @@ class Trainer:
                 self.train_epoch()
             if self.step == self.steps:
                 row = self.measure()
+                if ranks.count() > 1:
+                    processes.check_equal(self.model, row["epoch"])
                 self.history.append(row)
                 self.health.end_epoch()
                 self.step = 0
@@ -158,7 +160,7 @@ class Trainer:
             (loss if penalty is None else loss + penalty).backward()
         hits = (logits.argmax(dim=1) == labels).sum()
         if ranks.count() > 1:
-            loss, hits = processes.summed(self.model.parameters(), loss, hits)
+            loss, hits = processes.summed(self.model, loss, hits)
         if config.trainer.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.trainer.clip_grad_norm)
         (self._fused or self.optimizer.step)()

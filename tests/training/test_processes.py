@@ -43,6 +43,14 @@ def test_several_ranks_train_what_one_process_does(tmp_path, size, names):
             check_epochs(one, many)
 
 
+def test_ranks_keep_one_network(tmp_path):
+    """Also where BatchNorm takes the statistics of each part: the trainer looks after every epoch."""
+    apart = (*MLP, "trainer.epochs=2", "trainer.sync_batchnorm=false")
+    cases = {name: ((*apart, f"optimizer={name}"), None) for name in ("adam", "bop", "bayesbinn")}
+    for found in several.trained(cases, 2, tmp_path).values():
+        assert len(found["rows"]) == 2
+
+
 def check_step(name, one, many):
     """The gradient of a step, its loss, and BatchNorm's statistics, which are those of the whole batch."""
     gradients = [torch.cat([g.flatten() for g in each["gradients"]]) for each in (one, many)]
