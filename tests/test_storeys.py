@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "bnn_train"
 # From the bottom to the top; what shares a storey does not import each other.
 STOREYS = (
     {"errors", "startup", "ranks"},
-    {"files", "device", "kernels"},
+    {"files", "device"},
+    {"kernels"},
     {"config", "report"},
     {"register"},
     {"plugins"},

@@ -328,7 +328,7 @@ def annealed(model: nn.Module) -> list[nn.Module]:
 
 
 def hold(model: nn.Module, more: int = 1) -> None:
-    """Begins (more=1) or ends (-1) what `unchanged` does, of a network that is never trained for good."""
+    """Begins (more=1) or ends (-1) what `unchanged` does; of a network that nobody trains it need never end."""
     for module in model.modules():
         if isinstance(module, BinaryLayer):
             weights_of(module).hold(more)

@@ -25,9 +25,7 @@ class Signs:
 
     def of(self, weight: Tensor, connected: Tensor | None) -> Tensor | None:
         """What `keep` was given, not to be changed; None where the weight or the mask has been changed or exchanged since."""
-        same = (
-            self._weight is not None and weight is self._weight and connected is self._connected and moment(weight) == self._moment
-        )
+        same = weight is self._weight and connected is self._connected and moment(weight) == self._moment
         if torch.is_grad_enabled():
             self._weight = None
         return self._signs if same else None

@@ -6,9 +6,11 @@ of all that the code follows from. Where the folder cannot be written to, every 
 
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from bnn_train import files
+from bnn_train.errors import ConfigError
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -30,15 +32,9 @@ def load(key: str) -> bytes | None:
 
 def save(key: str, code: bytes) -> None:
     """Keeps the code under a name, if it can be."""
-    with suppress(OSError, RuntimeError):
+    with suppress(OSError, RuntimeError, ConfigError):
         _folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=_folder(), delete=False) as file:
-            try:
-                file.write(hashlib.sha256(code).digest() + code)
-                file.close()
-                os.replace(file.name, _folder() / key)  # whole, or not at all; two processes write the same
-            finally:
-                Path(file.name).unlink(missing_ok=True)
+        files.write(_folder() / key, lambda file: file.write(hashlib.sha256(code).digest() + code), shared=True)
 
 
 def _folder() -> Path:

@@ -19,6 +19,7 @@ from bnn_train.kernels import steps
 from bnn_train.optim import choice, updates
 from bnn_train.optim.choice import Choice
 from bnn_train.optim.together import Together
+from bnn_train.optim.updates import layout
 
 Marks = Callable[[Tensor], Tensor | None]
 
@@ -84,7 +85,7 @@ def _why_not(model: nn.Module, optimizer: Optimizer) -> str:
         return f"there is none for {type(optimizer).__name__}"
     if len({id(weight) for weight in owned}) < len(owned):
         return "two layers of the network share a weight"
-    if any(weight.dtype != torch.float32 or _layout(weight) is None for weight in weights):
+    if any(weight.dtype != torch.float32 or layout(weight) is None for weight in weights):
         return "not all weights of the network are float32 and dense"
     return ""
 
@@ -107,7 +108,7 @@ class _Weight:
 
     def step(self, gradient: Tensor) -> None:
         parameter, layer, (part, group) = self.parameter, self.layer, self._place
-        if _layout(gradient) != _layout(parameter):  # autograd's own is laid out as the parameter; so is the state (match_layout)
+        if layout(gradient) != layout(parameter):  # autograd's own is laid out as the parameter; so is the state (match_layout)
             gradient = torch.empty_like(parameter).copy_(gradient)
         marks = self._marks(parameter)
         arrays = steps.Weight(
@@ -136,10 +137,3 @@ def _multiplies_signs(layer: BinaryLayer) -> bool:
     """Whether what the layer multiplies is the sign of its latent weight itself."""
     binarizer = layer.binarizer
     return layer.binary_input and binarizer.bits == 1 and binarizer.prepare == "none" and not binarizer.stochastic
-
-
-def _layout(tensor: Tensor) -> torch.memory_format | None:
-    """None of a tensor with gaps, or whose dimensions lie in memory in another order than these."""
-    if tensor.is_contiguous():
-        return torch.contiguous_format
-    return torch.channels_last if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) else None

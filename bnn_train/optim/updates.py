@@ -57,9 +57,16 @@ def _bop(parameter: Tensor, weight: steps.Weight, state: State, group: Group) ->
     return [state["mean"]]
 
 
+def layout(tensor: Tensor) -> torch.memory_format | None:
+    """None of a tensor with gaps, or whose dimensions lie in memory in another order than these."""
+    if tensor.is_contiguous():
+        return torch.contiguous_format
+    return torch.channels_last if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) else None
+
+
 def _check_layout(parameter: Tensor, *state: Tensor) -> None:
     """Loaded state lies as the parameter does after optimizers.match_layout; kernels go over both in the order of the memory."""
-    assert all(each.stride() == parameter.stride() for each in state)
+    assert all(layout(each) == layout(parameter) for each in state)
 
 
 @functools.cache

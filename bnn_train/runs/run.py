@@ -64,6 +64,7 @@ def run(
         loggers.check(config.logger)
         assemble.check(config, where, is_new=state is None)
         choice.check(config, where, _started(state))
+        processes.check(config.trainer)
         found = teacher.find(config, run_dir, state is None, exported)
         data = assemble.load_data(config, where)
         if state is not None:
@@ -157,11 +158,8 @@ def _train(
                 trainer.load_state_dict(state["trainer"])
             log.info("continuing after epoch %d, step %d of %d", trainer.epoch, trainer.step, trainer.steps)
         log.info("%s", grid.sentence(trainer.choice.line()))
-        if (
-            any(ways.is_large(*product) for product in _products(trainer, layers))
-            and (why := ways.lack(where.type))
-            and why != where.type
-        ):
+        if where.type == "cpu" and any(ways.is_large(*product) for product in _products(trainer, layers)) and ways.lack("cpu"):
+            why = ways.lack("cpu")
             log.warning("%s", grid.sentence(f"note: large products of signs are torch's, at a part of the speed ({why})"))
         if state is not None and trainer.choice.kind != _started(state):
             log.warning("%s", grid.sentence(f"note: {choice.mixed(_started(state), trainer.choice)}"))

@@ -51,9 +51,8 @@ def evaluate(
                 correct[number, i] = (log_probabilities.argmax(dim=1) == labels).sum()
     if own > 1:
         losses, correct = ranks.total(losses, correct)  # a batch is one rank's, so that nothing is rounded
-    (loss, ensemble_loss), (accuracy, ensemble_accuracy) = (
-        (of / len(split)).tolist() for of in (losses.sum(dim=0), correct.sum(dim=0))
-    )
+    loss, ensemble_loss = (losses.sum(dim=0) / len(split)).tolist()
+    accuracy, ensemble_accuracy = (correct.sum(dim=0) / len(split)).tolist()
     result = {"loss": loss, "accuracy": accuracy}
     if ensemble is not None:
         result |= {"ensemble_loss": ensemble_loss, "ensemble_accuracy": ensemble_accuracy}

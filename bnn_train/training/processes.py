@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from bnn_train import device, ranks, startup
-from bnn_train.errors import Diverged, Lost
+from bnn_train.config.trainer import TrainerConfig
+from bnn_train.errors import ConfigError, Diverged, Lost
 from bnn_train.training.recalibration import norms
 
 PATIENCE = timedelta(minutes=30)  # with a rank that writes, or decodes images, while the others wait
@@ -34,6 +35,16 @@ def start() -> None:
         torch.cuda.set_device(device.choose("cuda"))
     dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
     ranks.join()
+
+
+def check(config: TrainerConfig) -> None:
+    """Raises ConfigError for what several ranks cannot train together."""
+    least = 1 if config.sync_batchnorm else 2  # images of each, since BatchNorm needs two
+    if config.batch_size < least * ranks.count():
+        remedy = f"is the whole batch, and each of the {ranks.count()} processes needs {least} of its images at least; raise it"
+        raise ConfigError("trainer.batch_size", config.batch_size, remedy)
+    if config.compile and ranks.count() > 1:
+        raise ConfigError("trainer.compile", True, "is for one process; leave it out, or train without torchrun")
 
 
 def end() -> None:
@@ -74,17 +85,17 @@ def together() -> Iterator[None]:
         raise Lost(f"another of the {ranks.count()} processes has ended; what was saved stays") from error
 
 
-def summed(model: nn.Module, loss: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+def summed(model: nn.Module, loss: Tensor, hits: Tensor, apart: bool) -> tuple[Tensor, Tensor]:
     """Makes every gradient the sum over the ranks; returns the sums of loss and hits (an image that was classified correctly).
 
-    Running statistics become their mean over the ranks: the same where BatchNorm takes the whole batch, and else one network's.
+    apart: BatchNorm takes the statistics of each part, so that the running ones become their mean: those of one network.
     """
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    statistics = [tensor for norm in norms(model).values() for tensor in (norm.running_mean, norm.running_var)]
+    found = norms(model).values() if apart else ()
+    statistics = [tensor for norm in found for tensor in norm.buffers() if tensor.is_floating_point()]
     *sums, loss, hits = ranks.total(*gradients, *(each / ranks.count() for each in statistics), loss.detach(), hits.to(loss.dtype))
-    with torch.no_grad():
-        for tensor, each in zip([*gradients, *statistics], sums, strict=True):
-            tensor.copy_(each)
+    for tensor, each in zip([*gradients, *statistics], sums, strict=True):
+        tensor.copy_(each)
     return loss, hits.to(torch.int64)
 
 

@@ -160,7 +160,7 @@ class Trainer:
             (loss if penalty is None else loss + penalty).backward()
         hits = (logits.argmax(dim=1) == labels).sum()
         if ranks.count() > 1:
-            loss, hits = processes.summed(self.model, loss, hits)
+            loss, hits = processes.summed(self.model, loss, hits, not config.trainer.sync_batchnorm)
         if config.trainer.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.trainer.clip_grad_norm)
         (self._fused or self.optimizer.step)()

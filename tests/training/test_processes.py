@@ -4,6 +4,10 @@ import pytest
 import several
 import torch
 
+from bnn_train import ranks
+from bnn_train.errors import ConfigError
+from bnn_train.training import processes
+
 MLP = ("model.hidden=[24,24]", "trainer.batch_size=101", "data.train_limit=404")  # which ranks cannot share evenly
 CNN = ("model=cnn", "model.stages=[[8],[8]]", "model.hidden=[8]", "trainer.batch_size=60", "data.train_limit=240")
 RESNET = ("model=resnet20", "trainer.batch_size=16", "data.train_limit=64")
@@ -49,6 +53,22 @@ def test_ranks_keep_one_network(tmp_path):
     cases = {name: ((*apart, f"optimizer={name}"), None) for name in ("adam", "bop", "bayesbinn")}
     for found in several.trained(cases, 2, tmp_path).values():
         assert len(found["rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["trainer.batch_size=2"], "each of the 3 processes needs 1 of its images"),
+        (["trainer.batch_size=5", "trainer.sync_batchnorm=false"], "each of the 3 processes needs 2 of its images"),
+        (["trainer.compile=true"], "for one process"),
+    ],
+)
+def test_what_several_ranks_cannot_train_is_refused(small, monkeypatch, overrides, said):
+    trainer = small(*overrides).trainer
+    processes.check(trainer)
+    monkeypatch.setattr(ranks, "count", lambda: 3)
+    with pytest.raises(ConfigError, match=said):
+        processes.check(trainer)
 
 
 def check_step(name, one, many):
