@@ -51,9 +51,11 @@ def test_the_largest_header_takes_little_memory():
 
 
 def test_a_damaged_file_is_the_users_mistake_and_loads_no_module(tmp_path, networks):
-    source, before = random.Random(3), set(sys.modules)
-    for _ in range(100):
-        (tmp_path / "m.bnn").write_bytes(damaged(source, networks))
+    source = random.Random(3)
+    files = [damaged(source, networks) for _ in range(100)]
+    before = set(sys.modules)  # making them has loaded encodings
+    for content in files:
+        (tmp_path / "m.bnn").write_bytes(content)
         with contextlib.suppress(DamagedFile):
             read(tmp_path / "m.bnn")
     assert set(sys.modules) == before
