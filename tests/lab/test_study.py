@@ -44,7 +44,7 @@ def test_a_study_holds_every_estimator_layer_and_measure(tmp_path):
     assert same["clipped"]["blocks"] == same["uniform"]["blocks"] == same["hard_st"]["blocks"]
 
 
-LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm")
+LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm", "psa")
 
 
 def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_path, monkeypatch):
