@@ -12,7 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bnn_train.lab.estimators import Deltas, flip_changes, last_flips
+from bnn_train.binary import ste
+from bnn_train.config.ste import SteConfig
+from bnn_train.errors import ConfigError
+from bnn_train.lab.estimators import METHODS, Deltas, flip_changes, last_flips
 from bnn_train.lab.network import Network, Sample, parameter_gradients, state_probabilities, states
 
 MOST_PATHS = 2**12
@@ -44,6 +47,62 @@ def psa() -> Backward:
         return (flip_changes(net, weight, a, x) * m[..., None]).sum(dim=-2)
 
     return Backward(_last_flips, lambda a, x: x.expand_as(a + x), lambda net, a, m: net.noise.pdf(a) * m, before)
+
+
+def rule(name: str, config: SteConfig) -> Backward:
+    """Of psa, or of an estimator of binary/ste.py, half-way through training; `name` is where it stands in the configuration.
+
+    Raises ConfigError for one whose mean is not found layer by layer.
+    """
+    check(name, config)
+    return psa() if config.name == "psa" else straight_through(_backward(config))
+
+
+NO_MEAN = "has the exact gradient as its mean, or none of its own; measure it with protocol=psa"
+NOT_LINEAR = "is not linear in what arrives, so that its mean is no sum over one layer's states; clamp measures it"
+NOT_OF_STATES = "depends on the noise itself, not on the states alone, so that no enumeration gives its mean; measure it with protocol=psa"
+
+
+def check(name: str, config: SteConfig, linear: bool = True) -> None:
+    """Raises ConfigError for an estimator whose mean no enumeration gives: of states, or with `linear` unset of whole paths."""
+    if config.name == "psa":
+        return
+    if config.name in METHODS:
+        raise ConfigError(f"{name}.name", config.name, NO_MEAN)
+    backward = _backward(config)
+    if linear and not _is_linear(backward):
+        raise ConfigError(f"{name}.name", config.name, NOT_LINEAR)
+    if not _takes_the_sign_alone(backward):
+        raise ConfigError(f"{name}.name", config.name, NOT_OF_STATES)
+
+
+def is_found(config: SteConfig) -> bool:
+    """Whether `rule` gives its mean."""
+    try:
+        check("", config)
+    except ConfigError:
+        return False
+    return True
+
+
+def _backward(config: SteConfig) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    estimator = ste.Ste(config.name, config.stochastic, **config.params)
+    estimator.progress = 0.5
+    return lambda g, a, z: estimator.backward(z)(g, a)
+
+
+# A look at the function itself holds for plugins too, and needs no list of names.
+PROBE = torch.linspace(-2, 2, 41, dtype=torch.float64)
+
+
+def _is_linear(backward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> bool:
+    one, hundred = (backward(torch.full_like(PROBE, g), PROBE, PROBE - 1) for g in (1.0, 100.0))
+    return torch.allclose(100 * one, hundred)
+
+
+def _takes_the_sign_alone(backward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> bool:
+    ones = torch.ones_like(PROBE)
+    return all(torch.equal(backward(ones, PROBE, PROBE - x), backward(ones, PROBE, PROBE - 3 * x)) for x in (-1, 1))
 
 
 def expectation(net: Network, theta: Tensor, rule: Backward) -> Tensor:
