@@ -105,14 +105,14 @@ def disarm(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> lis
 def psa(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
     """The path sample-analytic estimator (Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143).
 
-    Let h(x) be the expected loss given the values x of one layer. Of the exact gradient, the sum over both values of unit i can be
-    taken by hand: it is the expectation of x_i F'(a_i) q_i with q_i = h(x) - h(x with x_i flipped). In the last layer these are two
-    losses. Before it, the flip moves the next layer's a_j to a_j - 2 x_i W_ji and P(x_j) by Delta_ij = x_j (F(a_j) - F(a_j - 2 x_i
-    W_ji)). The joint probability, a product over j, changes by the sum over j of Delta_ij times the other factors, and by products of
-    two and more Delta_ij, which are left out (the linearization): q_i = sum_j Delta_ij q_j, on the one path that was drawn.
+    Let h(x) be the expected loss given the values x of one layer. The sum over both values of unit i is taken by hand: the exact
+    gradient is the expectation of x_i F'(a_i) q_i with q_i = h(x) - h(x with x_i flipped). In the last layer these are two losses.
+    Before it, the flip moves the next layer's a_j to a_j - 2 x_i W_ji, and P(x_j) by Delta_ij = x_j (F(a_j) - F(a_j - 2 x_i W_ji)).
+    The joint probability, a product over j, moves by the sum over j of Delta_ij times the other factors, and by products of two and
+    more Delta_ij, which are left out (the linearization): q_i = sum_j Delta_ij q_j, on the one path that was drawn.
 
-    So its mean is exact in the last stochastic layer, and in every layer that is followed by layers of one unit each. The derivative
-    in place of both differences gives straight-through with factor 2 F'(a).
+    So its mean is exact in the last stochastic layer, and in every layer that only layers of one unit follow. The derivative in
+    place of both differences gives straight-through with factor 2 F'(a).
     """
     weights, x = [weight for weight, _ in net.layers(theta)], sample.x[1:]
     q = last_flips(net, theta, x[-1], sample.last)
@@ -180,8 +180,8 @@ def _antithetic_cost(net: Network) -> tuple[float, float]:
 
 
 def _psa_cost(net: Network) -> tuple[float, float]:
-    """One pass, and one back, of as many products, with a distribution function of each in place of one of each unit; where no output
-    unit makes the flips cheap, the loss of each unit's flip."""
+    """One pass, and one back of as many products, with a distribution function of each in place of one of each unit; without an
+    output unit, which makes the last flips cheap, the loss of each of them."""
     layers = len(net.widths) + 1
     return (1, 1) if net.output else (1 + net.widths[-1] / layers, (layers - 2) / layers)
 

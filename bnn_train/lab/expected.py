@@ -1,4 +1,4 @@
-"""Expectations of estimators by enumeration, where a sum over states or paths takes the place of samples: bias without sampling error.
+"""Expectations of estimators by enumeration: a sum over states or paths takes the place of samples, and bias has no sampling error.
 
 Layer by layer, in a network of any depth, for estimators whose gradient goes back from one layer to the one before without looking
 further: what arrives at a layer, given the values of the layer before, is a mean over the layer's states alone. Path by path, in a
@@ -60,7 +60,7 @@ def rule(name: str, config: SteConfig) -> Backward:
 
 NO_MEAN = "has the exact gradient as its mean, or none of its own; measure it with protocol=psa"
 NOT_LINEAR = "is not linear in what arrives, so that its mean is no sum over one layer's states; clamp measures it"
-NOT_OF_STATES = "depends on the noise itself, not on the states alone, so that no enumeration gives its mean; measure it with protocol=psa"
+NOT_OF_STATES = "depends on the noise itself, not on states alone, and no enumeration gives its mean; measure it with protocol=psa"
 
 
 def check(name: str, config: SteConfig, linear: bool = True) -> None:

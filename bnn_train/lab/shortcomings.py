@@ -16,12 +16,12 @@ from bnn_train.config.lab_shortcomings import ShortcomingConfig
 from bnn_train.config.ste import SteConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import batches, estimators, expected, problems
-from bnn_train.lab.expected import Backward
 from bnn_train.lab.network import Network, exact_gradient
 
 Lines = dict[str, dict[str, float]]  # label: {x: value}
 Point = tuple[Network, Tensor, Tensor, slice]  # the network, its parameters, the exact gradient, and which part of it is compared
-BIAS, COSINE, NORM = "relative bias", "cosine of the mean with the exact gradient", "norm of the gradient (the exact one's at first: 1)"
+BIAS, COSINE = "relative bias", "cosine of the mean with the exact gradient"
+NORM = "norm of the gradient (the exact one's at first: 1)"
 SPREAD = 0.5  # saturation: standard deviation of a unit's pre-activations over the data
 
 
@@ -56,6 +56,8 @@ def network(protocol: ShortcomingConfig, seed: int, widths: list[int] | None = N
     noise = scaled(FAMILY[protocol.noise], protocol.scale)
     net = problems.moons(widths or protocol.widths, noise, protocol.points, seed)
     theta = problems.start(net, seed)
+    if not protocol.epochs:
+        return net, theta  # torch takes seconds to load its first optimizer
     optimizer = torch.optim.Adam([theta], protocol.lr)
     for _ in range(protocol.epochs):
         theta.grad = exact_gradient(net, theta)
@@ -108,7 +110,7 @@ def forward(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
 
 
 def saturation(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
-    """Units of the first layer moved to x on the side of their bias: norms of its gradient, in units of the exact one's at first."""
+    """Units of the first layer moved to x on the side of their bias: norms of its gradient."""
     net, theta = network(protocol, seed)
     block, panels, unit = net.blocks()["layer 1"], _panels(NORM, COSINE), math.nan
     for x in protocol.over:
@@ -132,7 +134,7 @@ def clamp(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
     net, theta = network(protocol, seed)
     exact, panels = exact_gradient(net, theta), _panels(BIAS, COSINE)
     for x in protocol.over:
-        times = net._replace(loss=lambda v, x=x: x * net.loss(v))
+        times = net._replace(loss=_times(x, net.loss))
         for label, config in protocol.estimators.items():
             deltas = estimators.build(config, 0.5).deltas
             assert deltas is not None  # check
@@ -140,10 +142,15 @@ def clamp(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
     return panels
 
 
+def _times(factor: float, loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda v: factor * loss(v)
+
+
 def batch(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
     """Averaging takes away deviation and leaves bias."""
     net, theta = network(protocol, seed)
-    exact, panels = exact_gradient(net, theta), {}
+    exact = exact_gradient(net, theta)
+    panels: dict[str, Lines] = {}
     torch.manual_seed(seed)
     for label, config in protocol.estimators.items():
         sizes = [int(x) for x in protocol.over]

@@ -34,6 +34,7 @@ EXPERIMENTS = {
 }
 LEAST = 1e-3  # where axes with a logarithm end
 DASHED = (0, (4, 2))
+BLACK = "#000000"  # the exact gradient
 
 
 def table(found: Found) -> str:
@@ -58,8 +59,9 @@ def sentence(found: Found) -> str:
         ends = " to ".join(cell(values(found, quantity, label, x)) for x in (next(iter(line)), list(line)[-1]))
         said.append(f"{label} {_verdict(_change(found, quantity, label))} ({ends})")
     return (
-        f"{quantity[0].upper()}{quantity[1:]}, {varied.over} from {xs[0]} to {xs[-1]}: {'; '.join(said)}. Means over {_networks(found)} "
-        "with half of their 95% intervals; rises and falls are those whose paired difference, last - first, has an interval without 0."
+        f"{quantity[0].upper()}{quantity[1:]}, {varied.over} from {xs[0]} to {xs[-1]}: {'; '.join(said)}. Means over "
+        f"{networks(found)} with half of their 95% intervals; rises and falls are those whose paired difference, last - first, has "
+        "an interval without 0."
     )
 
 
@@ -91,7 +93,7 @@ def _xs(lines: dict[str, dict[str, float]]) -> list[str]:
     return sorted({x for line in lines.values() for x in line}, key=float)
 
 
-def _networks(found: Found) -> str:
+def networks(found: Found) -> str:
     return f"{len(found)} network{'s' if len(found) > 1 else ''}"
 
 
@@ -114,16 +116,16 @@ def picture(found: Found, folder: Path) -> list[Path]:
     """One panel for each quantity, means and bands of their 95% intervals over networks, as PNG and SVG in `folder`."""
     varied, panels = _first(found)
     figure = Figure(figsize=(4.2 * len(panels), 4), layout="constrained")
-    figure.suptitle(f"{varied.title}; {_networks(found)}, 95% intervals", fontsize=9)
+    figure.suptitle(f"{varied.title}; {networks(found)}, 95% intervals", fontsize=9)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     names = list(dict.fromkeys(label.split(", ")[0] for lines in panels.values() for label in lines if label != "exact"))
-    colours = {"exact": "#000000", **dict(zip(names, itertools.cycle(colour for colour in COLOURS if colour != "#000000"), strict=False))}
+    colours = dict(zip(names, itertools.cycle(colour for colour in COLOURS if colour != BLACK), strict=False))
     for axis, (quantity, lines) in zip(axes, panels.items(), strict=True):
         _prepare(axis, varied, quantity, [float(x) for x in _xs(lines)])
         for label, line in lines.items():
             style = "dotted" if label == "exact" else DASHED if ", " in label else "solid"
             points = {float(x): values(found, quantity, label, x) for x in line}
-            _line(axis, points, colours[label.split(", ")[0]], style, label)
+            _line(axis, points, colours.get(label.split(", ")[0], BLACK), style, label)
         if axis.get_yscale() == "log":
             least = min(statistics.fmean(values(found, quantity, label, x)) for label, line in lines.items() for x in line)
             axis.set_ylim(bottom=max(LEAST, least / 2))
