@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-SMALL = ("protocol.widths=[2]", "protocol.points=8", "protocol.epochs=[2]", "protocol.samples=20")
+SMALL = ("protocol.networks=1", "protocol.widths=[2]", "protocol.points=8", "protocol.epochs=[2]", "protocol.samples=20")
 
 
 def test_a_study_from_the_command_line(command, tmp_path):
@@ -13,14 +13,14 @@ def test_a_study_from_the_command_line(command, tmp_path):
     for piece in ("moons, epoch 2: loss", "disarm", "cosine", "passes: forward + backward", "saved in lab/psa,", "bias_std.svg"):
         assert piece in result.stdout
     assert sorted(path.name for path in folder.iterdir()) == [
-        *(".hydra", "bias_std.png", "bias_std.svg", "config.json", "cosine.png", "cosine.svg", "lab.json", "lab.log", "parts"),
+        *(".hydra", "bias_std.png", "bias_std.svg", "config.json", "cosine.png", "cosine.svg", "lab.json", "lab.log", "networks"),
         *("rmse.png", "rmse.svg", "seconds.json"),
     ]
     before = json.loads((folder / "lab.json").read_text())
-    parts = {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+    parts = {path: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()}
     again = command(*SMALL, "protocol.plotted=[arm]", f"hydra.run.dir='{folder}'", module="bnn_train.cli.lab")
     assert again.returncode == 0, again.stderr
-    assert {path: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()} == parts
+    assert {path: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()} == parts
     assert json.loads((folder / "lab.json").read_text())["measured"] == before["measured"]
 
 
