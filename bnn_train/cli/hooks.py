@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import json
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -20,8 +22,8 @@ from bnn_train.config.checks import within
 from bnn_train.config.lab import LabConfig
 from bnn_train.config.root import FREE
 from bnn_train.errors import ConfigError
+from bnn_train.report import laboratory, terminal
 from bnn_train.report import sweep as report
-from bnn_train.report import terminal
 from bnn_train.runs import directory
 
 
@@ -113,6 +115,22 @@ class LabHooks(Callback):
         compose.command(lambda: hydra_errors.typed(config, LabConfig), LabConfig)
         check_writable("hydra.run.dir", Path(config.hydra.run.dir))
         check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
+
+    def __init__(self) -> None:
+        self.studies: list[Path] = []  # of this command
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        self.studies.append(Path(config.hydra.runtime.output_dir))
+
+    @_refusing()
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Several studies end in one table, of those that have the same protocol."""
+        files = [folder / "lab.json" for folder in self.studies]
+        reports = {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()}
+        for protocol in dict.fromkeys(each["config"]["protocol"]["name"] for each in reports.values()):
+            alike = {name: each for name, each in reports.items() if each["config"]["protocol"]["name"] == protocol}
+            if len(alike) > 1:
+                terminal.write(f"\n{laboratory.compared(alike)}\n")
 
 
 def _failures(sweep_dir: Path) -> set[tuple[str, int]]:

@@ -1,12 +1,13 @@
 """Which keys and options there are, what the value of a key must be, and which key a mistyped one was meant to be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from bnn_train import register
 from bnn_train.config.checks import Group
+from bnn_train.config.lab import PROTOCOLS
 from bnn_train.config.root import CONFIGS as CONFIGS
 from bnn_train.config.root import OPTIONS, SEVERAL, WHOLE, Config
 from bnn_train.config.words import close as close
@@ -42,7 +43,8 @@ def groups_of(schema: type) -> dict[str, list[type]]:
     Of loggers, of which several hold at once, each is a group of its own: logger.wandb.
     """
     hints = {name: kind for name, kind in get_type_hints(schema).items() if isinstance(kind, type) and is_dataclass(kind)}
-    groups = {name: list(dict.fromkeys([kind, *OPTIONS.get(name, {}).values()])) for name, kind in hints.items()}
+    options: Mapping[str, Mapping[str, type]] = {**OPTIONS, "protocol": PROTOCOLS}
+    groups = {name: list(dict.fromkeys([kind, *options.get(name, {}).values()])) for name, kind in hints.items()}
     return (
         {**groups, SEVERAL: [], **{f"{SEVERAL}.{name}": [kind] for name, kind in OPTIONS[SEVERAL].items()}}
         if schema is Config

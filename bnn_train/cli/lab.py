@@ -39,16 +39,17 @@ def _study(composed: DictConfig, folder: Path) -> None:
     assert isinstance(config, LabConfig)
     startup.prepare()
     from bnn_train.lab import study  # loads torch, now that the configuration is known to be sound
-    from bnn_train.report import lab as report
+    from bnn_train.report import laboratory
 
     try:
         found = study.run(config, folder)
-        files = report.write_plots(found, folder)
+        kind = laboratory.kind(found)
+        files = kind.write_plots(found, folder)
     except KeyboardInterrupt:
         log.info("stopped; what was measured is kept, and the same command goes on")
         raise
-    log.info("%s\n\n%s\n", report.table(found), report.legend())
-    log.info("%s", report.saved_line(found, for_people(folder), files))
+    log.info("%s\n", kind.text(found))
+    log.info("%s", laboratory.saved_line(found, for_people(folder), files))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def job_dir(overrides: list[str], also: Collection[str] = ()) -> str:
 
 def lab_dir(root: DictConfig) -> str:
     """lab/<protocol>, and what else the command line sets: the same command finds its parts again."""
-    overrides = [override for override in root.hydra.overrides.task if not override.startswith("protocol=")]
+    free = ("protocol", "protocol.networks", "protocol.plotted")  # more networks are added to those that are there
+    overrides = [override for override in root.hydra.overrides.task if override.split("=")[0] not in free]
     protocol = OmegaConf.select(root, "hydra.runtime.choices.protocol")
     return f"lab/{protocol},{job_dir(overrides)}" if overrides else f"lab/{protocol}"
 

@@ -2,7 +2,7 @@
 
 from hydra.core.config_store import ConfigStore
 
-from bnn_train.config.lab import LabConfig
+from bnn_train.config.lab import PROTOCOLS, LabConfig
 from bnn_train.config.root import OPTIONS, Config
 from bnn_train.config.ste import SteConfig
 
@@ -13,6 +13,6 @@ def register() -> None:
     store.store(name="schema", node=Config)
     store.store(name="lab_schema", node=LabConfig)
     store.store(group="schema/ste", name="plain", node=SteConfig)
-    for group, options in OPTIONS.items():
+    for group, options in {**OPTIONS, "protocol": PROTOCOLS}.items():
         for name, kind in options.items():
             store.store(group=f"schema/{group}", name=name, node=kind)

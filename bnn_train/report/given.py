@@ -80,9 +80,9 @@ def data_set(job: Job) -> str | None:
 def _study(path: Path) -> dict[str, Any]:
     try:
         study = json.loads((path / "lab.json").read_text(encoding="utf-8"))
-        if study["measured"] and study["config"]["protocol"]:
+        if study["config"]["protocol"]:
             return dict(study)
-        reason = "holds no measurement"
+        reason = "is cut or damaged"
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
     except (ValueError, KeyError, TypeError):

@@ -1,5 +1,6 @@
 """The table and the plots of a laboratory study, from its lab.json."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,89 +19,109 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = {"loss": (0, (4, 2)), "gradient": "solid", "no noise": "dotted"}  # by what an estimator sees
 
 
+def text(report: Report) -> str:
+    return f"{table(report)}\n\n{legend(report)}"
+
+
 def table(report: Report) -> str:
-    """One table for each network that was measured: every estimator's passes, errors, directions and gains."""
-    return "\n\n".join(_table(measured) for measured in report["measured"])
-
-
-def _table(measured: dict[str, Any]) -> str:
-    title, columns = heading(measured), columns_of(measured)
-    if grid.fits(columns):
-        return grid.table(columns, title)
-    parts = [grid.table(columns[:9], title), *([grid.table([columns[0], *columns[9:]])] if columns[9:] else [])]
-    return "\n\n".join(parts)
+    """One table for each place that was measured: every estimator's passes, errors, directions and gains, over networks."""
+    return "\n\n".join(grid.table(columns_of(measured), heading(measured)) for measured in report["measured"])
 
 
 def heading(measured: dict[str, Any]) -> str:
-    """Which network was measured."""
-    norm = measured["gradient_norm"]["all"]
-    return f"{where(measured)}: loss {measured['loss']:.4f}, norm of its gradient {norm:.4f}"
+    """Which networks were measured."""
+    return f"{where(measured)}: loss {_figure(measured['loss'])}, norm of its gradient {_figure(measured['gradient_norm']['all'])}"
 
 
 def columns_of(measured: dict[str, Any]) -> list[Column]:
-    """The estimators and their figures, in one network."""
+    """The estimators and their figures, at one place."""
     layers = [name for name in measured["gradient_norm"] if name != "all"]
-    names = [
-        "passes",
-        "bias",
-        "std",
-        "rmse 100",
-        "cosine 1",
-        "cosine 100",
-        "gain 1",
-        "gain 100",
-        *(layers if len(layers) > 1 else []),
-    ]
     rows = []
     for estimator in measured["estimators"].values():
         whole = estimator["blocks"]["all"]
-        passes = f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}"
-        bias = _number(whole["bias"]) if _shows(whole) else f"<{_number(whole['bias_floor'])}"
-        cells = [passes, bias, _number(whole["std"])]
-        cells.append(_number(whole["rmse"].get("100")))
-        cells += [_number(_mean(whole, count)) for count in ("1", "100")]
-        cells += [_number(whole["improvement"].get(count)) for count in ("1", "100")]
-        cells += [_number(_mean(estimator["blocks"][layer], "100")) for layer in names[8:]]
+        bias = _figure(whole["bias"]) if _shows(whole) else f"<{_number(whole['bias_floor'][0])}"
+        cells = {
+            "passes": f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}",
+            "bias": bias,
+            "std": _figure(whole["std"]),
+            "rmse 100": _figure(whole["rmse"].get("100")),
+        }
+        for count in ("1", "100"):
+            cells[f"cosine {count}"] = _figure(_mean(whole, count))
+            cells[f"{count}: than ST"] = _verdict(estimator, count)
+        cells |= {f"gain {count}": _figure(whole["improvement"].get(count)) for count in ("1", "100")}
+        cells |= {name: _figure(_mean(estimator["blocks"][name], "100")) for name in layers if len(layers) > 1}
         rows.append(cells)
+    left = ("1: than ST", "100: than ST")
     columns = [Column("estimator", list(measured["estimators"]), right=False)]
-    columns += [Column(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
-    return columns
+    return [*columns, *(Column(name, [row[name] for row in rows], right=name not in left) for name in rows[0])]
 
 
-def legend() -> str:
-    return grid.sentence(LEGEND, "")
+def _verdict(estimator: dict[str, Any], count: str) -> str:
+    return (estimator.get("against", {}).get(count) or {}).get("verdict") or "-"
+
+
+def compared(reports: dict[str, Report]) -> str:
+    """Of studies with the same places: every estimator's cosine of a mean of 100 samples, in each of them."""
+    parts = []
+    for places in zip(*(report["measured"] for report in reports.values()), strict=False):
+        labels = [label for label in places[0]["estimators"] if all(label in place["estimators"] for place in places)]
+        columns = [Column("estimator", labels, right=False)]
+        for name, place in zip(reports, places, strict=True):
+            estimators = [place["estimators"][label] for label in labels]
+            columns.append(Column(name, [_figure(_mean(each["blocks"]["all"], "100")) for each in estimators]))
+            columns.append(Column("than ST", [_verdict(each, "100") for each in estimators], right=False))
+        parts.append(grid.table(columns, f"{where(places[0])}: cosine of a mean of 100 samples"))
+    return "\n\n".join(parts)
+
+
+def legend(report: Report) -> str:
+    return grid.sentence(meaning(report), "")
+
+
+def meaning(report: Report) -> str:
+    """What the columns of the table are."""
+    named = {each["matching"] for place in report["measured"] for each in place["estimators"].values()} - {None}
+    return LEGEND.format(networks=report["networks"], matching=", ".join(sorted(named)) or "none is measured")
 
 
 LEGEND = """\
-passes: forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; < means that
-no bias could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100.
-cosine 1, 100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with
-100. gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
-Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where
-nothing is trained."""
-
-
-def saved_line(report: Report, folder: Path, plots: list[Path]) -> str:
-    names = ["lab.json", *(plot.name for plot in plots)]
-    return grid.fold([f"{report['seconds']:.0f} s; saved in {folder}:", *(f"{name}," for name in names[:-1]), names[-1]])
+Figures are means over {networks} networks with other weights, data and draws, with ± half of the 95% interval of that mean. passes:
+forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; < means that no bias
+could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100. cosine 1,
+100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with 100. than
+ST: whether that cosine is better or worse than that of the straight-through estimator which the network's noise gives ({matching}),
+in the same networks, by a paired t-test at 5%, corrected for the number of estimators; - where there is none to be held against.
+gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
+Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where nothing
+is trained."""
 
 
 def _shows(block: dict[str, Any]) -> bool:
     """Whether the bias can be told from none."""
-    return block["bias"] > block["bias_floor"]
+    bias: float = block["bias"][0]
+    return bias > block["bias_floor"][0]
 
 
 def where(measured: dict[str, Any]) -> str:
     return f"{measured['problem']}, epoch {measured['epoch']}" if measured["epoch"] else measured["problem"]
 
 
-def _mean(block: dict[str, Any], count: str) -> float | None:
+def _mean(block: dict[str, Any], count: str) -> Sequence[Any] | None:
     return block["cosine"][count][0] if count in block["cosine"] else None
 
 
-def _number(value: float | None) -> str:
-    """Three digits, and never an exponent; a dash where there were too few samples."""
-    return "-" if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+def _figure(figure: Sequence[Any] | None) -> str:
+    """A mean with half of its interval's width, where there is one; a dash where there were too few samples."""
+    if figure is None:
+        return "-"
+    mean, half = figure
+    return _number(mean) if not half else f"{_number(mean)} ±{_number(half)}"
+
+
+def _number(value: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
@@ -109,7 +130,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     shown = [label for label in protocol["plotted"] or protocol["estimators"] if label != "exact"]
     figures = {
         "rmse": _curves(report, shown, _draw_rmse, "relative RMSE"),
-        "cosine": _curves(report, shown, _draw_cosine, "cosine with the exact gradient:\nmean, 15% to 85%"),
+        "cosine": _curves(report, shown, _draw_cosine, "cosine with the exact gradient"),
         "bias_std": _scatter(report, shown),
     }
     files = []
@@ -122,7 +143,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figure:
-    """A panel for each measured network (rows) and layer (columns), against the number of averaged samples."""
+    """A panel for each measured place (rows) and layer (columns), against the number of averaged samples."""
     rows = report["measured"]
     columns = list(rows[0]["gradient_norm"])
     columns = columns if len(columns) > 2 else columns[:1]
@@ -145,17 +166,21 @@ def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figur
 
 
 def _draw_rmse(axis: Axes, block: dict[str, Any], kind: str, colour: str, label: str) -> None:
-    counts = [int(count) for count in block["rmse"]]
-    axis.plot(counts, list(block["rmse"].values()), color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
+    _line(axis, {int(count): figure for count, figure in block["rmse"].items()}, kind, colour, label, least=1e-3)
     axis.set_yscale("log")
 
 
 def _draw_cosine(axis: Axes, block: dict[str, Any], kind: str, colour: str, label: str) -> None:
-    """The mean, and the band from the 15% to the 85% percentile."""
-    counts = [int(count) for count in block["cosine"]]
-    mean, low, high = zip(*block["cosine"].values(), strict=True)
-    axis.plot(counts, mean, color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
-    axis.fill_between(counts, low, high, color=colour, alpha=0.1, linewidth=0)
+    _line(axis, {int(count): figures[0] for count, figures in block["cosine"].items()}, kind, colour, label)
+
+
+def _line(axis: Axes, figures: dict[int, Any], kind: str, colour: str, label: str, least: float | None = None) -> None:
+    """Means, and the band of their 95% intervals over networks; not below `least`, where a logarithm is drawn."""
+    counts, means = list(figures), [mean for mean, _ in figures.values()]
+    axis.plot(counts, means, color=colour, linestyle=STYLES[kind], linewidth=1.3, label=label)
+    if all(half is not None for _, half in figures.values()):
+        low = [mean - half if least is None else max(mean - half, least) for mean, half in figures.values()]
+        axis.fill_between(counts, low, [mean + half for mean, half in figures.values()], color=colour, alpha=0.15, linewidth=0)
 
 
 def _colour(i: int, count: int) -> Any:
@@ -169,7 +194,7 @@ def _kind(estimator: dict[str, Any]) -> str:
 
 
 def _scatter(report: Report, shown: list[str]) -> Figure:
-    """Bias against standard deviation of one sample, over all layers, a panel for each measured network.
+    """Bias against standard deviation of one sample, over all layers, with 95% intervals over networks; a panel for each place.
 
     Triangles mark biases that cannot be told from none: they are at most where the mark is. Without noise there is no deviation.
     """
@@ -180,8 +205,13 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
         for i, label in enumerate(shown):
             block = measured["estimators"][label]["blocks"]["all"]
             if measured["estimators"][label]["samples"] > 1:
-                bias, marker = (block["bias"], "o") if _shows(block) else (block["bias_floor"], "v")
-                axis.scatter([block["std"]], [bias], s=28, marker=marker, color=_colour(i, len(shown)))
+                (bias, half), marker = (block["bias"], "o") if _shows(block) else (block["bias_floor"], "v")
+                std, wide = block["std"]
+                colour = _colour(i, len(shown))
+                axis.scatter([std], [bias], s=28, marker=marker, color=colour)
+                if half is not None and marker == "o":
+                    low, left = min(half, 0.9 * bias), min(wide, 0.9 * std)  # a logarithm's axis ends above 0
+                    axis.errorbar([std], [bias], [[low], [half]], [[left], [wide]], color=colour, linewidth=0.8)
         axis.set_xscale("log")
         axis.set_yscale("log")
         for side in (axis.xaxis, axis.yaxis):  # 1, 2, 5, 10, ... in plain numbers: the axes span few powers of ten

@@ -1,7 +1,7 @@
 """What `bnn-report` prints of runs, sweeps and studies."""
 
 from bnn_train.files import for_people
-from bnn_train.report import lines, study_table, sweep, tables, terminal
+from bnn_train.report import laboratory, lines, study_table, sweep, tables, terminal
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job, plugins_in
 from bnn_train.report.page import read
@@ -10,9 +10,7 @@ from bnn_train.report.page import read
 def table(given: Given) -> bool:
     """Prints a study's tables, a run's result, or the ranking; of a whole sweep also writes sweep.csv. Whether stdout took it."""
     if given.study is not None:
-        from bnn_train.report import lab  # which loads matplotlib
-
-        return terminal.write(f"{lab.table(given.study)}\n\n{lab.legend()}\n")
+        return terminal.write(f"{laboratory.kind(given.study).text(given.study)}\n")
     if given.methods is not None:
         return terminal.write(study_table.terminal({**given.methods, "title": given.title}) + "\n")
     if given.sweep is not None:

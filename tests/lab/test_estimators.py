@@ -5,7 +5,7 @@ import torch
 
 from bnn_train.binary import ste
 from bnn_train.binary.noise import FAMILY, scaled
-from bnn_train.config.lab import estimator
+from bnn_train.config.protocol import estimator
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, problems
 from bnn_train.lab.network import draw, exact_gradient, parameter_gradients, states

@@ -1,24 +1,20 @@
 import json
 
-import hydra
 import pytest
 import torch
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from bnn_train.binary import ste
+from bnn_train.cli import compose as composing
 from bnn_train.cli.compose import CONFIGS
-from bnn_train.config.lab import LabConfig
 from bnn_train.errors import ConfigError
-from bnn_train.lab import estimators, study
+from bnn_train.lab import estimators, signs, study
 
 SMALL = ("protocol.widths=[2,2]", "protocol.points=8", "protocol.epochs=[0,3]", "protocol.samples=150")
 
 
 def compose(*overrides):
-    ConfigStore.instance().store(name="lab_schema", node=LabConfig)
-    with hydra.initialize_config_dir(str(CONFIGS.resolve()), version_base="1.3"):
-        return OmegaConf.to_object(hydra.compose("lab", list(overrides)))
+    return OmegaConf.to_object(composing.compose(["protocol.networks=1", *overrides], "lab"))
 
 
 def without_time(report):
@@ -37,10 +33,13 @@ def test_a_study_holds_every_estimator_layer_and_measure(tmp_path):
             assert estimator["samples"] == (150 if config.protocol.estimators[label].stochastic or label in LOSS_ALONE else 1)
             assert all(len(block["cosine"]) >= 15 for block in estimator["blocks"].values())
         exact = measured["estimators"]["exact"]["blocks"]["all"]
-        assert exact["bias"] == pytest.approx(0, abs=1e-6)
-        assert exact["improvement"]["1"] == pytest.approx(1)
+        assert exact["bias"] == [pytest.approx(0, abs=1e-6), None]
+        assert exact["improvement"]["1"] == [pytest.approx(1), None]
     same = report["measured"][1]["estimators"]
-    assert same["tanh"]["blocks"]["layer 1"]["rmse"] == pytest.approx(same["logistic"]["blocks"]["layer 1"]["rmse"], rel=1e-4)
+    tanh, logistic = (same[name]["blocks"]["layer 1"]["rmse"] for name in ("tanh", "logistic"))
+    assert {count: mean for count, (mean, _) in tanh.items()} == pytest.approx(
+        {count: mean for count, (mean, _) in logistic.items()}, rel=1e-4
+    )
     assert same["clipped"]["blocks"] == same["uniform"]["blocks"] == same["hard_st"]["blocks"]
 
 
@@ -50,7 +49,7 @@ LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm", "psa")
 def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_path, monkeypatch):
     config = compose(*SMALL)
     whole = without_time(study.run(config, tmp_path / "whole"))
-    measure, done = study._measure, []
+    measure, done = signs._measure, []
 
     def stop_at_the_third(config, part, *rest):
         if len(done) == 2:
@@ -58,15 +57,32 @@ def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_p
         done.append(part.name)
         return measure(config, part, *rest)
 
-    monkeypatch.setattr(study, "_measure", stop_at_the_third)
+    monkeypatch.setattr(signs, "_measure", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         study.run(config, tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "lab.json").exists()
-    done[:] = ["counts from here"]
-    monkeypatch.setattr(study, "_measure", lambda config, part, *rest: done.append(part.name) or measure(config, part, *rest))
+    kept = len(list((tmp_path / "stopped" / "networks" / "0").glob("*.json")))
+    done[:] = []
+    monkeypatch.setattr(signs, "_measure", lambda config, part, *rest: done.append(part.name) or measure(config, part, *rest))
     assert without_time(study.run(config, tmp_path / "stopped")) == whole
-    parts = len(list((tmp_path / "whole" / "parts").glob("*.json")))
-    assert len(done) == 1 + parts - 2  # what was there was not measured again
+    assert kept == 2
+    assert len(done) == len(list(signs.parts_of(config))) - 2  # what was there was not measured again
+    assert [path.name for path in (tmp_path / "stopped" / "networks").iterdir()] == ["0.json"]
+
+
+def test_networks_are_the_same_in_one_process_and_in_two_and_more_are_added_to_those_that_are_there(tmp_path, monkeypatch):
+    small = (*SMALL[:2], "protocol.epochs=[2]", "protocol.samples=20")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    alone = study.run(compose(*small, "protocol.networks=3"), tmp_path / "alone")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    study.run(compose(*small), tmp_path / "more")
+    first = (tmp_path / "more" / "networks" / "0.json").stat().st_mtime_ns
+    more = study.run(compose(*small, "protocol.networks=3"), tmp_path / "more")
+    assert more["measured"] == alone["measured"]
+    assert more["networks"] == 3
+    assert (tmp_path / "more" / "networks" / "0.json").stat().st_mtime_ns == first
+    seeds = [json.loads((tmp_path / "more" / "networks" / f"{n}.json").read_text())["seed"] for n in range(3)]
+    assert seeds == [0, 1000, 2000]
 
 
 def test_another_configuration_in_the_same_folder_is_refused_but_for_what_is_plotted(tmp_path):
@@ -94,7 +110,7 @@ def test_bad_estimators_are_refused_before_any_work(tmp_path, override, message)
 def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_seed_alone(tmp_path):
     overrides = (*SMALL[:2], "protocol.epochs=[1,60]", "protocol.samples=2", "protocol.train_with.name=exact", "protocol.lr=0.05")
     reports = [study.run(compose(*overrides, f"seed={seed}"), tmp_path / str(i)) for i, seed in enumerate((0, 0, 1))]
-    losses = [[measured["loss"] for measured in report["measured"]] for report in reports]
+    losses = [[measured["loss"][0] for measured in report["measured"]] for report in reports]
     assert losses[0][1] < losses[0][0]
     assert losses[0] == losses[1] != losses[2]
 
@@ -103,7 +119,7 @@ def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_see
 def test_every_protocol_composes_and_its_estimators_build(protocol):
     config = compose(f"protocol={protocol}")
     assert config.protocol.name == protocol
-    labels = [label for part in study._parts(config) for label in part.methods]
+    labels = [label for part in signs.parts_of(config) for label in part.methods]
     measured = len(config.protocol.problems) * len(config.protocol.epochs)
     assert sorted(labels) == sorted(list(config.protocol.estimators) * measured)
     used = {chosen.name for chosen in config.protocol.estimators.values()}
@@ -126,18 +142,29 @@ def test_estimators_are_measured_in_the_network_of_their_own_noise_where_asked(t
 
 def test_a_part_does_not_depend_on_the_other_parts(tmp_path):
     """Its random numbers follow from its name: measured alone it is the same."""
-    config = compose(*SMALL)
-    study.run(config, tmp_path / "all")
+    both = study.run(compose(*SMALL), tmp_path / "all")["measured"][0]["estimators"]
     torch.manual_seed(99)
-    alone = compose(*SMALL[:2], "protocol.epochs=[0]", "protocol.samples=150")
-    study.run(alone, tmp_path / "alone")
-    for file in (tmp_path / "alone" / "parts").glob("moons-0-*.json"):
-        here, there = (json.loads(f.read_text()) for f in (file, tmp_path / "all" / "parts" / file.name))
-        assert {label: r for label, r in here.items() if label not in ("ede", "reste")} == {
-            label: r
-            for label, r in there.items()
-            if label not in ("ede", "reste")  # these depend on the last epoch
-        }
+    alone = study.run(compose(*SMALL[:2], "protocol.epochs=[0]", "protocol.samples=150"), tmp_path / "alone")
+    here = alone["measured"][0]["estimators"]
+    annealed = ("ede", "reste")  # these depend on the last epoch
+    assert {label: each for label, each in here.items() if label not in annealed} == {
+        label: each for label, each in both.items() if label not in annealed
+    }
+
+
+def test_an_estimator_is_held_against_the_one_that_follows_from_the_networks_noise(tmp_path):
+    found = study.run(compose(*SMALL), tmp_path / "psa")["measured"][0]["estimators"]
+    assert {label: each["matching"] for label, each in found.items()} == {
+        label: None if label == "exact" else "tanh" for label in found
+    }
+    assert "against" not in found["tanh"]
+    assert found["logistic"]["against"]["1"] == {"difference": 0, "half_width": None, "chance": None, "verdict": None}
+    own = study.run(compose("protocol=single_layer", "protocol.samples=20", "protocol.widths=[2]"), tmp_path / "own")
+    matching = {label: each["matching"] for label, each in own["measured"][0]["estimators"].items()}
+    assert (matching["clipped"], matching["approx_sign"], matching["gaussian"], matching["arm"]) == (
+        *("uniform", "triangular", "normal", "logistic"),
+    )
+    assert matching["swish_sign"] is None  # nothing follows from its noise but itself
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,18 @@
 import pytest
 
-from bnn_train.report import lab
+from bnn_train.errors import ConfigError
+from bnn_train.report import lab, laboratory
 
 
-def block(bias=0.5, floor=0.02, cosine=0.8):
+def block(bias=0.5, floor=0.02, cosine=0.8, half=None):
     counts = ("1", "2", "10", "100")
     return {
-        "bias": bias,
-        "bias_floor": floor,
-        "std": 12.345,
-        "rmse": dict.fromkeys(counts, 0.25),
-        "cosine": {count: [cosine, cosine - 0.1, cosine + 0.1] for count in counts},
-        "improvement": {"1": 0.1, "100": -0.7},
+        "bias": [bias, half],
+        "bias_floor": [floor, half],
+        "std": [12.345, half],
+        "rmse": {count: [0.25, half] for count in counts},
+        "cosine": {count: [[cosine, half], [cosine - 0.1, half], [cosine + 0.1, half]] for count in counts},
+        "improvement": {"1": [0.1, half], "100": [-0.7, half]},
     }
 
 
@@ -23,6 +24,7 @@ def report(epochs=(1, 100)):
             "forward_passes": 2.5,
             "backward_passes": backward,
             "samples": samples,
+            "matching": "tanh",
             "blocks": {name: block(**values) for name in names},
         }
 
@@ -31,20 +33,33 @@ def report(epochs=(1, 100)):
         "tanh": estimator(1000, 1),
         "tanh_no_noise": estimator(1, 1, floor=0.0, cosine=-0.3),
     }
-    norms = dict.fromkeys(names, 0.1)
-    measured = [{"problem": "moons", "epoch": e, "loss": 0.6, "gradient_norm": norms, "estimators": estimators} for e in epochs]
-    return {"config": {"protocol": {"plotted": [], "estimators": dict.fromkeys(estimators)}}, "measured": measured}
+    estimators["arm"]["against"] = {"1": {"verdict": "worse"}, "100": {"verdict": "no difference"}}
+    norms = {name: [0.1, None] for name in names}
+    measured = [
+        {"problem": "moons", "epoch": e, "loss": [0.6, None], "gradient_norm": norms, "estimators": estimators} for e in epochs
+    ]
+    protocol = {"plotted": [], "estimators": dict.fromkeys(estimators)}
+    return {"kind": "measured", "networks": 1, "config": {"protocol": protocol}, "measured": measured}
 
 
 def test_the_table_has_a_line_for_each_estimator_and_network(columns):
-    columns(120)
+    columns(160)
     text = lab.table(report())
-    assert text.count("moons, epoch 1: loss 0.6000, norm of its gradient 0.1000") == 1
+    assert text.count("moons, epoch 1: loss 0.600, norm of its gradient 0.100") == 1
     assert text.count("moons, epoch 100") == 1
     arm, tanh, quiet = (next(line.split() for line in text.splitlines() if line.split()[:1] == [n]) for n in NAMES)
-    assert arm == ["arm", "2.5+0", "<0.020", "12.35", "0.250", "0.800", "0.800", "0.100", "-0.700", "0.800", "0.800"]
+    verdicts = ["0.800", "worse", "0.800", "no", "difference"]
+    assert arm == ["arm", "2.5+0", "<0.020", "12.35", "0.250", *verdicts, "0.100", "-0.700", "0.800", "0.800"]
     assert tanh[2] == "0.500"
-    assert quiet[5:7] == ["-0.300", "-0.300"]
+    assert quiet[5:9] == ["-0.300", "-", "-0.300", "-"]
+
+
+def test_a_figure_of_several_networks_has_its_interval(columns):
+    columns(160)
+    several = report(epochs=(1,))
+    several["measured"][0]["estimators"]["tanh"]["blocks"]["all"] = block(half=0.0123)
+    line = next(line for line in lab.table(several).splitlines() if line.split()[:1] == ["tanh"])
+    assert line.split()[2:6] == ["0.500", "±0.012", "12.35", "±0.012"]
 
 
 NAMES = ("arm", "tanh", "tanh_no_noise")
@@ -55,22 +70,36 @@ def test_the_layers_stand_in_a_table_of_their_own_where_one_is_too_wide(columns,
     columns(width)
     study = report(epochs=(1,))
     measured = study["measured"][0]
-    measured["gradient_norm"] = dict.fromkeys([f"layer {i}" for i in range(1, 6)] + ["all"], 0.1)
+    measured["gradient_norm"] = {name: [0.1, None] for name in [*(f"layer {i}" for i in range(1, 6)), "all"]}
     measured["estimators"] = {"exact_with_a_long_name": {**measured["estimators"]["arm"]}}
     measured["estimators"]["exact_with_a_long_name"]["blocks"] = dict.fromkeys(measured["gradient_norm"], block())
     text = lab.table(study)
     lines = [line.split() for line in text.splitlines() if "long_name" in line]
-    expected = "2.5+0 0.500 12.35 0.250 0.800 0.800 0.100 -0.700 0.800 0.800 0.800 0.800 0.800"
+    expected = "2.5+0 0.500 12.35 0.250 0.800 worse 0.800 no difference 0.100 -0.700 0.800 0.800 0.800 0.800 0.800"
     assert [cell for line in lines for cell in line[1:]] == expected.split()
-    assert len(lines) == {60: 3, 80: 2, 120: 1}[width]
-    assert max(len(line) for line in [*text.splitlines(), *lab.legend().splitlines()]) <= width
+    assert len(lines) == {60: 4, 80: 3, 120: 2}[width]
+    assert max(len(line) for line in [*text.splitlines(), *lab.legend(study).splitlines()]) <= width
 
 
-def test_too_few_samples_leave_a_dash():
+def test_too_few_samples_leave_a_dash(columns):
+    columns(160)
     short = report()
     del short["measured"][0]["estimators"]["arm"]["blocks"]["all"]["cosine"]["100"]
     line = next(line for line in lab.table(short).splitlines() if line.split()[:1] == ["arm"])
-    assert line.split()[6] == "-"
+    assert line.split()[7] == "-"
+
+
+def test_studies_side_by_side_are_named_by_what_differs():
+    text = laboratory.compared({"psa,a=1,seed=0": report(epochs=(1,)), "psa,a=1,seed=1": report(epochs=(1,))})
+    title, header, _, arm, *_ = text.splitlines()
+    assert title.strip() == "moons, epoch 1: cosine of a mean of 100 samples"
+    assert header.split() == ["estimator", "seed=0", "than", "ST", "seed=1", "than", "ST"]
+    assert arm.split() == ["arm", "0.800", "no", "difference", "0.800", "no", "difference"]
+
+
+def test_a_study_of_an_older_version_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match="of another version of bnn-lab; delete the folder and run bnn-lab again"):
+        laboratory.kind({"measured": []})
 
 
 def test_plots_are_written_as_png_and_svg_and_the_same_study_gives_the_same_files(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn_train.errors import ConfigError
+from bnn_train.report import laboratory
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job
 from bnn_train.report.page import layers, predicted
@@ -32,9 +33,7 @@ def write(given: Given, folder: Path) -> list[Path]:
         raise ConfigError("png", folder, f"cannot be made ({error.strerror}); give a folder") from error
     try:
         if given.study is not None:
-            from bnn_train.report import lab
-
-            return lab.write_plots(given.study, folder)
+            return laboratory.kind(given.study).write_plots(given.study, folder)
         figures = _figures(given)
         if not figures:
             raise ConfigError("png", folder, "nothing to draw: no epoch has been measured yet")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bnn_train.report import laboratory
 from bnn_train.report.page import lines, markup
 from bnn_train.report.page.charts import Panel
 from bnn_train.report.page.markup import Cells
@@ -9,7 +10,13 @@ from bnn_train.report.tables import duration
 
 
 def body(title: str, report: dict[str, Any]) -> tuple[str, list[Panel]]:
-    """(the page's body, its charts)."""
+    """(the page's body, its charts). Of other kinds of figures the tables, as the terminal has them."""
+    kind = laboratory.kind(report)
+    if report["kind"] != "measured":
+        return (
+            f"<h1>{markup.text(title)}</h1>{markup.section('tables', 'Figures', f'<pre>{markup.text(kind.text(report))}</pre>')}",
+            [],
+        )
     from bnn_train.report import lab  # which loads matplotlib
 
     measured = report["measured"]
@@ -19,10 +26,10 @@ def body(title: str, report: dict[str, Any]) -> tuple[str, list[Panel]]:
     where = [lab.where(each) for each in measured]
     panels = [_against_samples(report, plotted, where), _bias_and_deviation(report, plotted, where)]
     seconds = report.get("seconds")
-    lead = f"A study of the laboratory: {len(estimators)} estimators, measured in {len(measured)} networks."
+    lead = f"A study of the laboratory: {len(estimators)} estimators, measured in {report['networks']} networks."
     tables = "".join(f"<h3>{markup.text(lab.heading(each))}</h3>{_table(each)}" for each in measured)
     sections = [
-        markup.section("estimators", "Estimators", tables, markup.paragraph(" ".join(lab.LEGEND.split()), "note")),
+        markup.section("estimators", "Estimators", tables, markup.paragraph(" ".join(lab.meaning(report).split()), "note")),
         markup.section(
             "samples",
             "Averaged samples",
@@ -34,7 +41,7 @@ def body(title: str, report: dict[str, Any]) -> tuple[str, list[Panel]]:
     return f"<h1>{markup.text(title)}</h1>{markup.paragraph(lead, 'lead')}{''.join(sections)}", panels
 
 
-_BAND = "Of the whole gradient. The cosine's lines are means, its bands go from the 15% to the 85% percentile."
+_BAND = "Of the whole gradient. Lines are means over networks, the cosine's bands their 95% intervals."
 _MARKS = "Triangles mark biases that cannot be told from none: they are at most where the mark is."
 
 
@@ -42,8 +49,8 @@ def _table(measured: dict[str, Any]) -> str:
     from bnn_train.report import lab
 
     columns = [Cells(column.header, column.cells, None, column.right) for column in lab.columns_of(measured)]
-    for column in columns[2:]:  # estimators and passes are words
-        column.numbers = [markup.number_or_none(text.lstrip("<")) for text in column.texts]
+    for column in columns[2:]:  # estimators and passes are words; so are verdicts, which sort as such
+        column.numbers = [markup.number_or_none(text.lstrip("<").split(" ")[0]) for text in column.texts]
     return markup.table(columns, lab.heading(measured), sortable=True)
 
 
@@ -53,7 +60,9 @@ def _against_samples(report: dict[str, Any], plotted: list[str], where: list[str
         for s, name in enumerate(plotted):
             block = measured["estimators"].get(name, {}).get("blocks", {}).get("all", {"rmse": {}, "cosine": {}})
             for count in dict.fromkeys([*block["rmse"], *block["cosine"]]):
-                row = (int(count), s, k, block["rmse"].get(count), *block["cosine"].get(count, (None, None, None)))
+                (rmse, _), (mean, half) = block["rmse"].get(count, (None, None)), block["cosine"].get(count, [(None, None)])[0]
+                low, high = (mean, mean) if half is None else (mean - half, mean + half)
+                row = (int(count), s, k, rmse, mean, low, high)
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(None if value is None else float(f"{value:.4g}"))
     return lines.of_samples(plotted, where, columns)
@@ -67,8 +76,8 @@ def _bias_and_deviation(report: dict[str, Any], plotted: list[str], where: list[
             if estimator is None or estimator["samples"] <= 1:  # without noise there is no deviation
                 continue
             block = estimator["blocks"]["all"]
-            shows = block["bias"] > block["bias_floor"]
-            row = (s, k, block["std"], block["bias"] if shows else block["bias_floor"], "yes" if shows else "no")
+            (bias, _), (floor, _), (std, _) = block["bias"], block["bias_floor"], block["std"]
+            row = (s, k, std, max(bias, floor), "yes" if bias > floor else "no")
             if row[2] > 0 and row[3] > 0:
                 for column, value in zip(columns.values(), row, strict=True):
                     column.append(float(f"{value:.4g}") if isinstance(value, float) else value)

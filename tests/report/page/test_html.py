@@ -343,26 +343,33 @@ def test_the_curves_of_a_study_have_the_names_of_its_rows(methods):
 def study():
     """lab.json of two estimators in two networks."""
     block = {
-        "bias": 0.1,
-        "bias_floor": 0.2,
-        "std": 1.5,
-        "rmse": {"1": 1.5, "100": 0.2},
-        "cosine": {"1": [0.5, 0.2, 0.8], "100": [0.9, 0.8, 1]},
+        "bias": [0.1, 0.05],
+        "bias_floor": [0.2, 0.01],
+        "std": [1.5, 0.1],
+        "rmse": {"1": [1.5, 0.1], "100": [0.2, 0.01]},
+        "cosine": {"1": [[0.5, 0.125], [0.2, 0.1], [0.8, 0.1]], "100": [[0.9, None], [0.8, None], [1, None]]},
     }
-    block["improvement"] = {"1": 0.5, "100": 0.9}
-    one = {"forward_passes": 1, "backward_passes": 1, "samples": 100, "blocks": {"all": block, "layer 1": block}}
-    other = {**one, "blocks": {"all": {**block, "bias": 0.5}, "layer 1": block}}
+    block["improvement"] = {"1": [0.5, 0.1], "100": [0.9, 0.1]}
+    one = {
+        "forward_passes": 1,
+        "backward_passes": 1,
+        "samples": 100,
+        "matching": "tanh",
+        "blocks": {"all": block, "layer 1": block},
+    }
+    other = {**one, "blocks": {"all": {**block, "bias": [0.5, 0.1]}, "layer 1": block}}
     measured = [
         {
             "problem": "moons",
             "epoch": epoch,
-            "loss": 0.7,
-            "gradient_norm": {"all": 0.1, "layer 1": 0.1},
+            "loss": [0.7, 0.01],
+            "gradient_norm": {"all": [0.1, 0.02], "layer 1": [0.1, 0.02]},
             "estimators": {"arm": one, "tanh": other},
         }
         for epoch in (1, 20)
     ]
-    return {"config": {"protocol": {"plotted": None, "estimators": {"arm": {}, "tanh": {}}}}, "seconds": 9.0, "measured": measured}
+    protocol = {"plotted": None, "estimators": {"arm": {}, "tanh": {}}}
+    return {"kind": "measured", "networks": 10, "config": {"protocol": protocol}, "seconds": 9.0, "measured": measured}
 
 
 def test_a_study_has_its_tables_and_three_charts(tmp_path):
@@ -371,13 +378,15 @@ def test_a_study_has_its_tables_and_three_charts(tmp_path):
     found = Page(page)
     assert found.headings[1:] == [
         "Estimators",
-        "moons, epoch 1: loss 0.7000, norm of its gradient 0.1000",
-        "moons, epoch 20: loss 0.7000, norm of its gradient 0.1000",
+        "moons, epoch 1: loss 0.700 ±0.010, norm of its gradient 0.100 ±0.020",
+        "moons, epoch 20: loss 0.700 ±0.010, norm of its gradient 0.100 ±0.020",
         "Averaged samples",
         "Bias and deviation",
         "Time",
     ]
-    assert found.tables[0][1][:4] == ["arm", "1+1", "<0.200", "1.50"]
+    assert found.tables[0][1][:4] == ["arm", "1+1", "<0.200", "1.50 ±0.100"]
+    columns = panels(page)["samples"]["columns"]
+    assert [columns[name][0] for name in ("x", "l", "a", "a0", "a1")] == [1, 1.5, 0.5, 0.375, 0.625]
     assert [len(panel["charts"]) for panel in panels(page).values()] == [2, 1]
     assert panels(page)["samples"]["choices"] == ["moons, epoch 1", "moons, epoch 20"]
     marks = panels(page)["bias"]["columns"]
