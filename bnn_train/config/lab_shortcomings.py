@@ -1,12 +1,12 @@
 """The typed configuration of the protocols that show one shortcoming of an estimator each."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
 
-from bnn_train.config.checks import Group, key
-from bnn_train.config.lab import LARGEST_WIDTH, estimator
+from bnn_train.config.checks import key
+from bnn_train.config.protocol import LARGEST_WIDTH, ProtocolConfig, estimator
 from bnn_train.errors import ConfigError
 
 # By experiment, what `over` counts, and the range of its values.
@@ -21,16 +21,12 @@ OVER = {
 
 
 @dataclass
-class ShortcomingConfig(Group):
+class ShortcomingConfig(ProtocolConfig):
     """One network is measured at several values of one thing, the rest being equal."""
 
-    group: ClassVar[str] = "protocol"
-
-    name: str = MISSING
-    networks: int = key(10, "each with weights, data and draws of its own; figures are means over them", "[1, 1000]")
     experiment: str = key(MISSING, "what is varied", tuple(OVER))
     over: list[float] = key(MISSING, "its values, rising")
-    # As in bnn_train/config/lab.py. In `sharp` those that take a scale follow the network's; the others keep theirs.
+    # As in SignsConfig. In `sharp` those that take a scale follow the network's; the others keep theirs.
     estimators: dict[str, Any] = key(MISSING, "label: {name: ...}, what is measured")
     widths: list[int] = key(MISSING, "of each stochastic layer", f"[1, {LARGEST_WIDTH}]", "units")
     points: int = key(100, "data points of the two moons", "[2, inf)")

@@ -1,23 +1,19 @@
 """The typed configuration of the protocol that holds the laboratory against training."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from omegaconf import MISSING
 
-from bnn_train.config.checks import Group, key
-from bnn_train.config.lab import LARGEST_WIDTH, estimator
+from bnn_train.config.checks import key
+from bnn_train.config.protocol import LARGEST_WIDTH, ProtocolConfig, estimator
 from bnn_train.errors import ConfigError
 
 
 @dataclass
-class LabTrainingConfig(Group):
+class LabTrainingConfig(ProtocolConfig):
     """Every estimator trains the same networks, and is measured along the path of the exact gradient."""
 
-    group: ClassVar[str] = "protocol"
-
-    name: str = MISSING
-    networks: int = key(10, "each with weights, data and draws of its own; figures are means over them", "[1, 1000]")
     estimators: dict[str, Any] = key(MISSING, "label: {name: ...}, what trains and is measured; the exact gradient always does")
     widths: list[int] = key(MISSING, "of each stochastic layer", f"[1, {LARGEST_WIDTH}]", "units")
     points: int = key(100, "data points of the two moons to train with", "[2, inf)")

@@ -4,14 +4,16 @@ All but `batch` visit all states, so that what is shown is bias and nothing of i
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bnn_train.binary.noise import FAMILY, scaled
+from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_shortcomings import ShortcomingConfig
 from bnn_train.config.ste import SteConfig
 from bnn_train.errors import ConfigError
@@ -25,30 +27,43 @@ NORM = "norm of the gradient (the exact one's at first: 1)"
 SPREAD = 0.5  # saturation: standard deviation of a unit's pre-activations over the data
 
 
-def run(protocol: ShortcomingConfig, seed: int) -> dict[str, Any]:
+def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[str, Any]:
+    """The network of config.seed, in seconds, so that nothing is kept in `folder` on the way."""
+    return measured(_protocol(config), config.seed)
+
+
+def gathered(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All networks' figures as they are: changes along a line are compared network by network."""
+    return {"kind": "shortcoming", "found": list(networks)}
+
+
+def measured(protocol: ShortcomingConfig, seed: int) -> dict[str, Any]:
     """One network: {"experiment": ..., "panels": {quantity: {line: {x: value}}}}, plain data, x as text.
 
-    A line "tanh, ..." belongs to the estimator tanh. Raises ConfigError for an estimator whose mean no enumeration gives.
+    A line "tanh, ..." belongs to the estimator tanh.
     """
-    check(protocol)
     return {"experiment": protocol.experiment, "panels": EXPERIMENTS[protocol.experiment](protocol, seed)}
 
 
-def check(protocol: ShortcomingConfig) -> None:
+def check(config: LabConfig) -> None:
     """Raises ConfigError for estimators that the experiment cannot measure, before any work."""
-    for label, config in protocol.estimators.items():
+    protocol = _protocol(config)
+    for label, chosen in protocol.estimators.items():
         name = f"protocol.estimators.{label}"
-        method = estimators.build(config, 0.5, name)
+        method = estimators.build(chosen, 0.5, name)
         if protocol.experiment == "batch":
             batches.check(name, method)
-        elif protocol.experiment == "clamp":
-            expected.check(name, config, linear=False)
         else:
-            expected.check(name, config)
+            expected.check(name, chosen, linear=protocol.experiment != "clamp")
     if protocol.experiment == "clamp" and 2 ** sum(protocol.widths) > expected.MOST_PATHS:
         raise ConfigError("protocol.widths", protocol.widths, f"clamp visits all paths: at most {expected.MOST_PATHS}")
-    if protocol.experiment == "forward" and any(config.name == "psa" for config in protocol.estimators.values()):
+    if protocol.experiment == "forward" and any(chosen.name == "psa" for chosen in protocol.estimators.values()):
         raise ConfigError("protocol.estimators", "psa", "forward varies the noise that is drawn; psa has no other")
+
+
+def _protocol(config: LabConfig) -> ShortcomingConfig:
+    assert isinstance(config.protocol, ShortcomingConfig)
+    return config.protocol
 
 
 def network(protocol: ShortcomingConfig, seed: int, widths: list[int] | None = None) -> tuple[Network, Tensor]:

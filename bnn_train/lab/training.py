@@ -1,6 +1,7 @@
 """Whether the cosine that the laboratory measures says which estimator trains well: one network, trained by each to the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from bnn_train.binary.noise import FAMILY, scaled
 from bnn_train.binary.ste import sign
+from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_training import LabTrainingConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, problems
@@ -29,14 +31,29 @@ class Data(NamedTuple):
     sides: Tensor  # of the held-out points
 
 
-def check(protocol: LabTrainingConfig) -> None:
+def check(config: LabConfig) -> None:
     """Raises ConfigError for estimators that do not exist, before any work."""
-    for label, config in protocol.estimators.items():
-        if estimators.build(config, 0, f"protocol.estimators.{label}").deltas is None:
+    for label, chosen in _protocol(config).estimators.items():
+        if estimators.build(chosen, 0, f"protocol.estimators.{label}").deltas is None:
             raise ConfigError(f"protocol.estimators.{label}.name", "exact", "trains always; leave it out")
 
 
-def run(protocol: LabTrainingConfig, seed: int) -> dict[str, Any]:
+def _protocol(config: LabConfig) -> LabTrainingConfig:
+    assert isinstance(config.protocol, LabTrainingConfig)
+    return config.protocol
+
+
+def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[str, Any]:
+    """The network of config.seed; tells `tick` each estimator's share. It begins again where it was stopped."""
+    return measured(_protocol(config), config.seed, tick)
+
+
+def gathered(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All networks' figures as they are: their correlations are those of each."""
+    return {"kind": "training", "found": list(networks)}
+
+
+def measured(protocol: LabTrainingConfig, seed: int, tick: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
     """One network, plain data:
 
     {"estimators": {label: {"lr", *OUTCOMES, "accuracy without noise", "cosine": {averaged samples: {place: mean cosine}}}},
@@ -45,7 +62,6 @@ def run(protocol: LabTrainingConfig, seed: int) -> dict[str, Any]:
     The correlation is over estimators, of their cosine with how well the network did: positive where a better direction gave a
     lower loss or a higher accuracy.
     """
-    check(protocol)
     data = problem(protocol, seed)
     theta = problems.start(data.training, seed)
     best, path = _best(protocol, data, theta, None, seed)
@@ -58,6 +74,7 @@ def run(protocol: LabTrainingConfig, seed: int) -> dict[str, Any]:
         cosines = [_cosines(data.training, at, method, protocol.samples) for at in places]
         found["cosine"] = {str(count): {p: c[count] for p, c in zip(PLACES, cosines, strict=True)} for count in AVERAGED}
         trained[label] = found
+        tick(1 / len(protocol.estimators))
     return {"estimators": trained, "exact": best, "spearman": _correlations(list(trained.values()))}
 
 

@@ -37,6 +37,26 @@ DASHED = (0, (4, 2))
 BLACK = "#000000"  # the exact gradient
 
 
+def text(report: dict[str, Any]) -> str:
+    """Of lab.json."""
+    return table(dict(enumerate(report["found"])))
+
+
+def write_plots(report: dict[str, Any], folder: Path) -> list[Path]:
+    return picture(dict(enumerate(report["found"])), folder)
+
+
+def compared(reports: dict[str, dict[str, Any]]) -> str:
+    """Of several studies of one shortcoming: each line of the first quantity at its last x."""
+    found = {name: dict(enumerate(report["found"])) for name, report in reports.items()}
+    varied, panels = _first(next(iter(found.values())))
+    quantity, lines = next(iter(panels.items()))
+    shared = [label for label in lines if all(label in _first(each)[1][quantity] for each in found.values())]
+    columns = [Column("line", shared, right=False)]
+    columns += [Column(name, [cell(_ends(each, quantity, label)[1]) for label in shared]) for name, each in found.items()]
+    return grid.table(columns, f"{quantity}, {varied.over} at its last value")
+
+
 def table(found: Found) -> str:
     """A table for each quantity, with the change from the first x to the last, and what the first amounts to, in a sentence."""
     varied, panels = _first(found)
@@ -55,8 +75,8 @@ def sentence(found: Found) -> str:
     varied, panels = _first(found)
     quantity, lines = next(iter(panels.items()))
     xs, said = list(_xs(lines)), []
-    for label, line in lines.items():
-        ends = " to ".join(cell(values(found, quantity, label, x)) for x in (next(iter(line)), list(line)[-1]))
+    for label in lines:
+        ends = " to ".join(cell(of) for of in _ends(found, quantity, label))
         said.append(f"{label} {_verdict(_change(found, quantity, label))} ({ends})")
     return (
         f"{quantity[0].upper()}{quantity[1:]}, {varied.over} from {xs[0]} to {xs[-1]}: {'; '.join(said)}. Means over "
@@ -99,8 +119,13 @@ def networks(found: Found) -> str:
 
 def _change(found: Found, quantity: str, label: str) -> list[float]:
     """From the first x to the last, network by network."""
-    lines = [result["panels"][quantity][label] for result in found.values()]
-    return [list(line.values())[-1] - next(iter(line.values())) for line in lines]
+    return [last - first for first, last in zip(*_ends(found, quantity, label), strict=True)]
+
+
+def _ends(found: Found, quantity: str, label: str) -> tuple[list[float], list[float]]:
+    """At the first x of a line and at its last, of each network."""
+    lines = [list(result["panels"][quantity][label].values()) for result in found.values()]
+    return [line[0] for line in lines], [line[-1] for line in lines]
 
 
 def _verdict(change: list[float]) -> str:

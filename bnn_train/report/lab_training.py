@@ -17,6 +17,30 @@ Found = dict[int, dict[str, Any]]  # by network, what bnn_train/lab/training.py 
 MARKS = ("o", "s", "^", "D")
 
 
+def text(report: dict[str, Any]) -> str:
+    """Of lab.json."""
+    return table(dict(enumerate(report["found"])))
+
+
+def write_plots(report: dict[str, Any], folder: Path) -> list[Path]:
+    return picture(dict(enumerate(report["found"])), folder)
+
+
+def compared(reports: dict[str, dict[str, Any]]) -> str:
+    """Of several studies: the held-out accuracy that each estimator came to."""
+    of = {name: report["found"] for name, report in reports.items()}
+    shared = [
+        label for label in next(iter(of.values()))[0]["estimators"] if all(label in found[0]["estimators"] for found in of.values())
+    ]
+    columns = [Column("trained by", ["exact", *shared], right=False)]
+    for name, found in of.items():
+        trained = [[each["estimators"][label]["held-out accuracy"] for each in found] for label in shared]
+        columns.append(
+            Column(name, [cell(values) for values in ([each["exact"]["held-out accuracy"] for each in found], *trained)])
+        )
+    return grid.table(columns, "held-out accuracy")
+
+
 def table(found: Found) -> str:
     """What each estimator's direction was and what it led to, how these agree, and that in a sentence."""
     return "\n\n".join([_estimators(found), _agreement(found), grid.sentence(sentence(found), "")])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bnn_train.binary.noise import FAMILY, scaled
+from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_shortcomings import ShortcomingConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import batches, estimators, expected, problems, shortcomings
@@ -19,6 +20,10 @@ TANH = {"name": "tanh", "stochastic": True}
 def config(experiment, over, **keys):
     given = {"estimators": {"tanh": TANH}, "widths": [2, 2], "points": 10, "noise": "logistic", "scale": 0.5}
     return ShortcomingConfig(name=f"shortcoming_{experiment}", experiment=experiment, over=over, **{**given, **keys})
+
+
+def study_of(*args, **keys):
+    return LabConfig(protocol=config(*args, **keys))
 
 
 def st(name, **options):
@@ -68,9 +73,9 @@ EXPERIMENTS = [
 
 @pytest.mark.parametrize("protocol", EXPERIMENTS, ids=lambda protocol: protocol.experiment)
 def test_each_experiment_gives_plain_figures_that_depend_on_the_seed_alone(protocol):
-    found = shortcomings.run(protocol, 3)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found == shortcomings.run(protocol, 3)
-    assert found != shortcomings.run(protocol, 4)
+    found = shortcomings.measured(protocol, 3)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found == shortcomings.measured(protocol, 3)
+    assert found != shortcomings.measured(protocol, 4)
     assert len(found["panels"]) == 2
     for lines in found["panels"].values():
         for label, line in lines.items():
@@ -79,7 +84,7 @@ def test_each_experiment_gives_plain_figures_that_depend_on_the_seed_alone(proto
 
 
 def bias(protocol, seed=0):
-    return shortcomings.run(protocol, seed)["panels"][shortcomings.BIAS]
+    return shortcomings.measured(protocol, seed)["panels"][shortcomings.BIAS]
 
 
 def test_in_sharp_networks_the_scale_follows_where_it_is_a_key_and_only_there():
@@ -106,10 +111,10 @@ def test_without_noise_in_the_forward_the_mean_is_the_one_pass_there_is():
 
 
 def test_saturated_units_get_nothing_within_a_window_and_too_much_from_the_identity():
-    norms = shortcomings.run(EXPERIMENTS[3], 0)["panels"][shortcomings.NORM]
+    norms = shortcomings.measured(EXPERIMENTS[3], 0)["panels"][shortcomings.NORM]
     assert norms["exact"]["0"] == 1
     assert 0 < norms["exact"]["2"] < 0.3
-    far = shortcomings.run(config("saturation", [0, 9], widths=[2], estimators={"c": st("clipped"), "i": st("identity")}), 0)
+    far = shortcomings.measured(config("saturation", [0, 9], widths=[2], estimators={"c": st("clipped"), "i": st("identity")}), 0)
     assert far["panels"][shortcomings.NORM]["c"]["9"] == 0
     assert far["panels"][shortcomings.COSINE]["c"]["9"] == 0
     assert far["panels"][shortcomings.NORM]["i"]["9"] > 0.5
@@ -160,7 +165,7 @@ def test_gradients_of_single_data_average_to_those_of_the_mean_loss():
 )
 def test_an_estimator_whose_mean_is_not_enumerated_is_named_with_its_place(experiment, given, message):
     with pytest.raises(ConfigError) as caught:
-        shortcomings.check(config(experiment, [1], estimators={"mine": given}))
+        shortcomings.check(study_of(experiment, [1], estimators={"mine": given}))
     assert str(caught.value).startswith(f"protocol.estimators.mine.name={message}")
 
 
@@ -173,7 +178,7 @@ def test_an_estimator_whose_mean_is_not_enumerated_is_named_with_its_place(exper
 )
 def test_what_an_experiment_cannot_do_is_refused(experiment, keys, message):
     with pytest.raises(ConfigError) as caught:
-        shortcomings.check(config(experiment, [1], **keys))
+        shortcomings.check(study_of(experiment, [1], **keys))
     assert str(caught.value).startswith(message)
 
 

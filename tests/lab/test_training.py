@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 
+from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_training import LabTrainingConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import problems, training
@@ -18,8 +19,8 @@ def config(**keys):
 
 
 def test_a_network_gives_plain_figures_that_depend_on_the_seed_alone():
-    found = training.run(config(), 1)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found == training.run(config(), 1)
+    found = training.measured(config(), 1)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found == training.measured(config(), 1)
     assert list(found["estimators"]) == list(ESTIMATORS)
     assert list(found["spearman"]) == list(training.OUTCOMES)
     cosines = found["estimators"]["psa"]["cosine"]
@@ -30,8 +31,8 @@ def test_a_network_gives_plain_figures_that_depend_on_the_seed_alone():
 
 
 def test_an_estimators_figures_do_not_depend_on_the_others():
-    alone = training.run(config(estimators={label: ESTIMATORS[label] for label in ("psa", "tanh")}), 1)["estimators"]
-    assert alone["tanh"] == training.run(config(), 1)["estimators"]["tanh"]
+    alone = training.measured(config(estimators={label: ESTIMATORS[label] for label in ("psa", "tanh")}), 1)["estimators"]
+    assert alone["tanh"] == training.measured(config(), 1)["estimators"]["tanh"]
 
 
 def test_the_exact_gradient_trains_and_keeps_the_learning_rate_with_the_least_training_loss():
@@ -41,7 +42,7 @@ def test_the_exact_gradient_trains_and_keeps_the_learning_rate_with_the_least_tr
     for lr in (0.01, 0.1):
         *_, last = training.train(data.training, theta, None, lr, 6, 0)
         losses[lr] = exact_loss(data.training, last).item()
-    found = training.run(config(), 0)["exact"]
+    found = training.measured(config(), 0)["exact"]
     assert found["training loss"] == min(losses.values()) < exact_loss(data.training, theta).item()
     assert losses[found["lr"]] == found["training loss"]
 
@@ -90,5 +91,5 @@ def test_spearman_is_that_of_ranks_with_ties_shared():
 )
 def test_a_bad_value_is_named_with_the_remedy(keys, message):
     with pytest.raises(ConfigError) as caught:
-        training.check(config(**keys))
+        training.check(LabConfig(protocol=config(**keys)))
     assert str(caught.value).startswith(message)
