@@ -79,7 +79,7 @@ def sentence(found: Found) -> str:
         ends = " to ".join(cell(of) for of in _ends(found, quantity, label))
         said.append(f"{label} {_verdict(_change(found, quantity, label))} ({ends})")
     return (
-        f"{quantity[0].upper()}{quantity[1:]}, {varied.over} from {xs[0]} to {xs[-1]}: {'; '.join(said)}. Means over "
+        f"{quantity[0].upper()}{quantity[1:]}, {varied.over}, {xs[0]} to {xs[-1]}: {'; '.join(said)}. Means over "
         f"{networks(found)} with half of their 95% intervals; rises and falls are those whose paired difference, last - first, has "
         "an interval without 0."
     )
@@ -93,7 +93,8 @@ def values(found: Found, quantity: str, label: str, x: str) -> list[float]:
 def cell(of: Sequence[float], signed: bool = False) -> str:
     """A mean, and half of its interval over networks."""
     mean, half = statistics.fmean(of), interval.half_width(of)
-    number = ("+" if signed and mean > 0 else "") + _number(mean)
+    number = _number(mean)
+    number = f"+{number}" if signed and float(number) > 0 else number
     return number if half is None else f"{number} ±{_number(half)}"
 
 
