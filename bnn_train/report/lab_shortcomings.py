@@ -58,7 +58,8 @@ def compared(reports: dict[str, dict[str, Any]]) -> str:
 
 
 def table(found: Found) -> str:
-    """A table for each quantity, with the change from the first x to the last, and what the first amounts to, in a sentence."""
+    """A table for each quantity, with the change from the first x to the last; of errors, what the estimators differ in from the
+    first of them; and what the first quantity amounts to, in a sentence."""
     varied, panels = _first(found)
     parts = []
     for quantity, lines in panels.items():
@@ -67,7 +68,20 @@ def table(found: Found) -> str:
             columns.append(Column(x, [cell(values(found, quantity, label, x)) if x in lines[label] else "-" for label in lines]))
         columns.append(Column("last - first", [cell(_change(found, quantity, label), signed=True) for label in lines]))
         parts.append(grid.table(columns, f"{varied.title}: {quantity}"))
+        if quantity.startswith("relative"):
+            parts.append(_against_the_first(found, varied, quantity, lines))
     return "\n\n".join([*parts, grid.sentence(sentence(found), "")])
+
+
+def _against_the_first(found: Found, varied: Varied, quantity: str, lines: dict[str, dict[str, float]]) -> str:
+    """Paired: a mean whose interval is without 0 is a difference."""
+    first, *others = [label for label in lines if ", " not in label]
+    columns = [Column(varied.over, others, right=False)]
+    for x in _xs(lines):
+        start = values(found, quantity, first, x)
+        pairs = [zip(values(found, quantity, label, x), start, strict=True) for label in others]
+        columns.append(Column(x, [cell([a - b for a, b in pair], signed=True) for pair in pairs]))
+    return grid.table(columns, f"{quantity}, less that of {first} in the same network")
 
 
 def sentence(found: Found) -> str:

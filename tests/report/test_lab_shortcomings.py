@@ -44,6 +44,14 @@ def test_the_table_has_a_line_for_each_label_and_a_dash_where_it_has_no_x(column
     assert shown[6].split()[6:8] == ["-", "0.500"]
 
 
+def test_errors_are_held_against_those_of_the_first_line_network_by_network(columns):
+    columns(140)
+    shown = table(found()).split(f"{BIAS}, less that of tanh in the same network\n")[1].splitlines()
+    assert shown[2].split() == ["identity", "+0.250", "±2.48", "-0.250", "±2.48", "-1.75", "±0.000"]
+    assert shown[3].split()[:3] == ["psa", "-1.00", "±0.000"]
+    assert len(shown[4].strip()) == 0  # the dashed line is of the first itself
+
+
 def test_the_sentence_says_what_the_paired_differences_say():
     said = sentence(found())
     assert "stochastic layers, 1 to 10: tanh does not differ (1.00 ±0.000 to 3.00 ±2.48)" in said  # +2 ±2.48
