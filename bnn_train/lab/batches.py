@@ -29,7 +29,7 @@ def errors(
     error, cosine = {}, {}
     for size in sizes:
         means = pool[: len(pool) // size * size].view(-1, size, pool.shape[1]).mean(dim=1)
-        error[size] = ((means - truth).square().sum(dim=1).mean().sqrt() / truth.norm()).item()
+        error[size] = ((means - truth).square().sum(dim=1).mean().sqrt() / truth.norm().clamp(min=1e-30)).item()
         cosine[size] = torch.cosine_similarity(means, truth[None], dim=1).mean().item()
     return {ERROR: error, COSINE: cosine}
 

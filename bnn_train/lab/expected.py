@@ -69,6 +69,10 @@ def check(name: str, config: SteConfig, linear: bool = True) -> None:
         return
     if config.name in METHODS:
         raise ConfigError(f"{name}.name", config.name, NO_MEAN)
+    if not config.stochastic:
+        raise ConfigError(
+            f"{name}.stochastic", False, "is measured with noise in the forward; protocol=shortcoming_forward takes it away"
+        )
     backward = _backward(config)
     if linear and not _is_linear(backward):
         raise ConfigError(f"{name}.name", config.name, NOT_LINEAR)

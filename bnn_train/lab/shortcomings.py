@@ -24,6 +24,7 @@ Lines = dict[str, dict[str, float]]  # label: {x: value}
 Point = tuple[Network, Tensor, Tensor, slice]  # the network, its parameters, the exact gradient, and which part of it is compared
 BIAS, COSINE = "relative bias", "cosine of the mean with the exact gradient"
 NORM = "norm of the gradient (the exact one's at first: 1)"
+SMALLEST = 1e-30  # noise within bounds can leave a gradient of 0, whose relative bias is 0, or large and finite
 SPREAD = 0.5  # saturation: standard deviation of a unit's pre-activations over the data
 
 
@@ -135,7 +136,7 @@ def saturation(protocol: ShortcomingConfig, seed: int) -> dict[str, Lines]:
         weight.mul_(SPREAD / (net.inputs @ weight.T).std(dim=0, correction=0)[:, None])
         bias.copy_(side * x - (net.inputs @ weight.T).mean(dim=0))
         exact = exact_gradient(net, moved)[block]
-        unit = exact.norm().item() if math.isnan(unit) else unit
+        unit = (exact.norm().item() or 1.0) if math.isnan(unit) else unit
         panels[NORM].setdefault("exact", {})[_text(x)] = exact.norm().item() / unit
         for label, config in protocol.estimators.items():
             found = expected.expectation(net, moved, expected.rule(label, config))[block]
@@ -206,7 +207,7 @@ def _put(panels: dict[str, Lines], label: str, x: float, found: Tensor, exact: T
 
 
 def _relative(found: Tensor, exact: Tensor) -> float:
-    return ((found - exact).norm() / exact.norm()).item()
+    return ((found - exact).norm() / exact.norm().clamp(min=SMALLEST)).item()
 
 
 def _cosine(found: Tensor, exact: Tensor) -> float:

@@ -44,7 +44,7 @@ def _protocol(config: LabConfig) -> LabTrainingConfig:
 
 
 def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[str, Any]:
-    """The network of config.seed; tells `tick` each estimator's share. It begins again where it was stopped."""
+    """The network of config.seed; tells `tick` each estimator's share. A network that was stopped begins anew."""
     return measured(_protocol(config), config.seed, tick)
 
 

@@ -153,6 +153,20 @@ def test_gradients_of_single_data_average_to_those_of_the_mean_loss():
     torch.testing.assert_close(pool.mean(dim=0), whole)
 
 
+def test_an_estimator_without_noise_is_not_measured_as_if_it_had_some():
+    with pytest.raises(ConfigError, match=r"protocol\.estimators\.mine\.stochastic=false: is measured with noise"):
+        shortcomings.check(study_of("depth", [1], estimators={"mine": {"name": "tanh"}}))
+    shortcomings.check(study_of("batch", [1], estimators={"mine": {"name": "tanh"}}))
+
+
+def test_where_the_exact_gradient_is_0_the_figures_stay_finite():
+    """Uniform noise of units so far from 0 that nothing moves them."""
+    far = config("saturation", [8, 9], widths=[2], noise="uniform", scale=1.0, estimators={"c": st("clipped"), "i": st("identity")})
+    norms = shortcomings.measured(far, 0)["panels"][shortcomings.NORM]
+    assert norms["exact"] == norms["c"] == {"8": 0, "9": 0}
+    assert all(map(math.isfinite, norms["i"].values()))
+
+
 @pytest.mark.parametrize(
     ("experiment", "given", "message"),
     [
