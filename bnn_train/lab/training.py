@@ -13,9 +13,10 @@ from bnn_train.binary.ste import sign
 from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_training import LabTrainingConfig
 from bnn_train.errors import ConfigError
-from bnn_train.lab import estimators, problems
+from bnn_train.lab import estimators, means, problems
 from bnn_train.lab.estimators import Method
 from bnn_train.lab.network import Network, draw, exact_gradient, exact_loss, parameter_gradients
+from bnn_train.lab.signs import DERIVED
 
 AVERAGED = (1, 100)  # samples in a mean whose cosine is measured
 PLACES = ("start", "middle", "end")  # of the exact gradient's path
@@ -49,15 +50,36 @@ def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[
 
 
 def gathered(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All networks' figures as they are: their correlations are those of each."""
-    return {"kind": "training", "found": list(networks)}
+    """All networks' figures as they are, since correlations are those of each; and whether an estimator came to another held-out
+    accuracy than the straight-through estimator which the noise gives, where that one trains: lab/means.py's verdicts, by label."""
+    trained, name = [network["estimators"] for network in networks], networks[0]["matching"]
+    against = {}
+    if name is not None:
+        differences = {label: [_gain(each, label, name) for each in trained] for label in trained[0] if label != name}
+        against = {"matching": name, "verdicts": means.verdicts(differences)}
+    return {"kind": "training", "found": list(networks), "against": against}
+
+
+def _gain(trained: dict[str, Any], label: str, other: str) -> float:
+    gain: float = trained[label]["held-out accuracy"] - trained[other]["held-out accuracy"]
+    return gain
+
+
+def _matching(protocol: LabTrainingConfig) -> str | None:
+    """The first label of the estimator whose factor the network's noise gives, drawn with that noise."""
+    for label, config in protocol.estimators.items():
+        own = estimators.build(config, 0.5).noise
+        if config.name in DERIVED and config.stochastic and own == (protocol.noise, protocol.scale):
+            return label
+    return None
 
 
 def measured(protocol: LabTrainingConfig, seed: int, tick: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
     """One network, plain data:
 
     {"estimators": {label: {"lr", *OUTCOMES, "accuracy without noise", "cosine": {averaged samples: {place: mean cosine}}}},
-    "exact": the same without cosine, "spearman": {outcome: {averaged samples: {place or "mean": rank correlation}}}}.
+    "exact": the same without cosine, "matching": the label of the straight-through estimator that the noise gives, or None,
+    "spearman": {outcome: {averaged samples: {place or "mean": rank correlation}}}}.
 
     The correlation is over estimators, of their cosine with how well the network did: positive where a better direction gave a
     lower loss or a higher accuracy.
@@ -75,7 +97,12 @@ def measured(protocol: LabTrainingConfig, seed: int, tick: Callable[[float], Non
         found["cosine"] = {str(count): {p: c[count] for p, c in zip(PLACES, cosines, strict=True)} for count in AVERAGED}
         trained[label] = found
         tick(1 / len(protocol.estimators))
-    return {"estimators": trained, "exact": best, "spearman": _correlations(list(trained.values()))}
+    return {
+        "estimators": trained,
+        "exact": best,
+        "matching": _matching(protocol),
+        "spearman": _correlations(list(trained.values())),
+    }
 
 
 def problem(protocol: LabTrainingConfig, seed: int) -> Data:

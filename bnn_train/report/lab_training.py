@@ -19,7 +19,7 @@ MARKS = ("o", "s", "^", "D")
 
 def text(report: dict[str, Any]) -> str:
     """Of lab.json."""
-    return table(dict(enumerate(report["found"])))
+    return table(dict(enumerate(report["found"])), report["against"])
 
 
 def write_plots(report: dict[str, Any], folder: Path) -> list[Path]:
@@ -41,12 +41,21 @@ def compared(reports: dict[str, dict[str, Any]]) -> str:
     return grid.table(columns, "held-out accuracy")
 
 
-def table(found: Found) -> str:
-    """What each estimator's direction was and what it led to, how these agree, and that in a sentence."""
-    return "\n\n".join([_estimators(found), _agreement(found), grid.sentence(sentence(found), "")])
+def table(found: Found, against: dict[str, Any] | None = None) -> str:
+    """What each estimator's direction was and what it led to, how these agree, and that in a sentence.
+
+    against: what bnn_train/lab/training.py's `gathered` says of held-out accuracies; without it no verdicts are shown.
+    """
+    said = sentence(found)
+    if against:
+        said += (
+            f" than ST: the held-out accuracy less that of {against['matching']}, the straight-through estimator which the noise "
+            "gives, in the same networks, by a paired t-test at 5%, corrected for the number of estimators."
+        )
+    return "\n\n".join([_estimators(found, against or {}), _agreement(found), grid.sentence(said, "")])
 
 
-def _estimators(found: Found) -> str:
+def _estimators(found: Found, against: dict[str, Any]) -> str:
     results = list(found.values())
     first = results[0]["estimators"]
     columns = [Column("trained by", ["exact", *first], right=False)]
@@ -58,9 +67,18 @@ def _estimators(found: Found) -> str:
         exact = cell([each["exact"][outcome] for each in results])
         trained = [cell([each["estimators"][label][outcome] for each in results]) for label in first]
         columns.append(Column(outcome, [exact, *trained]))
+    if against:
+        verdicts = [against["verdicts"].get(label) for label in first]
+        columns.append(Column("than ST", ["-", *("-" if each is None else _verdict(each) for each in verdicts)], right=False))
     lrs = [[each["exact"]["lr"] for each in results], *([each["estimators"][label]["lr"] for each in results] for label in first)]
     columns.append(Column("lr", [f"{statistics.median(of):g}" for of in lrs]))
     return grid.table(columns, f"From the laboratory to training: {networks(found)}")
+
+
+def _verdict(of: dict[str, Any]) -> str:
+    """A difference, half of its interval, and what it amounts to."""
+    half = "" if of["half_width"] is None else f" ±{of['half_width']:.3f}"
+    return f"{of['difference']:+.3f}{half} {of['verdict'] or ''}".strip()
 
 
 def _agreement(found: Found) -> str:

@@ -30,6 +30,16 @@ def test_a_network_gives_plain_figures_that_depend_on_the_seed_alone():
     assert all(each["lr"] in (0.01, 0.1) for each in found["estimators"].values())
 
 
+def test_held_out_accuracies_are_held_against_the_estimator_that_the_noise_gives():
+    networks = [training.measured(config(), seed) for seed in range(3)]
+    assert {network["matching"] for network in networks} == {"tanh"}
+    against = training.gathered(networks)["against"]
+    assert list(against["verdicts"]) == ["psa", "identity_no_noise"]
+    gains = [each["estimators"]["psa"]["held-out accuracy"] - each["estimators"]["tanh"]["held-out accuracy"] for each in networks]
+    assert against["verdicts"]["psa"]["difference"] == pytest.approx(sum(gains) / 3)
+    assert training.measured(config(scale=1.0), 0)["matching"] is None  # tanh's own noise has the scale 1/2
+
+
 def test_an_estimators_figures_do_not_depend_on_the_others():
     alone = training.measured(config(estimators={label: ESTIMATORS[label] for label in ("psa", "tanh")}), 1)["estimators"]
     assert alone["tanh"] == training.measured(config(), 1)["estimators"]["tanh"]

@@ -38,6 +38,17 @@ def test_the_table_shows_directions_outcomes_and_their_correlation(columns):
     assert agreement[3:] == ["0.250", "±0.000"] * 3 + ["0.500", "±0.000"]
 
 
+def test_verdicts_against_straight_through_stand_beside_the_accuracy(columns):
+    columns(250)
+    verdict = {"difference": 0.05, "half_width": 0.01, "chance": 0.001, "verdict": "better"}
+    shown = table(found(), {"matching": "tanh", "verdicts": {"psa": verdict}})
+    lines = {line.split()[0]: line for line in shown.split("\n\n")[0].splitlines() if line.strip()}
+    assert lines["psa"].split()[-4:] == ["+0.050", "±0.010", "better", "0.1"]
+    assert lines["tanh"].split()[-2:] == ["-", "0.1"]
+    assert "less that of tanh" in " ".join(shown.split())
+    assert "than ST" not in table(found())
+
+
 def test_the_sentence_names_each_outcome_and_one_network_has_no_intervals():
     for outcome in OUTCOMES:
         assert f"{outcome}: 0.500 ±0.000 for a mean of 1, 0.500 ±0.000 for a mean of 100" in sentence(found())
@@ -55,7 +66,7 @@ def test_the_picture_is_written_as_png_and_svg_and_always_the_same(tmp_path):
 
 def test_several_studies_stand_side_by_side(columns):
     columns(120)
-    report = {"found": list(found().values())}
+    report = {"found": list(found().values()), "against": {}}
     shown = lab_training.compared({"steps=1": report, "steps=2": report}).splitlines()
     assert shown[1].split() == ["trained", "by", "steps=1", "steps=2"]
     assert shown[5].split() == ["psa", "0.855", "±0.064", "0.855", "±0.064"]
