@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 KINDS = ("An estimator", "A weight function", "A model", "A data set", "An optimizer")
@@ -25,6 +27,7 @@ def steps(kind):
     return found
 
 
+@pytest.mark.docs
 def test_every_option_takes_at_most_four_steps_and_works(tmp_path):
     for folder in ("bnn_train", "configs", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
