@@ -98,7 +98,9 @@ class StochasticConfig(WeightsConfig):
     drawn: ClassVar[bool] = True
 
     name: str = "stochastic"
-    clip: float | None = key(None, "latent weights keep to [-clip, clip] after each step; null: to the noise's support alone", "(0, inf)")
+    clip: float | None = key(
+        None, "latent weights keep to [-clip, clip] after each step; null: to the noise's support alone", "(0, inf)"
+    )
     noise: str = key("logistic", "distribution F of P(w = +1) = F(latent / scale)", ("uniform", "triangular", "logistic", "normal"))
     scale: float = key(0.05, "the latent weights' unit: the noise is scale * (its standard form)", "(0, inf)")
     kl: float = key(

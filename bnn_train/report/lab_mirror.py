@@ -55,7 +55,8 @@ def _cell(row: dict[str, Any], quantity: str) -> str:
 def meaning(report: Report) -> str:
     """What the tables' columns and figures are."""
     protocol = report["config"]["protocol"]
-    return LEGEND.format(networks=report["networks"], **protocol, size=protocol["clip"] * protocol["scale"])
+    given = {"clip_grad": protocol["clip_grad"], "size": protocol["clip"] * protocol["scale"]}
+    return LEGEND.format(networks=report["networks"], **given)
 
 
 LEGEND = """\
