@@ -62,11 +62,11 @@ def meaning(report: Report) -> str:
 LEGEND = """\
 The first table has the largest figure of {networks} networks, the others means over them with ± half of the 95% interval. kl: the
 weight of the prior, each noise's own divergence from fair coins. none: gradient descent on latent weights, as optimizer=sgd with
-momentum=0 takes it. gradient clipped: to a norm of {clip_grad:g}, which makes the loss's part of a step shorter and not the prior's,
-so that it weighs more. latent clipped: to {size:g}, which keeps mirror descent to an interval of probabilities. momentum: 0.9, with a
-learning rate that makes equal gradients take equal steps; the prior then weighs a tenth. adam: its steps have a length of their own,
-beside which the prior has no weight in units of the loss. drawn: with the mean gradient that reaches drawn weights, which the squares
-in the loss bias."""
+momentum=0 takes it. gradient clipped: to a norm of {clip_grad:g}; the loss's part of a step gets shorter and the prior's does not,
+which then weighs more. latent clipped: to {size:g}, which keeps mirror descent to an interval of probabilities. momentum: 0.9, with a
+learning rate with which equal gradients take equal steps; the prior then weighs a tenth. adam: its steps have a length of their
+own, beside which the prior has no weight in units of the loss. drawn: with the mean gradient that reaches drawn weights, which the
+squares in the loss bias."""
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
@@ -94,7 +94,9 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         axis.set_title(f"kl = {kl:g}", fontsize=9)
         axis.set_xlabel("largest difference of a probability", fontsize=8)
     figure.axes[0].invert_yaxis()
-    figure.legend(handles=figure.axes[0].get_legend_handles_labels()[0], loc="outside right upper", fontsize=8, frameon=False)
+    dots = figure.axes[0].get_legend_handles_labels()[0]
+    hollow = figure.axes[0].scatter([], [], s=22, facecolors="none", edgecolors="black", label="knowing of the change")
+    figure.legend(handles=[*dots, hollow], loc="outside right upper", fontsize=8, frameon=False)
     files = []
     for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
         files.append(folder / f"mirror.{suffix}")

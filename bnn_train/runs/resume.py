@@ -38,7 +38,7 @@ def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
 
 
 def _older_kl(state: Mapping[str, Any]) -> float | None:
-    """weights.kl as an older version wrote it, which shrank latent weights by 1 / (1 + lr * kl); None where it means what it does now."""
+    """weights.kl as an older version wrote it, where latent weights shrank by 1 / (1 + lr * kl); None where it is as it is now."""
     weights = state["config"]["weights"]
     older = state.get("format", 0) in (1, 2) and weights["name"] == "stochastic"
     return weights["kl"] if older and weights.get("kl") else None

@@ -503,7 +503,8 @@ def test_the_prior_of_a_run_of_an_older_version_goes_on_as_it_was(small, tmp_pat
     state = state_of(tmp_path / "old")
     state["config"]["weights"]["kl"] = 4.0
     checkpoint.save({**state, "format": 2}, path)
-    note = "weights.kl=4.0 of an older version is 2 * weights.scale times as much; the run goes on as it was, which is now weights.kl=2.0"
+    note = "weights.kl=4.0 of an older version is 2 * weights.scale times as much; the run goes on as it was, which is now "
+    note += "weights.kl=2.0"
     assert resume.older_meanings(checkpoint.load(path)) == [note]
     with pytest.raises(ConfigError, match=r"weights\.kl=3\.0: the run was started with weights\.kl=2\.0"):
         run(small(*drawn, "weights.kl=3.0"), tmp_path / "old", overrides=["weights.kl=3.0"])
