@@ -105,8 +105,8 @@ class StochasticConfig(WeightsConfig):
     scale: float = key(0.05, "the latent weights' unit: the noise is scale * (its standard form)", "(0, inf)")
     kl: float = key(
         0.0,
-        "prior: sgd without momentum minimises an image's mean loss + kl * (the weights' summed divergence from fair coins, in nats "
-        "where noise=logistic); 1 / (training images): variational Bayes",
+        "prior: sgd without momentum minimises an image's mean loss + kl * (the weights' summed divergence from fair coins, in "
+        "nats where noise=logistic); 1 / (training images): variational Bayes",
         "[0, inf)",
     )
     scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)

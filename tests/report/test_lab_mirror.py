@@ -32,7 +32,7 @@ def test_a_table_has_a_row_for_each_noise_and_prior_and_the_changes_that_have_th
 def test_the_text_says_of_what_the_figures_are():
     words = " ".join(lab_mirror.text(REPORT).split())
     assert "largest figure of 10 networks" in words
-    assert "to a norm of 0.2," in words
+    assert "to a norm of 0.2;" in words
     assert "latent clipped: to 0.04," in words
     assert lab_mirror.compared({"seed=0": REPORT, "seed=1": REPORT}).count("seed=") == 2
 
