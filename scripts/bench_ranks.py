@@ -5,8 +5,8 @@
 
 For each network, medians over steps: of one process with the whole batch and with half of it, of two processes, and the part of
 their step that lies in messages, the waiting for each other included. Then the model: a step of n processes takes the time of
-one with the n-th part of the batch, a latency for each message, and 2 (n - 1) / n of the bytes by the link's rate; nothing
-overlaps. Latency and rate are measured between the two processes alone.
+one with the n-th part of the batch, as much longer as two are beside each other, a latency for each message, and 2 (n - 1) / n of
+the bytes by the link's rate; nothing overlaps. Latency and rate are measured between two processes that do nothing else.
 """
 
 import statistics
@@ -95,8 +95,14 @@ def one(overrides: list[str], batch: int, count: int) -> list[dict[str, float]]:
 
 
 def two(overrides: list[str], batch: int, count: int) -> dict[str, Any]:
-    found = steps(overrides, batch, count)
-    return {**found, "link": link(int(found["bytes"]), count)}
+    from bnn_train import ranks
+
+    found: dict[str, Any] = dict(steps(overrides, batch, count))
+    found |= {"link": link(int(found["bytes"]), count)}
+    ranks.leave()  # each on its own, at the same time: what their processors take from each other
+    found["beside"] = steps(overrides, batch // 2, count)["step"]
+    ranks.join()
+    return found
 
 
 def predicted(n: int, alone: float, messages: float, latency: float, size: float, rate: float) -> float:
@@ -116,6 +122,7 @@ def main() -> None:
         alone = launching.results(1, one, overrides, arguments.batch, arguments.steps)
         pair = launching.results(2, two, overrides, arguments.batch, arguments.steps)
         latency, whole = pair["link"]
+        slower = pair["beside"] / alone[1]["step"]
         rate = pair["bytes"] / max(whole - latency, 1e-9)
         print(
             f"{name}: {alone[0]['parameters']:,} parameters, {pair['bytes']:,.0f} bytes in {pair['messages']:.0f} messages a step; "
@@ -126,10 +133,10 @@ def main() -> None:
             f"{1e3 * pair['step']:.2f} ms, of which {pair['sent'] / pair['step']:.0%} in messages"
         )
         said = [
-            f"{n}: {1e3 * predicted(n, each['step'], pair['messages'], latency, pair['bytes'], rate):.2f} ms"
+            f"{n}: {1e3 * predicted(n, slower * each['step'], pair['messages'], latency, pair['bytes'], rate):.2f} ms"
             for n, each in zip((2, 4, 8), alone[1:], strict=True)
         ]
-        print(f"  the model, as many processors given: {', '.join(said)}")
+        print(f"  two that send nothing slow each other {slower:.2f} times; with that the model gives {', '.join(said)}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,12 @@ def results(size: int, work: Callable[..., Any], *arguments: Any) -> Any:
 def _work(rank: int, size: int, port: int, file: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+    from bnn_train import ranks
     from bnn_train.training import processes
 
     processes.start()
     found = work(*arguments)
     if rank == 0:
         torch.save(found, file)
+    if ranks.count() > 1:
+        processes.leave()

@@ -57,10 +57,13 @@ def train(overrides, steps=None):
 def _joined(rank, size, port, work, arguments):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+    from bnn_train import ranks
     from bnn_train.training import processes
 
     processes.start()
     work(rank, *arguments)
+    if ranks.count() > 1:
+        processes.leave()
 
 
 def _work(rank, cases, folder):
