@@ -46,7 +46,7 @@ class WeightsProtocolConfig(ProtocolConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.estimators = {label: _estimator(f"protocol.estimators.{label}", given) for label, given in self.estimators.items()}
+        self.estimators = {label: estimator(f"protocol.estimators.{label}", given) for label, given in self.estimators.items()}
         sizes = [3, *self.widths, 1]  # of the moons' network: two coordinates and a 1
         weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
         if weights > MOST_WEIGHTS:
@@ -64,7 +64,7 @@ class WeightsProtocolConfig(ProtocolConfig):
                 raise ConfigError("protocol.plotted", label, "is not among protocol.estimators; [] shows all")
 
 
-def _estimator(name: str, given: Any) -> WeightEstimator:
+def estimator(name: str, given: Any) -> WeightEstimator:
     if isinstance(given, WeightEstimator):
         return given
     if not isinstance(given, dict) or not given.get("name"):

@@ -156,7 +156,7 @@ def _enumeration_cost(net: WeightNetwork) -> tuple[float, float]:
     """A pass for each state of the weights, with what follows a stochastic activation at each of its states."""
     widths = net.widths if net.activation == "stochastic" else (0,) * len(net.widths)
     seen = [1, *(2**width for width in widths)]
-    return 2 ** net.count() * sum(seen) / len(seen), 0
+    return 2 ** net.size() * sum(seen) / len(seen), 0
 
 
 def _passes(forward: float, backward: float) -> Callable[[WeightNetwork], tuple[float, float]]:

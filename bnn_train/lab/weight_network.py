@@ -42,7 +42,7 @@ class WeightNetwork(NamedTuple):
         names = [*(f"layer {i}" for i in range(1, len(self.widths) + 1)), "output"]
         return {name: slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)}
 
-    def count(self) -> int:
+    def size(self) -> int:
         """How many weights there are."""
         return self.blocks()["output"].stop
 
@@ -101,7 +101,7 @@ def state_losses(net: WeightNetwork) -> Tensor:
 
     Stochastic activations are summed over too, so that nothing here is drawn.
     """
-    return torch.cat([_expected_losses(net, w) for w in states(net.count()).split(CHUNK)])
+    return torch.cat([_expected_losses(net, w) for w in states(net.size()).split(CHUNK)])
 
 
 def _expected_losses(net: WeightNetwork, w: Tensor) -> Tensor:
@@ -174,6 +174,6 @@ def build(problem: str, widths: list[int], units: int, noise: Noise, points: int
 def start(net: WeightNetwork, sharpness: float, seed: int) -> Tensor:
     """Latent weights, uniform in +-sharpness, but no nearer to the end of the noise's support than WITHIN says."""
     generator = torch.Generator().manual_seed(seed + 1)  # other numbers than those of the data
-    eta = sharpness * (2 * torch.rand(net.count(), generator=generator, dtype=torch.float64) - 1)
+    eta = sharpness * (2 * torch.rand(net.size(), generator=generator, dtype=torch.float64) - 1)
     end = WITHIN * net.noise.support
     return eta.clamp(-end, end)

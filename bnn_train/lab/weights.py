@@ -88,7 +88,7 @@ def _measure(config: LabConfig, net: WeightNetwork, values: Tensor, problem: str
     results = {}
     for label, chosen in protocol.estimators.items():
         samples = _samples(net, eta, chosen, protocol.samples, baseline)
-        samples = exact[None] if samples is None else samples
+        samples = exact[None].float() if samples is None else samples
         measured = measures.measure(samples, exact, blocks, protocol.samples)
 
         def loss(at: Tensor) -> Tensor:
@@ -116,15 +116,15 @@ def _matching(protocol: WeightsProtocolConfig) -> str | None:
 
 
 def _samples(net: WeightNetwork, eta: Tensor, chosen: WeightEstimator, count: int, baseline: Tensor) -> Tensor | None:
-    """(samples, weights); a single one where nothing is drawn, None for the exact gradient."""
+    """(samples, weights) in float32, as measures.py has it; a single one where nothing is drawn, None for the exact gradient."""
     method = weight_estimators.build(chosen)
     if method.estimate is None:
         return None
     count = count if method.drawn or net.activation == "stochastic" else 1
     sizes = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
-    return torch.cat([method.estimate(net, eta, _uniform(size, eta), baseline) for size in sizes])
+    return torch.cat([method.estimate(net, eta, _uniform(size, eta), baseline).float() for size in sizes])
 
 
 def _uniform(count: int, eta: Tensor) -> Tensor:
-    """In float64, as everything here: it costs a sixth more, and float32 has no u near enough to p for a cold relaxation."""
+    """In float64, as all passes: float32 has too few numbers near p for a cold relaxation, and saves a sixth of the time."""
     return torch.rand(count, len(eta), dtype=eta.dtype)
