@@ -8,6 +8,7 @@ SMALL = ("protocol.networks=1", "protocol.widths=[2]", "protocol.points=8", "pro
 def test_a_study_from_the_command_line(command, tmp_path):
     result = command(*SMALL, module="bnn_train.cli.lab")
     assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
     (folder,) = (tmp_path / "lab").iterdir()
     assert folder.name == "psa,protocol.epochs=[2],protocol.points=8,protocol.samples=20,protocol.widths=[2]"
     for piece in ("moons, epoch 2: loss", "disarm", "cosine", "passes: forward + backward", "saved in lab/psa,", "bias_std.svg"):
@@ -22,6 +23,15 @@ def test_a_study_from_the_command_line(command, tmp_path):
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in (folder / "networks").iterdir()} == parts
     assert json.loads((folder / "lab.json").read_text())["measured"] == before["measured"]
+
+
+def test_several_studies_end_in_one_table(command):
+    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.networks=1", "protocol.samples=200")
+    result = command("-m", "seed=0,1", *small, module="bnn_train.cli.lab")
+    assert result.returncode == 0, result.stderr
+    last = result.stdout.split("quadratic: cosine of a mean of 100 samples\n")[1].splitlines()
+    assert last[0].split() == ["estimator", "seed=0", "than", "ST", "seed=1", "than", "ST"]
+    assert last[2].split()[0] == "exact"
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ def test_an_estimator_is_held_against_the_one_that_follows_from_the_networks_noi
         ("protocol.samples=1", "protocol.samples=1: must be a whole number of at least 2"),
         ("protocol.points=1", "protocol.points=1: must be a whole number of at least 2"),
         ("protocol.epochs=[3,1]", "protocol.epochs=[3,1]: must be rising whole numbers of at least 0"),
+        ("+protocol.estimators.x={name: clipped, clip: -1}", "protocol.estimators.x.clip=-1.0: must be a number above 0"),
         ("protocol.plotted=[rebar]", "protocol.plotted=rebar: is not among protocol.estimators; [] shows all"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0, below 2^63"),
     ],
