@@ -18,7 +18,8 @@ from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_weights import WeightEstimator, WeightsProtocolConfig
 from bnn_train.errors import ConfigError
 from bnn_train.files import write_text
-from bnn_train.lab import means, measures, weight_estimators, weight_network
+from bnn_train.lab import measures, weight_estimators, weight_network
+from bnn_train.lab.means import gathered as gathered
 from bnn_train.lab.weight_network import WeightNetwork
 
 CHUNK = 1000  # samples at once
@@ -57,10 +58,6 @@ def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[
             measured.append(json.loads(file.read_text(encoding="utf-8")))
             tick(share)
     return {"measured": measured}
-
-
-def gathered(networks: list[dict[str, Any]]) -> dict[str, Any]:
-    return {**means.gathered(networks), "kind": "weights"}
 
 
 def _protocol(config: LabConfig) -> WeightsProtocolConfig:

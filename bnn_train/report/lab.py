@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bnn_train.report import grid
 from bnn_train.report.grid import Column
+from bnn_train.report.lab_legend import meaning as meaning
 
 Report = dict[str, Any]  # the content of lab.json
 # Told apart by readers of every kind of colour vision (Okabe & Ito 2008).
@@ -77,24 +78,6 @@ def compared(reports: dict[str, Report]) -> str:
 
 def legend(report: Report) -> str:
     return grid.sentence(meaning(report), "")
-
-
-def meaning(report: Report) -> str:
-    """What the columns of the table are."""
-    named = {each["matching"] for place in report["measured"] for each in place["estimators"].values()} - {None}
-    return LEGEND.format(networks=report["networks"], matching=", ".join(sorted(named)) or "none is measured")
-
-
-LEGEND = """\
-Figures are means over {networks} networks with other weights, data and draws, with ± half of the 95% interval of that mean. passes:
-forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; < means that no bias
-could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100. cosine 1,
-100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with 100. than
-ST: whether that cosine is better or worse than that of the straight-through estimator which the network's noise gives ({matching}),
-in the same networks, by a paired t-test at 5%, corrected for the number of estimators; - where there is none to be held against.
-gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
-Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where nothing
-is trained."""
 
 
 def _shows(block: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ def without_time(report):
 def test_a_study_holds_every_problem_at_every_sharpness_with_every_estimator(tmp_path):
     config = compose(*SMALL, "protocol.networks=2", "protocol.problems=[stochastic,quadratic]")
     report = study.run(config, tmp_path)
-    assert report["kind"] == "weights"
+    assert report["kind"] == "measured"
     places = [(place["problem"], place["sharpness"]) for place in report["measured"]]
     assert places == [(problem, sharpness) for problem in config.protocol.problems for sharpness in (0.5, 1)]
     for place in report["measured"]:

@@ -1,7 +1,7 @@
 import pytest
 
 from bnn_train.errors import ConfigError
-from bnn_train.report import lab, lab_weights, laboratory
+from bnn_train.report import lab, laboratory
 
 
 def block(bias=0.5, floor=0.02, cosine=0.8, half=None):
@@ -133,7 +133,7 @@ def of_weights():
         if i >= 2:
             place["gradient_norm"] = {name: place["gradient_norm"][name] for name in ("output", "all")}
     study["measured"][0]["estimators"]["arm"]["forward_passes"] = 4096
-    return {**study, "kind": "weights", "networks": 10}
+    return {**study, "networks": 10}
 
 
 def test_a_study_of_weights_says_what_was_measured(columns):
@@ -144,12 +144,17 @@ def test_a_study_of_weights_says_what_was_measured(columns):
         assert place in text
     assert "4096+0" in text
     assert "means over 10 networks" in " ".join(text.split())
-    assert "straight-through estimator (tanh)" in " ".join(text.split())
+    assert "plain straight-through estimator (tanh)" in " ".join(text.split())
+    assert "2 P(w = +1) - 1" in text
+    assert "2 P(w = +1) - 1" not in lab.text(report())
 
 
-def test_places_with_different_layers_stand_beside_each_other_problem_by_problem(tmp_path):
+def test_places_with_different_layers_stand_beside_each_other_problem_by_problem():
     study = of_weights()
-    assert len(lab_weights.write_plots(study, tmp_path)) == 6
+    titles = ["tanh, sharpness 1", "tanh, sharpness 10", "quadratic, sharpness 1", "quadratic, sharpness 10"]
+    curves = lab._curves(study, ["arm", "tanh"], lab._draw_rmse, "relative RMSE")
+    assert [axis.get_title() for axis in curves.axes] == [f"{title}: all layers" for title in titles]
+    assert [axis.get_title() for axis in lab._scatter(study, ["arm", "tanh"]).axes] == titles
     rows = lab._panels(study["measured"])
     assert [[(place["problem"], place["sharpness"], block) for place, block in row] for row in rows] == [
         [("tanh", 1.0, "all"), ("tanh", 10.0, "all")],
