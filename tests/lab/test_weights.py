@@ -3,9 +3,10 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from bnn_train.binary.noise import FAMILY, scaled
 from bnn_train.cli import compose as composing
 from bnn_train.errors import ConfigError
-from bnn_train.lab import study, weights
+from bnn_train.lab import study, weight_network, weights
 
 SMALL = ("protocol.widths=[2]", "protocol.units=3", "protocol.points=6", "protocol.sharpness=[0.5,1]", "protocol.samples=200")
 
@@ -115,3 +116,26 @@ def test_latent_weights_beyond_the_support_are_kept_within_and_so_are_not_refuse
     found = report["measured"][0]["estimators"]
     assert json.dumps(found).find("NaN") < 0
     assert found["disarm"]["blocks"]["all"]["bias"] != found["straight_through"]["blocks"]["all"]["bias"]
+
+
+def test_a_gain_is_of_the_step_of_the_latent_weights_which_the_configuration_says(tmp_path):
+    """Of the sign without noise, which has one gradient: both steps taken here."""
+    config = compose(*SMALL, "protocol.problems=[tanh]", "protocol.sharpness=[1]", "protocol.step=0.3")
+    place = weights.run(config, tmp_path, lambda share: None)["measured"][0]
+    net = weight_network.build("tanh", [2], 3, scaled(FAMILY["logistic"], 0.5), 6, config.seed)
+    values, eta = weight_network.state_losses(net), weight_network.start(net, 1.0, config.seed)
+
+    def gain(direction):
+        moved = (eta - 0.3 * direction / direction.norm()).tanh()
+        return (weight_network.expected(values, eta.tanh()) - weight_network.expected(values, moved)).item()
+
+    exact, sign = weight_network.exact_gradient(values, eta.tanh()), weight_network.gradients(net, eta.sign()[None])[0]
+    found = place["estimators"]["deterministic"]["blocks"]["all"]["improvement"]
+    assert found["1"] == pytest.approx(gain(sign) / gain(exact), rel=1e-5)
+
+
+def test_reinforces_baseline_is_the_loss_known_from_earlier_draws(tmp_path):
+    """Of a quadratic loss, whose mean is far from 0."""
+    place = weights.run(compose(*SMALL, "protocol.problems=[quadratic]"), tmp_path, lambda share: None)["measured"][0]
+    with_it, without = (place["estimators"][name]["blocks"]["all"]["std"] for name in ("reinforce_baseline", "reinforce"))
+    assert with_it < 0.5 * without
