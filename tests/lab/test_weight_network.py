@@ -144,11 +144,12 @@ def test_latent_weights_stay_within_the_noises_support():
     assert eta.abs().max().item() == pytest.approx(0.475)
 
 
-@pytest.mark.parametrize(
-    ("name", "slope"), [("sign", lambda a: float(abs(a) <= 1)), ("stochastic", lambda a: 1 - math.tanh(a) ** 2)]
-)
+SLOPES = {"sign": lambda a: float(abs(a) <= 1), "stochastic": lambda a: 1 - math.tanh(a) ** 2}
+
+
+@pytest.mark.parametrize(("name", "slope"), SLOPES.items())
 def test_gradients_pass_activations_by_the_derivative_that_training_takes(name, slope):
-    """One datum, two units, v = (w_1 x_1 + w_2 x_2) / sqrt 2 as the loss: its derivative by W_ji is w_j / sqrt 2 slope(a_j) input_i."""
+    """One datum, two units, and v as the loss: its derivative by W_ji is w_j / sqrt 2 slope(a_j) input_i / sqrt 2."""
     inputs = torch.tensor([[0.4, -1.5]], dtype=torch.float64)
     net = weight_network.WeightNetwork(inputs, (2,), name, lambda v: v, LOGISTIC)
     w = torch.tensor([[1.0, 1.0, 1.0, -1.0, 1.0, -1.0]], dtype=torch.float64)
