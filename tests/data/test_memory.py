@@ -19,11 +19,11 @@ def test_more_than_the_machine_has(monkeypatch):
     monkeypatch.setattr(memory, "total", lambda: 2_000_000_000)
     message = (
         r"data\.image_size=null: 1,000 images of 1500x1000, 3 channels, need 4\.5 GB of memory, and there are 2\.0 GB; "
-        "set one, such as 64, data.grayscale=true for a third of it, or take fewer images"
+        "set one, such as 64, data.grayscale=true for a third of it, take fewer images, or leave them on the disk with data.memory=disk"
     )
     with pytest.raises(ConfigError, match=message):
         memory.room(1000, (3, 1000, 1500), FOLDER)
-    with pytest.raises(ConfigError, match=r"data\.image_size=1000: .*; choose a smaller one or take fewer images"):
+    with pytest.raises(ConfigError, match=r"data\.image_size=1000: .*; choose a smaller one, take fewer images, or leave them"):
         memory.room(1000, (3, 1000, 1000), DataConfig("image_folder", image_size=1000, grayscale=True))
 
 
