@@ -140,8 +140,8 @@ class ImageFile:
 class _Buffers:
     """Memory for batches, which is used again when no tensor is left of the batch that was in it.
 
-    Asked for anew for each batch it would lie between what the loop asks for, so that little of it is given back: reading batches of
-    128 images of 224x224 took 0.3 GB instead of 0.1.
+    Asked for anew for each batch it would lie between what the loop asks for, so that little of it is given back: to read batches
+    of 128 images of 224x224 took 0.3 GB instead of 0.1.
     """
 
     def __init__(self) -> None:
