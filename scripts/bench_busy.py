@@ -8,7 +8,6 @@ Networks: the digits' MLP and a small CNN, and experiment=mnist_mlp on random pi
 process of its own; the median over rounds of the mean step of each, and its ratio to the quiet machine's.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ import time
 from itertools import pairwise
 from multiprocessing import Process
 
+import usage
 from benching import in_process, machine, random_pixels
 
 SETTINGS = ("default", "bnn-train")  # what the compiler's library does by itself, and with startup.prepare()
@@ -58,7 +58,7 @@ def spin() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--network", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--busy", type=int, default=1, help="processes that compute beside it (default: 1)")
     parser.add_argument("--rounds", type=int, default=3, help="of each (default: 3)")

@@ -14,7 +14,6 @@ bnn-lab, where --peer-python names a Python that has it.
 --avx2 keeps both to AVX2, on a processor that has more: a hint at what one with AVX2 alone would give, no measurement of one.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any
 
 import benching
 import numpy as np
+import usage
 
 from bnn_train import startup
 
@@ -178,7 +178,7 @@ def compare(name: str, engines: list[str], column: int | None, with_onnx: bool) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--peer-python", metavar="PATH", help="a Python in which bnn-lab is installed")
     parser.add_argument("--engines", nargs="*", default=[], help="also each of these")
     parser.add_argument("--avx2", action="store_true", help="keep both to AVX2")

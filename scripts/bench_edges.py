@@ -7,11 +7,11 @@
 The images are random: a step's time does not depend on them.
 """
 
-import argparse
 import statistics
 import time
 
 import torch
+import usage
 
 from bnn_train import startup
 from bnn_train.cli.compose import typed
@@ -34,7 +34,7 @@ def trainer(overrides: list[str], steps: int) -> Trainer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--override", action="append", default=[], help="for both, as in optimizer=sgd")

@@ -16,7 +16,6 @@ An MLP 784-W-W-W-10 on random pixels with Adam, medians. Beside each step two ti
 step/limit is the step's time over the larger of the two. Memory and products are taken to go on at once, so 1 is out of reach.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -26,6 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import usage
 from benching import PIXELS, in_process, keep_to, machine, random_pixels
 
 from bnn_train import startup
@@ -127,7 +127,7 @@ def worker(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
     parser.add_argument("--isa", choices=["avx2"], help="keep every library to this instruction set")

@@ -8,13 +8,13 @@ An epoch's health is measured once. So what is printed is its time over that of 
 of MNIST's and CIFAR-10's size are random and few: the steps of a whole epoch are computed from those that were timed.
 """
 
-import argparse
 import statistics
 import time
 from contextlib import nullcontext
 from typing import Any
 
 import torch
+import usage
 
 from bnn_train import startup
 from bnn_train.cli.compose import typed
@@ -101,7 +101,7 @@ def epoch(one: Trainer) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), help=", ".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=30)
     arguments = parser.parse_args()

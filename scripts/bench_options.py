@@ -8,7 +8,6 @@ Epochs are of `--steps` steps on random images. trainer.ema costs forward passes
 are part of its evaluation and not measured here; trainer.patience and trainer.recalibrate do nothing within an epoch.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import usage
 
 HERE = Path(__file__).parent.parent
 ON = {"trainer.ema": ["trainer.ema=0.999"], "data.mixup": ["data.mixup=0.2"]}
@@ -46,7 +46,7 @@ def maker(checkout: Path) -> Callable[[list[str], int], Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--before", type=Path, help="the root of another checkout")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=100)

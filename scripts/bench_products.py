@@ -8,7 +8,6 @@ and look sums up in tables backward. The error is that of the gradients, relativ
 in turns.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import usage
 from benching import in_process, keep_to, machine
 
 from bnn_train import startup
@@ -100,7 +100,7 @@ def worker(isa: str | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--isa", choices=["avx2"], help="keep every library to this instruction set")
     options = parser.parse_args()
     found = in_process(sys.executable, "bench_products.py", "--worker", json.dumps(options.isa), isa=options.isa)

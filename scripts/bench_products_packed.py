@@ -6,7 +6,6 @@ Milliseconds: medians of rounds in which everybody takes a turn on the same data
 over a pool of threads, torch and bnn-lab use their own. --bytes: a first layer of 784 pixels instead (no peer).
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import usage
 from numpy.typing import NDArray
 
 from bnn_train.kernels.products import BinaryProduct, ByteProduct, installed
@@ -124,7 +124,7 @@ def rows_of_table(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--peer-python", help="a Python in which bnn-lab is installed")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 256])
     parser.add_argument("--bytes", action="store_true", help="784 pixels to 2048 outputs")

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import usage
 from benching import in_process, keep_to, machine
 
 from bnn_train import startup
@@ -145,7 +146,7 @@ def product_seconds(name: str, job: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("network", choices=list(NETWORKS))
     parser.add_argument(
         "--data", type=Path, required=True, help="where torchvision finds its files, or with --folder train/ and test/"

@@ -10,7 +10,6 @@ best.pt and metrics.jsonl must be equal bit for bit; of a method all that its ru
 differs. The signals are POSIX's.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import usage
 
 from bnn_train.errors import ConfigError
 from bnn_train.runs import checkpoint
@@ -252,7 +252,7 @@ def sweeps(folder: Path, kills: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--kills", type=int, help="of single runs (default: 20), or of the method's (default: 8)")
     parser.add_argument("--sweep-kills", type=int, default=5, help="of the sweep (default: 5)")
     parser.add_argument("--method", metavar="NAME", help="kill runs of this method, as reactnet, and nothing else")

@@ -9,7 +9,6 @@ led to another exception, to a value that is not what was announced, to other sc
 too slow or too large.
 """
 
-import argparse
 import sys
 import time
 import tracemalloc
@@ -17,6 +16,7 @@ from collections import Counter
 from random import Random
 
 import numpy as np
+import usage
 from fuzz_changes import damaged, enormous
 from fuzz_networks import small_networks
 
@@ -69,7 +69,7 @@ def _most_under_kernels(packed: Packed) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

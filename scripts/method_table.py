@@ -7,12 +7,13 @@ It runs one sweep, `bnn-train -m method=... seed=...`, and reads its sweep.csv: 
 that have ended are not run again. The accuracies are those of the test images after the last epoch, by which nothing was chosen.
 """
 
-import argparse
 import csv
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+import usage
 
 from bnn_train.cli import methods
 from bnn_train.cli.keys import CONFIGS, options
@@ -50,7 +51,7 @@ def line(name: str, values: list[float], typed: dict[str, str]) -> str:
 
 def main() -> None:
     every = options("method", [CONFIGS])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("--methods", nargs="+", choices=every, default=every, metavar="NAME", help="by default all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--override", action="append", default=[], help="for all, as in trainer.epochs=5")

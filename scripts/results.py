@@ -8,7 +8,6 @@ learned, each sentence held by a table: of results/NAME.json below `## NAME`, of
 stand in the order of their files' names.
 """
 
-import argparse
 import json
 import re
 import shlex
@@ -17,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import usage
 
 from bnn_train import files
 from bnn_train.cli.keys import groups_of
@@ -109,7 +110,7 @@ def add(source: Path, target: Path, title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("what", nargs="*", metavar="add STUDY FILE", help="keep a study: its folder, and a file in results/")
     parser.add_argument("--title", help="of the study that is kept")
     given = parser.parse_args()

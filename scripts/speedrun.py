@@ -9,7 +9,6 @@ run's test accuracy (where images are held out theirs, and nothing of the test i
 then mean ± deviation, their interval and the machine. docs/speedruns.md has the rules.
 """
 
-import argparse
 import json
 import resource
 import statistics
@@ -20,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import usage
 
 from bnn_train import startup
 from bnn_train.report import interval
@@ -81,7 +82,7 @@ def _cpu() -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = usage.parser(__doc__)
     parser.add_argument("experiment", help="mnist_speedrun, or another")
     parser.add_argument("--data", type=Path, required=True, help="where the images are: data.root")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many: 0, 1 ...")

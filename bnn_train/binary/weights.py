@@ -32,7 +32,7 @@ class Binarizer(nn.Module):
     stochastic = False  # whether weights are drawn in training
     sized = True  # whether the size of a latent weight says how far it is from flipping: it can be ranked, and start a scale
     no_penalty = ""  # why the sizes of the latent weights cannot be penalised, if so
-    kl = 0.0  # weight of the divergence from fair coins
+    kl = 0.0  # weight of the divergence from fair coins, of weights that are drawn
     whole = False  # whether the latent weight is -1 or +1 itself
     centre = False  # whether each step moves the latent weights of an output by their means
     annealed = False  # whether it follows the progress of training
@@ -51,7 +51,7 @@ class Binarizer(nn.Module):
     @property
     def only_clips(self) -> bool:
         """Whether `constrain` keeps latent weights to their bound and does nothing else, so that an optimizer's pass can do it."""
-        as_written = type(self).constrain in (Binarizer.constrain, Sign.constrain)
+        as_written = type(self).constrain in (Binarizer.constrain, Sign.constrain, Stochastic.constrain)
         return as_written and self.kl == 0 and not self.centre
 
     @property
@@ -83,9 +83,7 @@ class Binarizer(nn.Module):
 
     @torch.no_grad()
     def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
-        """What follows an optimizer's step, in place: the latent weight shrinks by its prior, is centred, keeps to its bound."""
-        if self.kl > 0:
-            latent.div_(1 + lr * self.kl)
+        """What follows an optimizer's step, in place: the latent weight is centred and keeps to its bound."""
         if self.centre:
             preparation.centre_over_inputs(latent, mask)
         if self.bound < math.inf:
@@ -207,11 +205,12 @@ class Binary(Binarizer):
 
 
 class Stochastic(Binarizer):
-    """Bernoulli weights: P(w = +1) = F(eta), eta the latent weight, drawn anew for each batch; evaluation takes sign(eta).
+    """Bernoulli weights: P(w = +1) = F(eta / scale), eta the latent weight, drawn anew for each batch; evaluation takes sign(eta).
 
-    The backward is the identity. eta is the natural parameter of the weight's distribution, and a gradient step on it is a step of
-    mirror descent over the probabilities (Shekhovtsov & Yanush 2021, arXiv 2006.06880): with logistic F the proximal term is the
-    Kullback-Leibler divergence; with uniform F it is the Euclidean distance, and eta clipped to F's support is BinaryConnect.
+    The backward is the identity: exact on average where the loss is multilinear in the weights, each of which occurs to the first
+    power, and biased elsewhere. A step of gradient descent on eta is then one of mirror descent over the probabilities
+    (Shekhovtsov & Yanush 2021, arXiv 2006.06880): with logistic F the proximal term is the Kullback-Leibler divergence; with
+    uniform F it is the Euclidean distance, and eta clipped to F's support is BinaryConnect.
     Noise is drawn in training, and in evaluation while `sampling` is set.
     """
 
@@ -228,6 +227,22 @@ class Stochastic(Binarizer):
     @property
     def bound(self) -> float:
         return min(super().bound, distributions.FAMILY[self.noise].support * self.noise_scale)
+
+    # Let psi be the function with psi' = F^-1, and D(p, q) = psi(p) - psi(q) - psi'(q) (p - q) its Bregman divergence: that of
+    # Kullback and Leibler where F is logistic, (p - q)^2 where it is uniform. What is minimised over all p is
+    #     E[loss] + kl * (sum over weights of D(p, 1/2)).
+    # With the mean gradient g of the drawn weight, whose mean is 2 p - 1, dE[loss]/dp = 2 g. A proximal step of size tau,
+    #     argmin over p of  2 g p + kl D(p, 1/2) + D(p, p_0) / tau,
+    # is where 2 g + kl F^-1(p) + (F^-1(p) - F^-1(p_0)) / tau = 0, since F^-1(1/2) = 0; with F^-1(p) = eta / scale,
+    #     eta = (eta_0 - 2 scale tau g) / (1 + tau kl).
+    # An optimizer's step of size lr is the numerator with tau = lr / (2 scale), so the prior must take the same tau. Where p is
+    # bounded, D rises to both sides of its minimum, which is the nearest point to it: eta is clipped after it has shrunk.
+    @torch.no_grad()
+    def constrain(self, latent: Tensor, lr: float, mask: Mask = None) -> None:
+        """The prior's part of the step of size `lr` that the optimizer has taken, and the bound."""
+        if self.kl > 0:
+            latent.div_(1 + lr / (2 * self.noise_scale) * self.kl)
+        super().constrain(latent, lr, mask)
 
     def binarization(self, prepared: Tensor) -> Binarization:
         if not (self.training or self.sampling):

@@ -49,7 +49,8 @@ def settled(arguments: list[str]) -> list[str]:
     from bnn_train.runs import resume
 
     stored = flat(asdict(resume.config_of(state))) | dict(state.get("choices") or {})
-    same = [each for each, key in asked.items() if key in stored and parsed[each].value() == stored[key]]
+    values = {each: (key, parsed[each].value()) for each, key in asked.items() if key in stored}
+    same = [each for each, (key, value) in values.items() if value == stored[key] or resume.is_as_written(state, key, value)]
     differ = {key: parsed[each].value() for each, key in asked.items() if key in stored and each not in same}
     if differ:
         raise resume.other_than(stored, differ, list(parsed), state.get("overrides", ()))

@@ -50,7 +50,7 @@ bnn-study model=mlp methods=bnn,xnor seeds=3 methods beside their real twin
 bnn-lab --help                               estimators on their own
 """,
     "lab": """\
-bnn-lab                                      every estimator, in about a minute
+bnn-lab                                      every estimator, in ten networks
 bnn-lab protocol=psa --help                  each key of what this would run
 bnn-lab protocol=single_layer                one layer under known losses
 bnn-lab protocol.train_with.name=tanh        trained with straight-through
@@ -60,7 +60,8 @@ bnn-lab '+protocol.estimators.mine={name: clipped, clip: 0.5}'
                                              one more estimator
 bnn-lab '~protocol.estimators.arm' protocol.plotted=[tanh,disarm]
                                              one fewer, and which to plot
-bnn-lab -m seed=0,1,2                        three studies
+bnn-lab protocol.networks=20                 ten more, beside those that are there
+bnn-lab -m seed=0,1,2                        three studies, and one table of all
 """,
 }
 LAST = """\

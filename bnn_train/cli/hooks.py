@@ -116,8 +116,8 @@ class LabHooks(Callback):
         check_writable("hydra.run.dir", Path(config.hydra.run.dir))
         check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.studies: list[Path] = []
+    def __init__(self) -> None:
+        self.studies: list[Path] = []  # of this command
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self.studies.append(Path(config.hydra.runtime.output_dir))

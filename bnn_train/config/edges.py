@@ -1,6 +1,7 @@
 """Rules about chosen edges: one dataclass per selector, chosen by the rule's `edges`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -10,12 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from bnn_train.config.checks import Group, check_choice, key
 from bnn_train.errors import ConfigError, as_typed
 
+KEY = "edges.rules"
+
 
 @dataclass
 class RuleConfig(Group):
     """A rule that chooses all edges of its layers; edges/apply.py follows it."""
 
-    group: ClassVar[str] = "edges.rules"
+    group: ClassVar[str] = KEY
 
     layers: str = key(MISSING, "name pattern, with wildcards: linear2, linear*, *")
     what: str = key(MISSING, "train alone, freeze, prune or penalise", ("train", "freeze", "prune", "l1"))
@@ -118,6 +121,17 @@ RULES: dict[str, type[RuleConfig]] = {
 }
 
 
+@contextmanager
+def placed(position: int, count: int) -> Iterator[None]:
+    """Within, what is refused of the rule at that place, from 0, of `count`, names it: edges.rules.1.layers."""
+    try:
+        yield
+    except ConfigError as error:
+        if count > 1 and (error.key == KEY or error.key.startswith(f"{KEY}.")):
+            raise ConfigError(f"{KEY}.{position}{error.key[len(KEY) :]}", error.value, error.remedy) from error.__cause__
+        raise
+
+
 def rule(given: Mapping[str, Any]) -> RuleConfig:
     """The typed form of one rule as it was typed. A null is a key that was not given."""
     given = {name: value for name, value in given.items() if value is not None}
@@ -155,10 +169,11 @@ class EdgesConfig(Group):
     rules: list[Any] = key([], "which edges are trained, frozen, pruned or penalised; see docs/edges.md")
 
     def __post_init__(self) -> None:
-        for given in self.rules:
-            if not isinstance(given, dict | RuleConfig):
-                raise ConfigError("edges.rules", as_typed(given), "every rule is {layers: NAME, what: ..., ...}")
-        self.rules = [given if isinstance(given, RuleConfig) else rule(given) for given in self.rules]
+        for position, given in enumerate(self.rules):
+            with placed(position, len(self.rules)):
+                if not isinstance(given, dict | RuleConfig):
+                    raise ConfigError(KEY, as_typed(given), "every rule is {layers: NAME, what: ..., ...}")
+                self.rules[position] = given if isinstance(given, RuleConfig) else rule(given)
 
     @property
     def complete_after(self) -> int:

@@ -77,5 +77,7 @@ def estimator(name: str, given: Any, scale: float) -> SteConfig:
         typed = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(name, given, str(error).splitlines()[0]) from error
+    except ConfigError as error:  # of a value out of range, whose group is ste
+        raise ConfigError(f"{name}.{error.key.removeprefix('ste.')}", error.value, error.remedy) from error.__cause__
     assert isinstance(typed, SteConfig)
     return typed

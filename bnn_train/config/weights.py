@@ -98,9 +98,17 @@ class StochasticConfig(WeightsConfig):
     drawn: ClassVar[bool] = True
 
     name: str = "stochastic"
-    noise: str = key("logistic", "distribution F of P(w = +1) = F(latent)", ("uniform", "triangular", "logistic", "normal"))
-    scale: float = key(0.05, "the noise is scale * (its standard form)", "(0, inf)")
-    kl: float = key(0.0, "weight of the divergence from fair coins: latents shrink by 1 / (1 + lr * kl)", "[0, inf)")
+    clip: float | None = key(
+        None, "latent weights keep to [-clip, clip] after each step; null: to the noise's support alone", "(0, inf)"
+    )
+    noise: str = key("logistic", "distribution F of P(w = +1) = F(latent / scale)", ("uniform", "triangular", "logistic", "normal"))
+    scale: float = key(0.05, "the latent weights' unit: the noise is scale * (its standard form)", "(0, inf)")
+    kl: float = key(
+        0.0,
+        "prior: sgd without momentum minimises an image's mean loss + kl * (the weights' summed divergence from fair coins, in "
+        "nats where noise=logistic); 1 / (training images): variational Bayes",
+        "[0, inf)",
+    )
     scaling: str = key("none", "the factor by which each output's sum is multiplied", SCALING)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bnn_train.binary.centred import CentredConv2d
 from bnn_train.binary.weights import Binarizer
-from bnn_train.config.edges import RuleConfig
+from bnn_train.config.edges import RuleConfig, placed
 from bnn_train.edges import selectors
 from bnn_train.errors import ConfigError, as_typed
 
@@ -41,7 +41,10 @@ def resolve(rules: list[RuleConfig], layers: Layers) -> dict[str, Masks]:
     both be followed.
     """
     check(rules, layers)
-    chosen = [(rule, _choose(rule, layers)) for rule in rules]
+    chosen = []
+    for position, rule in enumerate(rules):
+        with placed(position, len(rules)):
+            chosen.append((rule, _choose(rule, layers)))
     found = {}
     for name in layers:
         here = [(rule, masks[name]) for rule, masks in chosen if name in masks]
@@ -60,14 +63,19 @@ def matching(rule: RuleConfig, layers: Layers) -> list[str]:
 
 def check(rules: list[RuleConfig], layers: Layers) -> None:
     """Raises ConfigError where a rule cannot be followed, whatever the weights are: by the layers' names and kinds alone."""
-    for rule in rules:
-        for name in matching(rule, layers):
-            binarizer = getattr(layers[name], "binarizer", None)
-            if isinstance(binarizer, Binarizer):
-                _check_kind(rule, name, binarizer)
-            if isinstance(layers[name], CentredConv2d) and rule.what in ("freeze", "train"):
-                remedy = f"model.stem=centred moves the edges of a filter of {name} by their mean after each step, frozen ones too"
-                raise ConfigError("edges.rules.what", rule.what, f"{remedy}; use model.stem=real, or prune")
+    for position, rule in enumerate(rules):
+        with placed(position, len(rules)):
+            _check(rule, layers)
+
+
+def _check(rule: RuleConfig, layers: Layers) -> None:
+    for name in matching(rule, layers):
+        binarizer = getattr(layers[name], "binarizer", None)
+        if isinstance(binarizer, Binarizer):
+            _check_kind(rule, name, binarizer)
+        if isinstance(layers[name], CentredConv2d) and rule.what in ("freeze", "train"):
+            remedy = f"model.stem=centred moves the edges of a filter of {name} by their mean after each step, frozen ones too"
+            raise ConfigError("edges.rules.what", rule.what, f"{remedy}; use model.stem=real, or prune")
 
 
 def _check_kind(rule: RuleConfig, name: str, binarizer: Binarizer) -> None:

@@ -102,6 +102,43 @@ def disarm(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> lis
     return _with_output(net, sample, found)
 
 
+def psa(net: Network, theta: Tensor, sample: Sample, baseline: Tensor) -> list[Tensor]:
+    """The path sample-analytic estimator (Shekhovtsov, Yanush & Flach 2020, arXiv 2006.03143).
+
+    Let h(x) be the expected loss given the values x of one layer. The sum over both values of unit i is taken by hand: the exact
+    gradient is the expectation of x_i F'(a_i) q_i with q_i = h(x) - h(x with x_i flipped). In the last layer these are two losses.
+    Before it, the flip moves the next layer's a_j to a_j - 2 x_i W_ji, and P(x_j) by Delta_ij = x_j (F(a_j) - F(a_j - 2 x_i W_ji)).
+    The joint probability, a product over j, moves by the sum over j of Delta_ij times the other factors, and by products of two and
+    more Delta_ij, which are left out (the linearization): q_i = sum_j Delta_ij q_j, on the one path that was drawn.
+
+    So its mean is exact in the last stochastic layer, and in every layer that only layers of one unit follow. The derivative in
+    place of both differences gives straight-through with factor 2 F'(a).
+    """
+    weights, x = [weight for weight, _ in net.layers(theta)], sample.x[1:]
+    q = last_flips(net, theta, x[-1], sample.last)
+    found = [x[-1] * net.noise.pdf(sample.a[-1]) * q]
+    for i in range(len(x) - 2, -1, -1):
+        change = x[i + 1][..., None] * flip_changes(net, weights[i + 1], sample.a[i + 1], x[i])
+        q = (change * q[..., None]).sum(dim=-2)
+        found.append(x[i] * net.noise.pdf(sample.a[i]) * q)
+    return _with_output(net, sample, found[::-1])
+
+
+def last_flips(net: Network, theta: Tensor, x: Tensor, last: Tensor) -> Tensor:
+    """What the loss falls by if unit i of the last stochastic layer were flipped, for each i; x (..., data, units) to the same."""
+    if net.output:
+        weight, _ = net.layers(theta)[-1]
+        flipped = (last - 2 * weight * x).movedim(-1, 0)[..., None]
+    else:
+        flipped = x * (1 - 2 * torch.eye(x.shape[-1], dtype=x.dtype)).view(-1, *[1] * (x.dim() - 1), x.shape[-1])
+    return net.loss(last)[..., None] - net.loss(flipped).movedim(0, -1)
+
+
+def flip_changes(net: Network, weight: Tensor, a: Tensor, x: Tensor) -> Tensor:
+    """F(a_j) - F(a_j - 2 x_i W_ji): a (..., units), x (..., units before) to (..., units, units before)."""
+    return net.noise.cdf(a)[..., None] - net.noise.cdf(a[..., None] - 2 * weight * x[..., None, :])
+
+
 def _antithetic(net: Network, theta: Tensor, sample: Sample) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """(a, z, the values that the mirrored noise gives, their loss less that of the sample) of each layer."""
     loss, found = net.loss(sample.last), []
@@ -142,10 +179,18 @@ def _antithetic_cost(net: Network) -> tuple[float, float]:
     return 1 + sum(layers - i for i in range(1, len(net.widths) + 1)) / layers, 0
 
 
+def _psa_cost(net: Network) -> tuple[float, float]:
+    """One pass, and one back of as many products, with a distribution function of each in place of one of each unit; without an
+    output unit, which makes the last flips cheap, the loss of each of them."""
+    layers = len(net.widths) + 1
+    return (1, 1) if net.output else (1 + net.widths[-1] / layers, (layers - 2) / layers)
+
+
 METHODS = {
     "exact": Method(None, None, ste.sign, False, _enumeration_cost),
     "reinforce": Method(reinforce, None, ste.sign, True, lambda net: (1, 0)),
     "reinforce_baseline": Method(reinforce_baseline, None, ste.sign, True, lambda net: (1, 0)),
     "arm": Method(arm, None, ste.sign, True, _antithetic_cost),
     "disarm": Method(disarm, None, ste.sign, True, _antithetic_cost),
+    "psa": Method(psa, None, ste.sign, True, _psa_cost),
 }

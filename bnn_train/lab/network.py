@@ -51,7 +51,7 @@ def exact_loss(net: Network, theta: Tensor) -> Tensor:
     layers = net.layers(theta)
     x, probabilities = net.inputs, None  # the states that the layer can see; their probabilities, (data, states)
     for (weight, bias), width in zip(layers, net.widths, strict=False):
-        p = _state_probabilities(net, x @ weight.T + bias)
+        p = state_probabilities(net, x @ weight.T + bias)
         probabilities = p if probabilities is None else probabilities @ p
         x = states(width)
     assert probabilities is not None
@@ -62,7 +62,7 @@ def exact_loss(net: Network, theta: Tensor) -> Tensor:
     return (probabilities * net.loss(values).T).sum(dim=1).mean()
 
 
-def _state_probabilities(net: Network, a: Tensor) -> Tensor:
+def state_probabilities(net: Network, a: Tensor) -> Tensor:
     """Of each state, in the order of `states`, given the layer's pre-activations (..., units): a product over the units."""
     p = torch.ones_like(a[..., :1])
     for unit in a.unbind(dim=-1):

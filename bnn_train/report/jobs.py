@@ -80,9 +80,11 @@ def _instead(folders: list[Path]) -> str:
     studies = [folder.name for folder in folders if (folder / STUDY).exists()]
     if studies:
         return f"holds studies: {', '.join(studies)}; give one of them, as in {(folders[0].parent / studies[0]).as_posix()}"
-    sweeps = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
-    if sweeps:
-        return f"holds no job directories, but sweeps: {', '.join(sweeps)}; give one of them"
+    several = [folder.name for folder in folders if any(map(is_job, folder.glob("*/")))]
+    if several:
+        return (
+            f"holds folders of runs: {', '.join(several)}; give one of them, as in {(folders[0].parent / several[-1]).as_posix()}"
+        )
     return "holds no job directories; give the directory of a sweep (sweeps/NAME)"
 
 

@@ -21,8 +21,10 @@ from bnn_train.errors import ConfigError
 from bnn_train.report.jobs import STUDY
 from bnn_train.runs import directory, plan
 
-FORMAT = 2  # raise it when the meaning of what is saved changes
-READABLE = (1, 2)  # 1 has the same tensors, and a null for every key of its configuration that only other options take
+FORMAT = 3  # raise it when the meaning of what is saved changes
+# 2 and 1 have the same tensors, and another weight of the prior (resume.py); 1 has a null for every key of its configuration that
+# only other options take.
+READABLE = (1, 2, 3)
 RESULT = "result.pt"
 
 

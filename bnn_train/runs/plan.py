@@ -11,7 +11,8 @@ from bnn_train.config.root import Config
 from bnn_train.errors import ConfigError
 from bnn_train.runs import directory
 
-FORMAT = 1  # raise it when the meaning of what is saved changes
+FORMAT = 2  # raise it when the meaning of what is saved changes
+READABLE = {1: 2, 2: 3}  # with the format of the checkpoints whose configuration means the same (checkpoint.py)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ def read(run_dir: Path) -> dict[str, Any]:
         complete = all(each["config"] and "overrides" in each for each in (found, *found["stages"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError("resume", file, "cannot be read: it is cut short, damaged or foreign") from error
-    if version != FORMAT or not complete:
-        raise ConfigError("resume", file, f"has format {version}, but this version reads {FORMAT}: use a newer bnn-train")
+    if version not in READABLE or not complete:
+        raise ConfigError("resume", file, f"has format {version}, but this version reads {(*READABLE,)}: use a newer bnn-train")
+    for each in (found, *found["stages"]):
+        each["format"] = READABLE[version]
     return found
 
 

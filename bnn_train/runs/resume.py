@@ -32,7 +32,30 @@ def config_of(state: Mapping[str, Any], to_train: bool = True) -> Config:
     plugins.require_registered(own)
     if state.get("format") == 1 and config["weights"].get("init") is not None:  # then a key of weights=stochastic
         config = {**config, "weights": {"name": "bayesbinn", "init": config["weights"]["init"], "clip": config["weights"]["clip"]}}
+    if (kl := _older_kl(state)) is not None:
+        config = {**config, "weights": {**config["weights"], "kl": 2 * config["weights"]["scale"] * kl}}
     return typed(config)
+
+
+def _older_kl(state: Mapping[str, Any]) -> float | None:
+    """weights.kl as an older version wrote it, where latent weights shrank by 1 / (1 + lr * kl); None where it is as it is now."""
+    weights = state["config"]["weights"]
+    older = state.get("format", 0) in (1, 2) and weights["name"] == "stochastic"
+    return weights["kl"] if older and weights.get("kl") else None
+
+
+def older_meanings(state: Mapping[str, Any]) -> list[str]:
+    """A line for each key that meant something else in the version that wrote the checkpoint, with what the run goes on with."""
+    if (kl := _older_kl(state)) is None:
+        return []
+    now = as_typed(config_of(state).weights.kl)  # type: ignore[attr-defined]
+    why = "of an older version is 2 * weights.scale times as much; the run goes on as it was, which is now"
+    return [f"weights.kl={as_typed(kl)} {why} weights.kl={now}"]
+
+
+def is_as_written(state: Mapping[str, Any], key: str, value: object) -> bool:
+    """Whether a key has the value that was typed when the run was started, though it is another one in terms of this version."""
+    return key == "weights.kl" and value == _older_kl(state)
 
 
 def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] | None) -> Config:
@@ -55,7 +78,7 @@ def settle(state: Mapping[str, Any], asked: Config, overrides: Collection[str] |
         stored = {key: value for key, value in stored.items() if not within(key, ["logger"])}  # another one has other keys
     differ, ends = [], []
     for key in (key for key in new if whole or within(key, named)):
-        if new[key] == stored.get(key):
+        if new[key] == stored.get(key) or is_as_written(state, key, new[key]):
             continue
         if key in EXTENDS:
             ends.append(key)

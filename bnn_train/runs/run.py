@@ -69,7 +69,7 @@ def run(
         data = assemble.load_data(config, where)
         if state is not None:
             resume.check_same(state, config, data, where.type)
-            for line in resume.changed_plugins(state):
+            for line in [*([] if part else resume.older_meanings(state)), *resume.changed_plugins(state)]:
                 log.warning("%s", grid.sentence(f"note: {line}"))
             directory.mark_continued(run_dir)
             overrides, choices = state.get("overrides", overrides), state.get("choices")

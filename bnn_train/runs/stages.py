@@ -55,6 +55,8 @@ def run_all(
         if summary is None:
             stage_checks.check(planned, run_dir, exported)
             stage_checks.check_same(planned, run_dir)
+            if goes_on:
+                _say_what_meant_something_else(run_dir)
             with _written(planned, run_dir):
                 said: list[tuple[int, str]] = []
                 for number in range(1, len(planned.stages) + 1):
@@ -91,6 +93,13 @@ def _continued(asked: Config, run_dir: Path, overrides: Sequence[str]) -> Plan:
     changed = {key.removesuffix("."): after[key] for key in after if within(key, _TAKEN_OVER) and after[key] != before.get(key)}
     stages = [Stage(each["overrides"], _with(resume.config_of(each), changed, now), each["choices"]) for each in found["stages"]]
     return Plan(now, found["overrides"], found["choices"], stages)
+
+
+def _say_what_meant_something_else(run_dir: Path) -> None:
+    """Each line once for all stages, which say nothing of it themselves."""
+    found = plan.read(run_dir)
+    for line in dict.fromkeys(line for each in (found, *found["stages"]) for line in resume.older_meanings(each)):
+        log.warning("%s", grid.sentence(f"note: {line}"))
 
 
 def _with(config: Config, changed: Mapping[str, Any], now: Config) -> Config:

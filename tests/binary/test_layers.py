@@ -89,13 +89,20 @@ def test_clipping_reaches_latent_weights_alone():
 
 
 def test_constrain_shrinks_by_the_prior_then_keeps_to_the_support_of_the_noise():
-    layer = linear(2, 2, binarizer=Stochastic(noise="uniform", scale=0.5, kl=2.0))
-    layer.weight.data = torch.tensor([[1.0, -0.4], [0.2, 0.0]])
-    layer.constrain(lr=0.5)
-    assert layer.weight.tolist() == [[0.5, pytest.approx(-0.2)], [pytest.approx(0.1), 0]]
+    layer = linear(2, 2, binarizer=Stochastic(noise="uniform", scale=0.25, kl=2.0))
+    layer.weight.data = torch.tensor([[0.6, -0.4], [0.2, 0.0]])
+    layer.constrain(lr=0.25)  # 1 + lr / (2 scale) * kl = 2
+    assert layer.weight.tolist() == [[0.25, pytest.approx(-0.2)], [pytest.approx(0.1), 0]]
     layer.binarizer.clip = 0.15
     layer.constrain(lr=0.0)
     assert layer.weight.tolist() == [[pytest.approx(0.15), pytest.approx(-0.15)], [pytest.approx(0.1), 0]]
+
+
+def test_only_a_prior_or_a_centring_is_more_than_a_clip():
+    assert Stochastic("uniform").only_clips
+    assert Sign().only_clips
+    assert not Stochastic("uniform", kl=0.1).only_clips
+    assert not Sign(centre=True).only_clips
 
 
 def test_binary_weights_start_as_signs():

@@ -80,27 +80,45 @@ ETA = torch.tensor([-2.0, -0.3, 0.0, 0.4, 1.5], dtype=torch.float64)
 G = torch.tensor([0.7, -1.2, 0.5, 2.0, -3.0], dtype=torch.float64)
 
 
+@pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
 @pytest.mark.parametrize("kl", [0.0, 0.3])
-def test_logistic_weights_take_a_step_of_mirror_descent(kl):
-    """The minimiser over p of <2 G, p> + 2 kl KL(p, 1/2) + 2/lr KL(p, p_0), found by ternary search; G is dL/dw, 2 G is dL/dp.
+def test_logistic_weights_take_a_step_of_mirror_descent(kl, scale):
+    """The minimiser over p of <2 G, p> + kl KL(p, 1/2) + KL(p, p_0) / tau, tau = lr / (2 scale), found by ternary search.
 
-    (Its closed form is logit p = (logit p_0 - lr G) / (1 + lr kl).)
+    G is dL/dw, and 2 G is dL/dp. (Its closed form is logit p = (logit p_0 - 2 tau G) / (1 + tau kl).)
     """
+    lr, before = 0.5 * scale, torch.sigmoid(ETA / scale)
+    tau = lr / (2 * scale)
 
     def divergence(p, q):
         return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
 
     def objective(p):
-        return 2 * G * p + 2 * kl * divergence(p, torch.full_like(p, 0.5)) + 2 / 0.5 * divergence(p, torch.sigmoid(ETA))
+        return 2 * G * p + kl * divergence(p, torch.full_like(p, 0.5)) + divergence(p, before) / tau
 
-    low, high = torch.full_like(ETA, 1e-9), torch.full_like(ETA, 1 - 1e-9)
+    low, high = torch.full_like(ETA, 1e-30), torch.full_like(ETA, 1 - 1e-15)
     for _ in range(200):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         worse = objective(left) > objective(right)
         low, high = torch.where(worse, left, low), torch.where(worse, high, right)
-    eta = step("logistic", ETA, G, 0.5, kl)
-    torch.testing.assert_close(torch.sigmoid(eta), (low + high) / 2, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(eta, (ETA - 0.5 * G) / (1 + 0.5 * kl), rtol=1e-5, atol=1e-6)
+    eta = step("logistic", ETA, G, lr, kl, scale)
+    torch.testing.assert_close(torch.sigmoid(eta / scale), (low + high) / 2, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(eta / scale, (ETA / scale - 2 * tau * G) / (1 + tau * kl))
+
+
+@pytest.mark.parametrize("noise", list(distributions.FAMILY))
+@pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("kl", [0.01, 0.3, 4.0])
+def test_the_prior_is_in_the_units_of_the_loss_at_every_scale(noise, scale, kl):
+    """At the minimum of E[loss] + kl D(p, 1/2) a step moves nothing: there dE[loss]/dp = -kl F^-1(p), F^-1(p) = latent / scale."""
+    latent = scale * torch.tensor([-0.9, -0.3, 0.0, 0.4, 0.8], dtype=torch.float64)
+    slope = -kl * latent / scale / 2  # of the mean of w, which is 2 p - 1
+    torch.testing.assert_close(step(noise, latent, slope, 0.3 * scale, kl, scale), latent)
+
+
+def test_natural_parameters_shrink_as_those_of_bayes_binn_do():
+    """Noise of scale 1/2: the latent weight is the natural parameter of a weight in {-1, +1}, the log-odds' half."""
+    torch.testing.assert_close(step("logistic", ETA, 0 * G, 0.25, 2.0, scale=0.5), ETA / (1 + 0.25 * 2.0))
 
 
 def test_uniform_weights_take_the_step_of_binary_connect():

@@ -45,3 +45,13 @@ def test_what_the_run_has_otherwise_is_refused(run, more, line):
 def test_what_others_check_stays(run, more):
     assert beside_resume.settled([f"resume={run}", *more]) == [f"resume={run}", *more]
     assert beside_resume.settled(["resume=nowhere", "seed=3"]) == ["resume=nowhere", "seed=3"]
+
+
+def test_the_prior_of_an_older_version_may_be_typed_as_it_was(tmp_path, compose):
+    config = asdict(compose("weights=stochastic", "weights.scale=0.25", "weights.kl=4.0"))
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint.save({"config": config, "format": 2}, tmp_path / "checkpoints" / "last.pt")
+    for same in ("weights.kl=4.0", "weights.kl=2.0"):  # as typed then, as it is called now
+        assert beside_resume.settled([f"resume={tmp_path}", same]) == [f"resume={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"^weights\.kl=1\.0: the run was started with weights\.kl=2\.0"):
+        beside_resume.settled([f"resume={tmp_path}", "weights.kl=1.0"])

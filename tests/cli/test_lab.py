@@ -8,6 +8,7 @@ SMALL = ("protocol.networks=1", "protocol.widths=[2]", "protocol.points=8", "pro
 def test_a_study_from_the_command_line(command, tmp_path):
     result = command(*SMALL, module="bnn_train.cli.lab")
     assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
     (folder,) = (tmp_path / "lab").iterdir()
     assert folder.name == "psa,protocol.epochs=[2],protocol.points=8,protocol.samples=20,protocol.widths=[2]"
     for piece in ("moons, epoch 2: loss", "disarm", "cosine", "passes: forward + backward", "saved in lab/psa,", "bias_std.svg"):
@@ -24,10 +25,19 @@ def test_a_study_from_the_command_line(command, tmp_path):
     assert json.loads((folder / "lab.json").read_text())["measured"] == before["measured"]
 
 
+def test_several_studies_end_in_one_table(command):
+    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.networks=1", "protocol.samples=200")
+    result = command("-m", "seed=0,1", *small, module="bnn_train.cli.lab")
+    assert result.returncode == 0, result.stderr
+    last = result.stdout.split("quadratic: cosine of a mean of 100 samples\n")[1].splitlines()
+    assert last[0].split() == ["estimator", "seed=0", "than", "ST", "seed=1", "than", "ST"]
+    assert last[2].split()[0] == "exact"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of psa, single_layer"),
+        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of mirror, psa, single_layer"),
         (["protocol.sample=3"], 1, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["+protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["protocol.samples=1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
@@ -53,7 +63,7 @@ def test_a_mistake_is_one_line(command, arguments, code, message):
 def test_help_lists_protocols_and_keys(command):
     result = command("--help", module="bnn_train.cli.lab")
     assert result.returncode == 0
-    for piece in ("single_layer", "protocol=psa", "protocol    psa, single_layer"):
+    for piece in ("single_layer", "protocol=psa", "protocol    mirror, psa, single_layer"):
         assert piece in result.stdout
     keys = command("protocol=psa", "--help", module="bnn_train.cli.lab").stdout
     for piece in ("protocol.samples=20000  (whole number, [2, inf))", "reinforce_baseline", "of each estimator"):

@@ -168,6 +168,20 @@ def test_what_is_no_rule_at_all_is_shown_whole(rule, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([FREEZE, {**FREEZE, "edges": "random", "density": 2}], "edges.rules.1.density=2.0: must be in [0, 1]"),
+        ([FREEZE, "freeze"], "edges.rules.1=freeze: every rule is {layers: NAME"),
+        ([{**FREEZE, "layers": "hid*"}, FREEZE], "edges.rules.0.layers=hid*: matches no layer"),
+    ],
+)
+def test_of_several_rules_a_refusal_names_the_place_as_it_is_typed(rules, message):
+    with pytest.raises(ConfigError) as caught:
+        masks(*rules)
+    assert str(caught.value).startswith(message)
+
+
 def test_a_file_that_names_another_layer(tmp_path):
     torch.save({"linear1": torch.ones(2, 2), "hidden": torch.ones(2, 2)}, tmp_path / "m.pt")
     with pytest.raises(ConfigError, match=r"names \[hidden\]; the layers are linear1, linear2, output"):

@@ -139,7 +139,9 @@ def test_costs_in_passes():
         "reinforce_baseline": (1, 0),
         "arm": (2.5, 0),
         "disarm": (2.5, 0),
+        "psa": (1, 1),
     }
+    assert estimators.METHODS["psa"].cost(problems.known_loss("quadratic", 5, LOGISTIC, 0)) == (3.5, 0)  # the loss of 5 flips
     assert estimators.build(chosen("tanh"), 0).cost(net) == (1, 1)
 
 

@@ -7,6 +7,8 @@ from omegaconf import OmegaConf
 from bnn_train.binary import ste
 from bnn_train.cli import compose as composing
 from bnn_train.cli.compose import CONFIGS
+from bnn_train.config.lab import PROTOCOLS
+from bnn_train.config.protocol import SignsConfig
 from bnn_train.errors import ConfigError
 from bnn_train.lab import estimators, signs, study
 
@@ -43,7 +45,7 @@ def test_a_study_holds_every_estimator_layer_and_measure(tmp_path):
     assert same["clipped"]["blocks"] == same["uniform"]["blocks"] == same["hard_st"]["blocks"]
 
 
-LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm")
+LOSS_ALONE = ("reinforce", "reinforce_baseline", "arm", "disarm", "psa")
 
 
 def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_path, monkeypatch):
@@ -115,8 +117,13 @@ def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_see
     assert losses[0] == losses[1] != losses[2]
 
 
-@pytest.mark.parametrize("protocol", [path.stem for path in (CONFIGS / "protocol").glob("*.yaml")])
-def test_every_protocol_composes_and_its_estimators_build(protocol):
+def test_every_protocol_has_a_kind():
+    assert sorted(PROTOCOLS) == sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
+    assert set(PROTOCOLS.values()) == set(study.KINDS)
+
+
+@pytest.mark.parametrize("protocol", [name for name, kind in PROTOCOLS.items() if kind is SignsConfig])
+def test_every_protocol_of_activations_composes_and_its_estimators_build(protocol):
     config = compose(f"protocol={protocol}")
     assert config.protocol.name == protocol
     labels = [label for part in signs.parts_of(config) for label in part.methods]
@@ -181,6 +188,7 @@ def test_an_estimator_is_held_against_the_one_that_follows_from_the_networks_noi
         ("protocol.samples=1", "protocol.samples=1: must be a whole number of at least 2"),
         ("protocol.points=1", "protocol.points=1: must be a whole number of at least 2"),
         ("protocol.epochs=[3,1]", "protocol.epochs=[3,1]: must be rising whole numbers of at least 0"),
+        ("+protocol.estimators.x={name: clipped, clip: -1}", "protocol.estimators.x.clip=-1.0: must be a number above 0"),
         ("protocol.plotted=[rebar]", "protocol.plotted=rebar: is not among protocol.estimators; [] shows all"),
         ("seed=-1", "seed=-1: must be a whole number of at least 0, below 2^63"),
     ],

@@ -96,7 +96,7 @@ def test_a_job_that_may_not_be_read_is_named(folder, monkeypatch):
     [
         ("none", "cannot be read (No such file or directory)"),
         ("sweeps/seed/seed=0/summary.json", "cannot be read (Not a directory)"),
-        ("sweeps", "holds no job directories, but sweeps: seed; give one of them"),
+        ("sweeps", "holds folders of runs: seed; give one of them, as in "),
         ("", "holds no job directories; give the directory of a sweep"),
     ],
 )

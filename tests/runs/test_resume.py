@@ -491,3 +491,41 @@ def test_a_run_keeps_the_overrides_that_it_was_started_with(small, tmp_path):
     assert run(small(), tmp_path, overrides=["ste=clipped"])["overrides"] == ["ste=clipped"]
     longer = run(small("trainer.epochs=3"), tmp_path, overrides=["resume=x", "trainer.epochs=3"])
     assert (longer["epochs"], longer["overrides"]) == (3, ["ste=clipped"])
+
+
+def test_the_prior_of_a_run_of_an_older_version_goes_on_as_it_was(small, tmp_path, caplog):
+    """weights.kl was 2 * scale times as much; the same command is not refused for it, and one note says so, once."""
+    drawn = ("weights=stochastic", "weights.scale=0.25")
+    now, then = (*drawn, "weights.kl=2.0"), (*drawn, "weights.kl=4.0")
+    run(small(*now, "trainer.keep=all"), tmp_path / "old")
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    path = tmp_path / "old" / "checkpoints" / "last.pt"
+    state = state_of(tmp_path / "old")
+    state["config"]["weights"]["kl"] = 4.0
+    checkpoint.save({**state, "format": 2}, path)
+    note = "weights.kl=4.0 of an older version is 2 * weights.scale times as much; the run goes on as it was, which is now "
+    note += "weights.kl=2.0"
+    assert resume.older_meanings(checkpoint.load(path)) == [note]
+    with pytest.raises(ConfigError, match=r"weights\.kl=3\.0: the run was started with weights\.kl=2\.0"):
+        run(small(*drawn, "weights.kl=3.0"), tmp_path / "old", overrides=["weights.kl=3.0"])
+    with caplog.at_level("WARNING"):
+        run(small(*then, "trainer.epochs=3"), tmp_path / "old", overrides=[*then, "trainer.epochs=3"])
+        assert note in " ".join(caplog.text.split())
+        caplog.clear()
+        run(small(), tmp_path / "old", overrides=[])
+        run(small("trainer.epochs=3"), tmp_path / "new", overrides=["trainer.epochs=3"])
+        assert "older version" not in caplog.text
+    old, new = (state_of(tmp_path / name)["trainer"]["model"] for name in ("old", "new"))
+    assert differences(old, new) == []
+
+
+def test_only_the_prior_of_drawn_weights_of_an_older_version_meant_something_else(small):
+    for overrides, version, kl in (
+        (("weights=stochastic", "weights.kl=1.0"), 3, 1.0),
+        (("weights=stochastic", "weights.kl=1.0"), 2, 0.1),
+        (("weights=stochastic",), 2, 0.0),
+        (("weights=sign",), 2, None),
+    ):
+        state = {"format": version, "config": asdict(small(*overrides))}
+        assert getattr(resume.config_of(state).weights, "kl", None) == kl
+        assert len(resume.older_meanings(state)) == (kl == 0.1)

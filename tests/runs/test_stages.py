@@ -399,6 +399,25 @@ def test_damaged_stages_are_told(stopped):
         Path("run/stages.json").write_text(text)
         with pytest.raises(ConfigError, match=r"^resume=run/stages\.json: cannot be read"):
             plan.read(Path("run"))
-    Path("run/stages.json").write_text('{"format": 2, "config": {"a": 1}, "overrides": [], "stages": []}')
-    with pytest.raises(ConfigError, match=r"has format 2, but this version reads 1"):
+    Path("run/stages.json").write_text('{"format": 99, "config": {"a": 1}, "overrides": [], "stages": []}')
+    with pytest.raises(ConfigError, match=r"has format 99, but this version reads \(1, 2\)"):
         go_on()
+
+
+def test_the_prior_of_stages_of_an_older_version_goes_on_as_it_was(stopped, caplog):
+    """In the stage that was reached and in the one after it, with one note for both."""
+    drawn = "['weights=stochastic','weights.scale=0.25','weights.kl=2.0']"
+    with stopped(2, Interrupted(15)):
+        train(kind=f"stages.each=[{drawn},{drawn}]")
+    file, last = Path("run/stages.json"), Path("run/stage1/checkpoints/last.pt")
+    older, state = json.loads(file.read_text()), checkpoint.load(last)
+    for config in (state["config"], *(stage["config"] for stage in older["stages"])):
+        config["weights"]["kl"] = 4.0
+    file.write_text(json.dumps({**older, "format": 1}))
+    checkpoint.save({**state, "format": 2}, last)
+    with caplog.at_level("WARNING"):
+        go_on()
+    assert " ".join(caplog.text.split()).count("weights.kl=4.0 of an older version") == 1
+    for number in (1, 2):
+        assert checkpoint.load(Path(f"run/stage{number}/checkpoints/result.pt"))["config"]["weights"]["kl"] == 2.0
+    assert [stage["config"]["weights"]["kl"] for stage in json.loads(file.read_text())["stages"]] == [2.0, 2.0]

@@ -310,7 +310,7 @@ def test_what_is_read_of_a_directory_whose_summary_does_not_count(small, tmp_pat
 
 def test_a_checkpoint_of_a_newer_version_says_so(tmp_path):
     torch.save({"format": 99}, tmp_path / "x.pt")
-    with pytest.raises(ConfigError, match=r"has format 99, but this version reads \(1, 2\): use a newer bnn-train"):
+    with pytest.raises(ConfigError, match=r"has format 99, but this version reads \(1, 2, 3\): use a newer bnn-train"):
         checkpoint.load(tmp_path / "x.pt")
 
 
