@@ -19,7 +19,7 @@ from bnn_train.config.notes import notes
         "block=xnor",
         "model=cnn block=real_to_binary",
         "optimizer.weight_decay=0.1 optimizer.decay_norm_and_bias=true",
-        "data=image_folder data.image_size=[8,9] data.fit=pad data.grayscale=true data.cache_dir=c data.test_fraction=0.5",
+        "data=image_folder data.image_size=[8,9] data.fit=pad data.grayscale=true data.cache_dir=c data.test_fraction=0.5 data.memory=disk",
         "data=mnist data.root=x",
         "data.test_fraction=0.5",
         "trainer.max_steps=200",
