@@ -49,7 +49,7 @@ def test_several_ranks_train_what_one_process_does(tmp_path, size, names):
 
 
 def test_ranks_keep_one_network(tmp_path):
-    """Also where BatchNorm takes the statistics of each part: the trainer looks after every epoch; and the images may be on the disk."""
+    """Also where BatchNorm takes the statistics of each part: the trainer looks after every epoch. Also from the disk."""
     apart = (*MLP, "trainer.epochs=2", "trainer.sync_batchnorm=false")
     cases = {name: ((*apart, f"optimizer={name}"), None) for name in ("adam", "bop", "bayesbinn")}
     for where in ("ram", "disk"):
@@ -67,14 +67,8 @@ def folder_of_images(place):
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(torch.randint(0, 256, (6, 6), dtype=torch.uint8).numpy()).save(file)
     paths = (f"data.root={place / 'photos'}", f"data.cache_dir={place / 'cache'}")
-    more = (
-        "data.crop=random_resized",
-        "trainer.batch_size=5",
-        "model.hidden=[8,8]",
-        "trainer.epochs=2",
-        "trainer.eval_batch_size=2",
-    )
-    return ("data=image_folder", *paths, *more)
+    sizes = ("trainer.batch_size=5", "trainer.eval_batch_size=2", "model.hidden=[8,8]", "trainer.epochs=2")
+    return ("data=image_folder", "data.crop=random_resized", *paths, *sizes)
 
 
 @pytest.mark.parametrize(
