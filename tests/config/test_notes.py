@@ -8,6 +8,7 @@ from bnn_train.config.notes import notes
     [
         "",
         "optimizer=bop",
+        "weights=stochastic weights.kl=0.01 optimizer=sgd optimizer.momentum=0",
         "optimizer=bayesbinn eval=ensemble",
         "ste.stochastic=true eval=ensemble",
         "weights=stochastic eval=ensemble",
@@ -48,6 +49,11 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
+        (
+            "weights=stochastic weights.kl=0.01",
+            "weights.kl=0.01: is in the units of the loss with optimizer=sgd optimizer.momentum=0 alone; beside other steps the "
+            "prior weighs less",
+        ),
         (
             "scheduler=multistep",
             "scheduler.milestones=[50,75]: all lie behind the end of the run, 20 epochs: the learning rate stays as it is",
