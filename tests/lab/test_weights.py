@@ -53,7 +53,7 @@ def test_a_study_that_was_stopped_goes_on_place_by_place_to_the_same_numbers(tmp
     with pytest.raises(KeyboardInterrupt):
         study.run(config, tmp_path / "stopped")
     kept = sorted(file.name for file in (tmp_path / "stopped" / "networks" / "0").iterdir())
-    assert kept == ["quadratic-0.5.json", "quadratic-1.json", "sign-0.5.json"]
+    assert kept == ["quadratic-0.5.json", "quadratic-1.0.json", "sign-0.5.json"]
     monkeypatch.setattr(weights, "_measure", lambda *given: done.append(given[3:]) or measure(*given))
     assert without_time(study.run(config, tmp_path / "stopped")) == whole
     assert done == [("quadratic", 0.5), ("quadratic", 1), ("sign", 0.5), ("sign", 1)]
@@ -92,6 +92,21 @@ def test_a_bad_value_is_refused_with_the_remedy_before_any_work(tmp_path, overri
         study.run(compose(*overrides), tmp_path)
     assert str(caught.value).startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_other_estimators_nor_other_places_change_a_figure(tmp_path):
+    whole = study.run(compose(*SMALL, "protocol.problems=[quadratic,stochastic]"), tmp_path / "whole")["measured"]
+    few = compose(*SMALL, "protocol.problems=[stochastic]", "protocol.sharpness=[1]")
+    few.protocol.estimators = {label: few.protocol.estimators[label] for label in ("arm", "straight_through")}
+    (alone,) = study.run(few, tmp_path / "alone")["measured"]
+    assert alone["estimators"] == {label: whole[3]["estimators"][label] for label in few.protocol.estimators}
+
+
+def test_estimators_that_are_the_same_get_the_same_figures(tmp_path):
+    uniform = ("protocol.noise=uniform", "protocol.scale=1", "protocol.problems=[stochastic]", "protocol.sharpness=[0.5]")
+    (place,) = study.run(compose(*SMALL, *uniform), tmp_path)["measured"]
+    same = [place["estimators"][label]["blocks"] for label in ("straight_through", "stochastic_binaryconnect")]
+    assert same[0] == same[1]
 
 
 def test_latent_weights_beyond_the_support_are_kept_within_and_so_are_not_refused(tmp_path):
