@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bnn_train import startup
-from bnn_train.cli import plug
+from bnn_train.cli import endings, plug
 from bnn_train.errors import ConfigError, Diverged, Interrupted, Lost
 from bnn_train.report import terminal
 
@@ -22,7 +22,7 @@ def check(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def leading(arguments: Sequence[str]) -> Iterator[None]:
-    """Of the first process: the others end when this does, where nothing has gone wrong; else their launcher ends them."""
+    """Of the first process: the others end when this does; where something has gone wrong, because they lose it."""
     if SILENT & set(arguments):
         yield
         return
@@ -31,6 +31,8 @@ def leading(arguments: Sequence[str]) -> Iterator[None]:
     except SystemExit as end:
         if not end.code:
             _end()
+        else:
+            _leave_word("process 0 has said why")
         raise
     _end()
 
@@ -47,7 +49,14 @@ def _end() -> None:
     if startup.rank()[1] > 1:
         from bnn_train.training import processes
 
-        processes.end()
+        endings.command(processes.end)
+
+
+def _leave_word(word: str) -> None:
+    if startup.rank()[1] > 1 and "torch" in sys.modules:  # else there is nobody yet to lose this one
+        from bnn_train.training import last_words
+
+        last_words.leave(word)
 
 
 def follow(arguments: Sequence[str]) -> None:
@@ -62,8 +71,15 @@ def follow(arguments: Sequence[str]) -> None:
     try:
         plug.load(arguments)
         follow(exported)
-    except (Lost, Diverged, Interrupted) as end:  # of which the first process tells
-        sys.exit(end.exit_code)
-    except ConfigError as error:  # of this process's machine
-        terminal.say(f"error in process {startup.rank()[0]}: {error}", "stderr")
+    except Interrupted as stop:  # of all at the same step
+        sys.exit(stop.exit_code)
+    except Lost as lost:
+        if lost.is_told_here:
+            terminal.say(f"error: {lost}", "stderr")
+        sys.exit(lost.exit_code)
+    except (Diverged, ConfigError) as error:  # of which the first process tells when it loses this one
+        _leave_word(str(error) if isinstance(error, Diverged) else f"in process {startup.rank()[0]}: {error}")
         sys.exit(error.exit_code)
+    except Exception as defect:
+        _leave_word(f"process {startup.rank()[0]} has failed ({type(defect).__name__})")
+        raise
