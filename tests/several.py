@@ -55,3 +55,4 @@ def _work(rank, size, port, cases, folder):
         found = train(overrides, steps)
         if rank == 0:
             torch.save(found, Path(folder, f"{name}.pt"))
+    processes.leave()

@@ -14,7 +14,7 @@ from bnn_train.config.weights import StochasticConfig, StomppConfig
 from bnn_train.errors import as_typed
 
 # The keys of `data` that the readers which come with the package do not look at.
-_OF_FOLDERS = ("image_size", "fit", "grayscale", "cache_dir")
+_OF_FOLDERS = ("image_size", "fit", "grayscale", "cache_dir", "memory")
 _IGNORED = {
     "digits": (*_OF_FOLDERS, "root"),
     **dict.fromkeys(("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100"), (*_OF_FOLDERS, "test_fraction")),
@@ -94,6 +94,9 @@ def _of_the_data(config: Config) -> Iterator[str]:
         if value != defaults[name]:
             whose = "which has a test set of its own" if name == "test_fraction" else "which comes as it is"
             yield _line(f"data.{name}", value, f"is not for data={config.data.name}, {whose}")
+    if config.data.crop == "random_resized" and config.data.crop_padding:
+        why = "is for data.crop=padded, and the images are cropped by data.crop=random_resized"
+        yield _line("data.crop_padding", config.data.crop_padding, why)
     if config.data.name == "image_folder" and config.data.size is None and config.data.fit != "crop":
         yield _line("data.fit", config.data.fit, "does nothing with data.image_size=null, which leaves the images' size as it is")
 

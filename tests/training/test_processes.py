@@ -3,6 +3,7 @@
 import pytest
 import several
 import torch
+from PIL import Image
 
 from bnn_train import ranks
 from bnn_train.errors import ConfigError
@@ -48,11 +49,26 @@ def test_several_ranks_train_what_one_process_does(tmp_path, size, names):
 
 
 def test_ranks_keep_one_network(tmp_path):
-    """Also where BatchNorm takes the statistics of each part: the trainer looks after every epoch."""
+    """Also where BatchNorm takes the statistics of each part: the trainer looks after every epoch. Also from the disk."""
     apart = (*MLP, "trainer.epochs=2", "trainer.sync_batchnorm=false")
     cases = {name: ((*apart, f"optimizer={name}"), None) for name in ("adam", "bop", "bayesbinn")}
-    for found in several.trained(cases, 2, tmp_path).values():
-        assert len(found["rows"]) == 2
+    for where in ("ram", "disk"):
+        cases[where] = ((*folder_of_images(tmp_path), f"data.memory={where}"), None)
+    found = several.trained(cases, 2, tmp_path)
+    assert all(len(each["rows"]) == 2 for each in found.values())
+    assert found["disk"]["rows"] == found["ram"]["rows"]
+    assert all(torch.equal(one, found["ram"]["model"][name]) for name, one in found["disk"]["model"].items())
+
+
+def folder_of_images(place):
+    """Overrides that train on some, in batches that two ranks cannot share evenly."""
+    for number in range(24):
+        file = place / "photos" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(torch.randint(0, 256, (6, 6), dtype=torch.uint8).numpy()).save(file)
+    paths = (f"data.root={place / 'photos'}", f"data.cache_dir={place / 'cache'}")
+    sizes = ("trainer.batch_size=5", "trainer.eval_batch_size=2", "model.hidden=[8,8]", "trainer.epochs=2")
+    return ("data=image_folder", "data.crop=random_resized", *paths, *sizes)
 
 
 @pytest.mark.parametrize(
