@@ -6,6 +6,7 @@ step with the same bits. torch's DistributedDataParallel sums in buckets, which 
 continued would not give the bits of one that was not.
 """
 
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ _LOST = "(?i)gloo|nccl|connection|peer|socket"
 
 
 def start() -> None:
-    """Joins the processes that torchrun, or whatever sets its variables, has started: gloo on processors, nccl on CUDA devices."""
+    """Joins the processes that torchrun, Slurm or submitit has started: gloo on processors, nccl on CUDA devices."""
     if startup.rank()[1] == 1 or dist.is_initialized():
         return
+    _name_as_torchrun_does()
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
     if has_nccl:
         torch.cuda.set_device(device.choose("cuda"))
@@ -39,6 +41,19 @@ def start() -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     ranks.join()
     last_words.keep(store)
+
+
+def _name_as_torchrun_does() -> None:
+    """Sets torchrun's variables, by which torch finds the others, where another launcher has set its own."""
+    if "RANK" in os.environ:
+        return
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    else:
+        number, count = startup.rank()
+        os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "LOCAL_RANK": os.environ.get("SLURM_LOCALID", "0")}
 
 
 def check(config: TrainerConfig) -> None:

@@ -1,5 +1,6 @@
 """torchrun -m bnn_train, in real processes: how all of them end, and what is said of it."""
 
+import json
 import os
 import resource
 import signal
@@ -131,3 +132,17 @@ def test_a_sweep_is_for_one_process(monkeypatch):
     with pytest.raises(ConfigError, match="one job with several processes"):
         ranks_apart.check(["-m", "seed=0,1"])
     ranks_apart.check(["seed=0"])
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_submitit_job_train_one_run(command, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra [sweep]")
+    launcher = ("hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "sweep.name=s")
+    found = command("-m", *launcher, "model.hidden=[8,8]", "trainer.epochs=2", "trainer.batch_size=64,1", "seed=0")
+    assert found.returncode == 1, found.stderr  # of the second job, which is refused before the tasks have met
+    jobs = sorted((tmp_path / "sweeps" / "s").glob("model*"))
+    done = json.loads((jobs[1] / "summary.json").read_text())
+    assert done["device"].endswith("processes: 2")
+    assert (jobs[1] / "train.log").read_text().count("run directory:") == 1
+    assert (jobs[1] / ".hydra" / "config.yaml").exists()
+    assert "BatchNorm needs two images" in (jobs[0] / "failure.txt").read_text()
