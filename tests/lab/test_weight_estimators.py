@@ -100,17 +100,24 @@ def test_straight_through_is_biased_where_activations_are_not_linear():
         assert (mean_of(METHODS["straight_through"].estimate, net, eta) - exact).norm() > 0.1 * exact.norm()
 
 
-def local_mean(net, eta):
-    """The expectation of the local reparametrization over its normal numbers, each of which stands for itself in first and second
-    moment alone: -1 and +1 in all combinations, which is right where the estimate is quadratic in them."""
-    signs = iter([states(len(net.inputs))[..., None]])
-    samples = torch.empty(2 ** len(net.inputs), net.size(), dtype=torch.float64)
-    return weight_estimators.local_reparametrization(net, eta, samples, NO_BASELINE, normal=lambda like: next(signs)).mean(dim=0)
+def local_mean(net, eta, shapes):
+    """The expectation of the local reparametrization over its normal numbers, in the shape of each layer's pre-activations: -1 and
+    +1 in all combinations stand for them, which is right where the estimate is quadratic in each."""
+    sizes = [math.prod(shape) for shape in shapes]
+    parts = states(sum(sizes)).split(sizes, dim=1)
+    normal = iter([part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)])
+    samples = torch.empty(2 ** sum(sizes), net.size(), dtype=torch.float64)
+    return METHODS["local_reparametrization"].estimate(net, eta, samples, NO_BASELINE, normal=lambda like: next(normal)).mean(dim=0)
 
 
 def test_the_local_reparametrization_is_exact_for_a_linear_unit_under_a_quadratic_loss():
     net, eta, _, exact = case("quadratic")
-    assert_same(local_mean(net, eta), exact)
+    assert_same(local_mean(net, eta, [(4, 1)]), exact)
+
+
+def test_the_local_reparametrization_is_exact_for_a_linear_network_under_a_linear_loss():
+    net, eta, _, exact = case("multilinear", widths=(2,), points=2)
+    assert_same(local_mean(net, eta, [(2, 2), (2, 1)]), exact)
 
 
 def test_binaryconnects_stochastic_form_is_straight_through_where_the_noise_is_uniform():
