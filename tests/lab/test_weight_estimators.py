@@ -185,6 +185,14 @@ def test_a_baseline_is_subtracted_from_the_loss_sample_by_sample():
     assert_same(METHODS["reinforce_baseline"].estimate(net, eta, u, baseline), plain - baseline * score)
 
 
+def test_estimators_that_return_the_gradient_of_some_weights_are_exact_where_the_gradient_is_the_same_everywhere():
+    """A linear unit under a linear loss."""
+    net, eta, _, exact = case("multilinear", widths=())
+    u = torch.rand(3, net.size(), dtype=torch.float64)
+    for name in ("straight_through", "deterministic", "stochastic_binaryconnect"):
+        assert_same(METHODS[name].estimate(net, eta, u, NO_BASELINE), exact.expand_as(u))
+
+
 def test_the_local_reparametrization_is_exact_in_deep_linear_networks_under_a_quadratic_loss():
     """It keeps both moments of each layer: units share no weights, so that given the layer before they are independent anyway."""
     inputs = torch.tensor([[0.7, -1.2]], dtype=torch.float64)
