@@ -12,6 +12,8 @@ from bnn_train.errors import ConfigError, as_typed
 WITHOUT_VAL = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
 
 FITS = ("crop", "pad", "stretch")  # of data/fitting.py
+MEMORIES = ("auto", "ram", "disk")
+CROPS = ("padded", "random_resized")  # of data/augment.py
 
 
 @dataclass
@@ -21,6 +23,11 @@ class DataConfig(Group):
     name: str = key(MISSING, "the reader")
     root: str = key("data", "folder of the files; downloads go there; relative to the current directory", unit="path")
     cache_dir: str = key("~/.cache/bnn_train", "where image_folder keeps its decoded images", unit="path")
+    memory: str = key(
+        "auto",
+        "where image_folder's decoded images are while training; auto: ram, where they take at most 40% of what is free",
+        MEMORIES,
+    )
     val_size: int = key(0, "training images held out, the classes in proportion; 0: none, or those of val/", "[0, inf)", "images")
     test_fraction: float = key(0.2, "share held out as test set where the data has none of its own", "(0, 1)")
     train_limit: int | None = key(None, "train on the first so many of a fixed shuffle; null: all", "[2, inf)", "images")
@@ -39,6 +46,11 @@ class DataConfig(Group):
     grayscale: bool = key(False, "image_folder: one channel instead of three")
     mean: list[float] = key([0.5], "per channel, or one for all: inputs are (x / 255 - mean) / std; []: of the training images")
     std: list[float] = key([0.5], "as many as data.mean", "(0, inf)")
+    crop: str = key(
+        "padded",
+        "of training images: the old size out of the padded one, or a random part, 8% to 100% of the area, resized to the old size",
+        CROPS,
+    )
     crop_padding: int | None = key(
         0, "on each side before a random crop of the old size; 0: off, null: an eighth of the shorter side", "[0, inf)", "pixels"
     )

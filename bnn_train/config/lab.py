@@ -5,11 +5,22 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from bnn_train.config.checks import key
+from bnn_train.config.lab_mirror import MirrorConfig
+from bnn_train.config.lab_shortcomings import OVER, ShortcomingConfig
+from bnn_train.config.lab_training import LabTrainingConfig
+from bnn_train.config.lab_weights import WeightsProtocolConfig
 from bnn_train.config.protocol import ProtocolConfig, SignsConfig
 from bnn_train.errors import ConfigError
 
 # By the name of the option, the dataclass of its keys.
-PROTOCOLS: dict[str, type[ProtocolConfig]] = {"psa": SignsConfig, "single_layer": SignsConfig}
+PROTOCOLS: dict[str, type[ProtocolConfig]] = {
+    "psa": SignsConfig,
+    "single_layer": SignsConfig,
+    "weights": WeightsProtocolConfig,
+    "mirror": MirrorConfig,
+    **{f"shortcoming_{experiment}": ShortcomingConfig for experiment in OVER},
+    "training": LabTrainingConfig,
+}
 
 
 @dataclass

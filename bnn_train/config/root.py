@@ -32,6 +32,7 @@ CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.
 FREE = (
     "data.root",
     "data.cache_dir",
+    "data.memory",
     "logger",
     "device",
     "sweep",

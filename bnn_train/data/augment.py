@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bnn_train.config.data import DataConfig
+from bnn_train.data import crops
 
 
 @dataclass(frozen=True)
 class Draws:
     """Random numbers for each image of an epoch, in the order in which the epoch visits them; None for what is switched off."""
 
-    crop: Tensor | None  # int64 (N, 2): row and column of the crop's corner
+    crop: Tensor | None  # int64 (N, 2): row and column of the crop's corner; (N, 4): also its height and width, to be resized
     flip: Tensor | None  # bool (N,)
     cutout: Tensor | None  # int64 (N, 2): row and column of the square's centre
 
@@ -40,8 +41,12 @@ def draw(
     def integers(*highs: int) -> Tensor:
         return torch.stack([torch.randint(high, (count,), generator=generator) for high in highs], dim=1).to(device)
 
+    if config.crop == "random_resized":
+        cropped: Tensor | None = crops.draw(count, height, width, generator).to(device)
+    else:
+        cropped = integers(2 * padding + 1, 2 * padding + 1) if padding else None
     return Draws(
-        crop=integers(2 * padding + 1, 2 * padding + 1) if padding else None,
+        crop=cropped,
         flip=torch.rand(count, generator=generator).lt(0.5).to(device) if config.flip else None,
         cutout=integers(height, width) if config.cutout else None,
     )
@@ -82,7 +87,8 @@ def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     def per_channel(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
 
-    return (images.float() / 255 - per_channel(mean)) / per_channel(std)
+    inputs = images.to(torch.float32, copy=True)  # and from there in place: batches of large images take a quarter of the memory
+    return inputs.div_(255).sub_(per_channel(mean)).div_(per_channel(std))
 
 
 def pixels(inputs: Tensor, mean: list[float], std: list[float]) -> Tensor:
@@ -94,7 +100,8 @@ def pixels(inputs: Tensor, mean: list[float], std: list[float]) -> Tensor:
 def augment(images: Tensor, draws: Draws, config: DataConfig) -> Tensor:
     """uint8 training images to augmented, normalised float32 ones."""
     if draws.crop is not None:
-        images = crop(images, draws.crop, crop_padding(config, images.shape))
+        is_resized = config.crop == "random_resized"
+        images = crops.resized(images, draws.crop) if is_resized else crop(images, draws.crop, crop_padding(config, images.shape))
     if draws.flip is not None:
         images = flip(images, draws.flip)
     inputs = normalise(images, config.mean, config.std)

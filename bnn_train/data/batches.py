@@ -8,6 +8,7 @@ from torch import Tensor
 from bnn_train.config.data import DataConfig
 from bnn_train.data import augment
 from bnn_train.data.splits import Split
+from bnn_train.data.stored import Stored
 
 _EPOCHS_PER_SEED = 1_000_003  # a prime above any number of epochs: (seed, epoch) pairs get generators of their own
 
@@ -21,16 +22,30 @@ def train_batches(
     """
     generator = torch.Generator().manual_seed((seed * _EPOCHS_PER_SEED + epoch) % 2**63)
     device = split.labels.device
-    order = torch.randperm(len(split), generator=generator).to(device)
+    order = torch.randperm(len(split), generator=generator)
     shape = split.images.shape
     draws = augment.draw(config, len(split), (shape[1], shape[2], shape[3]), generator, device)
-    for start in range(first * batch_size, len(split) - batch_size + 1, batch_size):
-        images = range(start, start + batch_size)[part]
-        batch = slice(images.start, images.stop)
-        yield augment.augment(split.images[order[batch]], draws[batch], config), split.labels[order[batch]]
+    starts = range(first * batch_size, len(split) - batch_size + 1, batch_size)
+    ranges = [range(start, start + batch_size)[part] for start in starts]
+    batches = [slice(images.start, images.stop) for images in ranges]
+    if isinstance(split.images, Stored):
+        pixels = split.images.ahead(order[batch] for batch in batches)
+        order = order.to(device)
+    else:
+        order = order.to(device)
+        pixels = (split.images[order[batch]] for batch in batches)
+    for batch, images in zip(batches, pixels, strict=True):
+        yield augment.augment(images, draws[batch], config), split.labels[order[batch]]
 
 
-def eval_batches(split: Split, config: DataConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """(float32 inputs, labels) of all images, in order, without augmentation."""
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
-        yield augment.normalise(images, config.mean, config.std), labels
+def eval_batches(
+    split: Split, config: DataConfig, batch_size: int, first: int = 0, step: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(float32 inputs, labels) of all images, in order, without augmentation. first, step: of batch `first`, and every step-th."""
+    labels = split.labels.split(batch_size)[first::step]
+    if isinstance(split.images, Stored):
+        pixels = split.images.ahead(torch.arange(len(split)).split(batch_size)[first::step])
+    else:
+        pixels = iter(split.images.split(batch_size)[first::step])
+    for images, of_images in zip(pixels, labels, strict=True):
+        yield augment.normalise(images, config.mean, config.std), of_images

@@ -1,28 +1,31 @@
-"""Decoded images on the disk: found again by the content of every file, and held against a checksum when they are.
+"""Decoded images on the disk: found again by the content of every file, and held against checksums when they are read.
 
-A cache file is a line of text with the format and a checksum, a line of JSON with the shape and the notes, and the images' bytes.
-Whatever is wrong with one, the images are decoded again and it is replaced; where none can be written, training goes on without.
+data/image_file.py has the format. Whatever is wrong with a file, the images are decoded again and it is replaced. Where images are
+kept in memory and no file can be written, training goes on without.
 """
 
 import hashlib
-import json
 import logging
-import math
 import os
-import zlib
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image, features
 
+from bnn_train import startup
 from bnn_train.config.data import DataConfig
-from bnn_train.data.words import readable
+from bnn_train.data import image_file, stored
+from bnn_train.data.stored import Stored
+from bnn_train.data.words import counted, in_bytes, readable
 from bnn_train.errors import ConfigError
 
-_FORMAT = 2  # raise it when what is cached changes
 Decoded = tuple[torch.Tensor, list[str]]  # images, uint8 (N, C, H, W), and notes on how they were made, for the user
+Fill = Callable[[Path], tuple[list[str], bytes]]  # writes the images into a file; gives the notes, and the images' marks
 
 log = logging.getLogger(__name__)
 
@@ -45,50 +48,95 @@ def cached(files: Sequence[Path], config: DataConfig, decode: Callable[[], Decod
     return found
 
 
+def on_disk(files: Sequence[Path], shape: tuple[int, int, int], config: DataConfig, fill: Fill) -> tuple[Stored, list[str]]:
+    """The same images, which stay in their file; `fill` decodes images of `shape`, (C, H, W), into a new one.
+
+    Of two processes one decodes, and the other waits for it. Raises ConfigError where the file cannot be written, before anything
+    is decoded.
+    """
+    key = _key(files, config, startup.processors()) or str(os.getpid())  # what cannot be read, `fill` will name
+    file = _folder(config) / f"{key}.images"
+    found = _opened(file)
+    if found is None:
+        _prepare(file.parent, config, must=True)
+        with _decoding(file):
+            found = _opened(file)
+            if found is None:
+                _make(file, (len(files), *shape), config, fill)
+                found = stored.opened(file)
+    return found, found.file.contents.notes
+
+
 def _folder(config: DataConfig) -> Path:
     with suppress(RuntimeError):  # a process without a home
         return Path(config.cache_dir).expanduser()
     return Path(config.cache_dir)
 
 
-def _key(files: Sequence[Path], config: DataConfig) -> str | None:
+def _key(files: Sequence[Path], config: DataConfig, threads: int = 1) -> str | None:
     """A hash of all files' bytes, of the settings and of what decodes them; None where a file cannot be read: decoding names it."""
     how = None if config.size is None else (*config.size, config.fit)
-    settings = (_FORMAT, how, config.grayscale, Image.__version__, features.version("jpg"))
+    settings = (image_file.FORMAT, how, config.grayscale, Image.__version__, features.version("jpg"))
     key = hashlib.sha256(repr(settings).encode())
     try:
-        for path in files:
-            with open(path, "rb", buffering=0) as file:  # unbuffered: half the time for small files
-                key.update(hashlib.sha256(file.read()).digest())
+        for digest in _digests(files, threads):
+            key.update(digest)
     except (OSError, MemoryError):
         return None
     return key.hexdigest()[:32]
 
 
-def _read(file: Path) -> Decoded | None:
-    """The content of a cache file; None where there is none, or it is damaged."""
+def _digests(files: Sequence[Path], threads: int) -> Iterator[bytes]:
+    """Of each file. One thread for small files: several would wait for each other's interpreter lock."""
+    if threads == 1:
+        yield from map(_digest, files)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(files), 10_000):  # a future for each: not of millions at a time
+            yield from pool.map(_digest, files[start : start + 10_000])
+
+
+def _digest(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # unbuffered: half the time for small files
+        return hashlib.sha256(file.read()).digest()
+
+
+def _opened(file: Path) -> Stored | None:
+    """The images of a cache file, on the disk; None where there is none, or it is damaged."""
     try:
-        with open(file, "rb") as stream:
-            first, second = stream.readline(100), stream.readline(100_000)
-            size = os.fstat(stream.fileno()).st_size - len(first) - len(second)
-            if not first.startswith(_first_line(0)[:-9]) or not second.endswith(b"\n"):
-                raise ValueError
-            header = json.loads(second)
-            if size != math.prod(header["shape"]):
-                raise ValueError
-            images = torch.empty(header["shape"], dtype=torch.uint8)
-            content = _content(images)
-            place = 0
-            while place < size:  # one read gives at most 2 GB
-                place += stream.readinto(content[place:]) or size
-            if first != _first_line(zlib.crc32(content, zlib.crc32(second))):
-                raise ValueError
-            return images, header["notes"]
+        return stored.opened(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        log.warning("image_folder: the cache file %s is damaged or cannot be read: decoding the images again", readable(file))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        _say_damaged(file)
         return None
+
+
+def _read(file: Path) -> Decoded | None:
+    """The content of a cache file, in memory; None where there is none, or it is damaged."""
+    try:
+        with open(file, "rb") as stream:
+            found = image_file.contents(stream, os.fstat(stream.fileno()).st_size)
+            images = torch.empty(found.shape, dtype=torch.uint8)
+            content = _content(images)
+            stream.seek(image_file.HEAD)
+            place = 0
+            while place < len(content):  # one read gives at most 2 GB
+                place += stream.readinto(content[place:]) or len(content)
+            size = images[0].numel() if len(images) else 0
+            sums = found.marks[:, image_file.DIGEST :].tobytes()
+            if b"".join(image_file.checksum(content[i * size : (i + 1) * size]) for i in range(len(images))) != sums:
+                raise ValueError
+            return images, found.notes
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError):
+        _say_damaged(file)
+        return None
+
+
+def _say_damaged(file: Path) -> None:
+    log.warning("image_folder: the cache file %s is damaged or cannot be read: decoding the images again", readable(file))
 
 
 def _content(images: torch.Tensor) -> memoryview:
@@ -96,19 +144,15 @@ def _content(images: torch.Tensor) -> memoryview:
     return memoryview(images.numpy().reshape(-1).data)
 
 
-def _first_line(checksum: int) -> bytes:
-    return f"bnn_train images {_FORMAT} {checksum:08x}\n".encode()
-
-
-def _prepare(folder: Path, config: DataConfig) -> bool:
-    """Whether cache files can be written. Raises ConfigError where they cannot, and the user chose the folder."""
+def _prepare(folder: Path, config: DataConfig, must: bool = False) -> bool:
+    """Whether cache files can be written. Raises ConfigError where they cannot, and they must or the user chose the folder."""
     probe = folder / f"{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        if config.cache_dir != type(config).cache_dir:
+        if must or config.cache_dir != type(config).cache_dir:
             remedy = f"decoded images cannot be stored there ({_reason(error)}); choose a folder that can be written to"
             raise ConfigError("data.cache_dir", config.cache_dir, remedy) from error
         _say_not_kept(folder, error)
@@ -117,19 +161,75 @@ def _prepare(folder: Path, config: DataConfig) -> bool:
 
 
 def _write(file: Path, images: torch.Tensor, notes: list[str]) -> None:
-    second = json.dumps({"shape": list(images.shape), "notes": notes}).encode() + b"\n"
-    content = _content(images)
+    content, size = _content(images), images[0].numel()
+    marks = b"".join(image_file.mark(content[i * size : (i + 1) * size]) for i in range(len(images)))
+    end = image_file.tail(tuple(images.shape), notes, marks)
     temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:
-            stream.write(_first_line(zlib.crc32(content, zlib.crc32(second))) + second)
-            stream.write(content)
+            for piece in (image_file.first_line(end), content, end):
+                stream.write(piece)
         os.replace(temporary, file)
     except OSError as error:  # the disk is full
         _say_not_kept(file.parent, error)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _decoding(file: Path) -> Iterator[None]:
+    """Within, no other process makes this file; what one that died has left of it is gone."""
+    lock = FileLock(file.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("image_folder: another process is decoding the same images: waiting for it")
+        lock.acquire()
+    except (OSError, NotImplementedError):  # a file system without locks: each makes a file of its own
+        yield
+        return
+    try:
+        for left in file.parent.glob(f"{file.name}.*.part"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _make(file: Path, shape: tuple[int, int, int, int], config: DataConfig, fill: Fill) -> None:
+    """Decodes into a file aside, which is then renamed. Its room is taken first, so that a full disk is found before decoding."""
+    count, channels, height, width = shape
+    pixels = count * channels * height * width
+    free, folder = shutil.disk_usage(file.parent).free, readable(file.parent)
+    what = f"{counted(count, 'image')} of {width}x{height} take {in_bytes(pixels)}"
+    if pixels > free:
+        raise _no_room(f"{what}, and {in_bytes(free)} are free there", config)
+    log.info("image_folder: %s in %s, where %s are free: decoding them once", what, folder, in_bytes(free))
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, image_file.HEAD + max(1, pixels))
+            notes, marks = fill(temporary)
+            end = image_file.tail(shape, notes, marks)
+            stream.seek(image_file.HEAD + pixels)
+            stream.write(end)
+            stream.seek(0)
+            stream.write(image_file.first_line(end))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except OSError as error:
+        raise _no_room(f"{what}, which could not be written ({_reason(error)})", config) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _no_room(what: str, config: DataConfig) -> ConfigError:
+    remedy = f"{what}; choose a folder on a larger disk, a smaller data.image_size, or fewer images"
+    return ConfigError("data.cache_dir", config.cache_dir, remedy)
 
 
 def _say_not_kept(folder: Path, error: OSError) -> None:

@@ -22,8 +22,9 @@ Peeked = tuple[tuple[int, int, int], int]  # an image's shape (channels, height,
 class Reader(NamedTuple):
     """How a data set is read, and what is known of it before: None where that takes reading."""
 
-    read: Callable[[DataConfig], Arrays]
+    read: Callable[..., Arrays]  # of the configuration
     peek: Callable[[DataConfig], Peeked | None] = lambda config: None
+    can_stay_on_disk: bool = False  # so that `read` takes the device too
 
 
 REGISTRY: dict[str, Reader] = {
@@ -33,7 +34,7 @@ REGISTRY: dict[str, Reader] = {
     "kmnist": Reader(kmnist, lambda config: ((1, 28, 28), 10)),
     "cifar10": Reader(cifar10, lambda config: ((3, 32, 32), 10)),
     "cifar100": Reader(cifar100, lambda config: ((3, 32, 32), 100)),
-    "image_folder": Reader(image_folder, peek_folder),
+    "image_folder": Reader(image_folder, peek_folder, can_stay_on_disk=True),
 }
 register.into("data", REGISTRY, lambda plugged: Reader(functools.partial(given.read, plugged)))
 
@@ -60,7 +61,8 @@ def load(config: DataConfig, device: torch.device) -> Data:
     """
     check_choice("data.name", config.name, REGISTRY)
     with memory.named(config, device):
-        arrays = REGISTRY[config.name].read(config)
+        reader = REGISTRY[config.name]
+        arrays = reader.read(config, device) if reader.can_stay_on_disk else reader.read(config)
         checks.check(config, arrays)
         channels, height, width = arrays.train.images.shape[1:]
         _check_shape(config, (channels, height, width))

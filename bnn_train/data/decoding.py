@@ -1,4 +1,4 @@
-"""Many image files to one tensor: on all cores, on one scale, all of one size, and every file that is no image named."""
+"""Many image files to one tensor, or into one file: on all cores, on one scale and of one size; what is no image is named."""
 
 import logging
 import multiprocessing
@@ -12,12 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from bnn_train import startup
 from bnn_train.config.data import DataConfig
-from bnn_train.data import depth, memory
+from bnn_train.data import depth, image_file, memory
 from bnn_train.data.decode import Unreadable, decode
 from bnn_train.data.words import counted, listed, readable
 from bnn_train.errors import ConfigError
@@ -29,43 +30,91 @@ log = logging.getLogger(__name__)
 
 
 def decode_all(files: Sequence[Path], config: DataConfig) -> tuple[torch.Tensor, list[str]]:
-    """The images, uint8 (N, C, H, W), and notes on their scale. Raises ConfigError that names the files at fault.
+    """The images, uint8 (N, C, H, W), and notes on their scale. Raises ConfigError that names the files at fault."""
+    if config.size is not None:
+        memory.check(len(files), (1 if config.grayscale else 3, *config.size), config)
+    images: torch.Tensor | None = None
+
+    def keep(i: int, pixels: np.ndarray) -> None:
+        nonlocal images
+        if images is None:
+            images = memory.room(len(files), pixels.shape, config)
+        images[i] = torch.from_numpy(pixels)
+
+    notes = _each(partial(decode, **_settings(config)), files, files, config, keep)
+    assert images is not None
+    return images, notes
+
+
+def decode_into(path: Path, files: Sequence[Path], shape: tuple[int, int, int], config: DataConfig) -> tuple[list[str], bytes]:
+    """The same images, of that shape (C, H, W), into a file of data/image_file.py: the notes, and the images' marks.
+
+    Each process writes its own: what one had to hand to another would be the pace of that one. Raises OSError where the disk fails.
+    """
+    marks = np.zeros((len(files), image_file.MARK), np.uint8)
+
+    def keep(i: int, done: image_file.Put) -> None:
+        if done.failed:
+            raise OSError(done.failed)
+        marks[i] = np.frombuffer(done.mark, np.uint8)
+
+    put = partial(image_file.put, into=str(path), shape=shape, **_settings(config))
+    return _each(put, list(enumerate(files)), files, config, keep, shape), marks.tobytes()
+
+
+def first_shape(files: Sequence[Path], config: DataConfig) -> tuple[int, int, int] | None:
+    """(C, H, W) of the images, as the first one that can be read has it; None where none can."""
+    if config.size is not None:
+        return (1 if config.grayscale else 3, *config.size)
+    results = (decode(path, **_settings(config)) for path in files)
+    channels, height, width = next((result.shape for result in results if not isinstance(result, Unreadable)), (0, 0, 0))
+    return (channels, height, width) if channels else None
+
+
+def _settings(config: DataConfig) -> dict[str, Any]:
+    return {"size": config.size, "grayscale": config.grayscale, "fit": config.fit}
+
+
+def _each(
+    function: Callable[..., Any],
+    items: Sequence[Any],
+    files: Sequence[Path],
+    config: DataConfig,
+    keep: Callable[[int, Any], None],
+    shape: Sequence[int] | None = None,
+) -> list[str]:
+    """keep(number, function(item)) of the item of each file; returns the notes. shape: of all images; None: as the first has it.
 
     Files are decoded once; images of more than 8 bits a second time, when the scale of them all is known.
     """
-    if config.size is not None:
-        memory.check(len(files), (1 if config.grayscale else 3, *config.size), config)
-    settled = partial(decode, size=config.size, grayscale=config.grayscale, fit=config.fit)
-    images: torch.Tensor | None = None
     first = files[0]
     deep: dict[int, depth.Deep] = {}
     unreadable: dict[int, Unreadable] = {}
-    for i, result in enumerate(_bar(_results(settled, files), len(files))):
+    for i, result in enumerate(_bar(_results(function, items), len(files))):
         if isinstance(result, Unreadable):
             unreadable[i] = result
             continue
-        if images is None:
-            first, images = files[i], memory.room(len(files), result.shape, config)
-        if result.shape != images.shape[1:]:
-            raise _different_sizes([(first, images.shape[1:]), (files[i], result.shape)])
+        if shape is None:
+            first, shape = files[i], result.shape
+        if tuple(result.shape) != tuple(shape):
+            raise _different_sizes([(first, shape), (files[i], result.shape)])
         if isinstance(result, depth.Deep):
             deep[i] = result
         else:
-            images[i] = torch.from_numpy(result)
+            keep(i, result)
     if unreadable:
         raise _no_images({files[i]: result.reason for i, result in unreadable.items()}, config)
-    assert images is not None
-    again = partial(settled, scales=depth.scales(list(deep.values())))
-    for i, result in zip(deep, _bar(_results(again, [files[i] for i in deep]), len(deep)), strict=True):
-        images[i] = torch.from_numpy(result)
-    return images, depth.described(list(deep.values()))
+    again = partial(function, scales=depth.scales(list(deep.values())))
+    for i, result in zip(deep, _bar(_results(again, [items[i] for i in deep]), len(deep)), strict=True):
+        keep(i, result)
+    return depth.described(list(deep.values()))
 
 
 def _bar(results: Iterator[Any], count: int) -> Iterator[Any]:
     return iter(tqdm(results, "decoding", count, unit="img", disable=None, leave=False))
 
 
-def _results(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator[Any]:
+def _results(function: Callable[[Any], Any], files: Sequence[Any]) -> Iterator[Any]:
     """function(file) for each, in order: over processes on all cores where there are files enough to pay for starting them.
 
     Processes, not threads: on small images two threads take twice as long as none, waiting for each other's interpreter lock.
@@ -91,7 +140,7 @@ def _results(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator
     yield from map(function, files[done:])
 
 
-def _in_processes(function: Callable[[Path], Any], files: Sequence[Path]) -> Iterator[Any]:
+def _in_processes(function: Callable[[Any], Any], files: Sequence[Any]) -> Iterator[Any]:
     with ProcessPoolExecutor(startup.processors(), multiprocessing.get_context("spawn")) as pool:
         try:
             with _main_left_out():

@@ -56,8 +56,13 @@ def mean_and_std(split: Split) -> tuple[list[float], list[float]]:
     """Of each channel, of pixels / 255, to 6 digits; a deviation of 0 is given as 1."""
     means, deviations = [], []
     values = torch.arange(256, dtype=torch.float64) / 255
-    for channel in range(split.images.shape[1]):
-        shares = torch.bincount(split.images[:, channel].flatten(), minlength=256).double().cpu() / split.images[:, channel].numel()
+    channels = split.images.shape[1]
+    counts = torch.zeros(channels, 256, dtype=torch.int64)  # of each value
+    for part in [split.images] if isinstance(split.images, torch.Tensor) else split.images.split(256):
+        for channel in range(channels):
+            counts[channel] += torch.bincount(part[:, channel].flatten(), minlength=256).cpu()
+    for of_channel in counts:
+        shares = of_channel.double() / of_channel.sum()
         mean = (shares * values).sum()
         means.append(round(mean.item(), 6))
         deviations.append(round((shares * (values - mean).square()).sum().sqrt().item(), 6) or 1.0)

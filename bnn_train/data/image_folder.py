@@ -13,13 +13,14 @@ import torch
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data import folders
-from bnn_train.data.cache import cached
 from bnn_train.data.decode import Unreadable, decode
-from bnn_train.data.decoding import decode_all
 from bnn_train.data.image_files import Found, images_in, left_out_line, loose_in
+from bnn_train.data.reading import read
 from bnn_train.data.root import root_of
 from bnn_train.data.splits import Arrays, Split, hold_out
+from bnn_train.data.stored import Stored
 from bnn_train.data.words import listed, readable
+from bnn_train.device import CPU
 from bnn_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ class Part(NamedTuple):
     left_out: dict[str, list[Path]]
 
 
-def image_folder(config: DataConfig) -> Arrays:
-    """Reads config.root. Raises ConfigError that names the folder or the files at fault."""
+def image_folder(config: DataConfig, device: torch.device = CPU) -> Arrays:
+    """Reads config.root. Raises ConfigError that names the folder or the files at fault. device: see data/reading.py."""
     layout = folders.layout(config)
     parts = {name: _part(getattr(layout, name), config) for name in ("train", "val", "test") if getattr(layout, name) is not None}
     for name in parts:
@@ -43,16 +44,17 @@ def image_folder(config: DataConfig) -> Arrays:
     if layout.test is None:
         _refuse_single(config, parts["train"])
     files = [path for part in parts.values() for path in part.files]
-    images, notes = cached(files, config, lambda: decode_all(files, config))
+    images, notes = read(files, config, device)
     for line in [*layout.notes, *_left_out(config, parts.values()), *notes]:
         log.info("%s: %s", config.name, line)
 
     classes = [readable(name) for name in parts["train"].classes]
-    root, splits = root_of(config), {}
-    pieces = images.split([len(part.files) for part in parts.values()])
-    for (name, part), piece in zip(parts.items(), pieces, strict=True):
-        names = [readable(path.relative_to(root)) for path in part.files]
-        splits[name] = Split(piece, torch.tensor(part.labels), names)
+    root, splits, start = root_of(config), {}, 0
+    for name, part in parts.items():
+        end = start + len(part.files)
+        piece = images.at(torch.arange(start, end)) if isinstance(images, Stored) else images[start:end]
+        splits[name] = Split(piece, torch.tensor(part.labels), [readable(path.relative_to(root)) for path in part.files])
+        start = end
     if "test" not in splits:
         size = max(1, round(config.test_fraction * len(files)))
         splits["train"], splits["test"] = hold_out("data.test_fraction", config.test_fraction, splits["train"], size, classes)

@@ -14,10 +14,9 @@ import torch
 
 from bnn_train.config.data import DataConfig
 from bnn_train.data import folders
-from bnn_train.data.cache import cached
-from bnn_train.data.decoding import decode_all
 from bnn_train.data.image_files import folders_in, images_in, left_out_line, loose_in
 from bnn_train.data.image_folder import split_sizes
+from bnn_train.data.reading import read as images_of
 from bnn_train.data.root import root_of
 from bnn_train.data.splits import Split
 from bnn_train.data.words import listed, readable
@@ -65,7 +64,7 @@ def read(config: DataConfig, classes: list[str], image_shape: tuple[int, int, in
     if not files:
         remedy = f"{readable(folder.absolute())} holds no image in a folder named as a class of the network: {listed(classes, 10)}"
         raise ConfigError("data.root", config.root, remedy)
-    images, notes = cached(files, config, lambda: decode_all(files, config))
+    images, notes = images_of(files, config)
     if any(left_out.values()):
         notes = [left_out_line(left_out, root_of(config)), *notes]
     for line in notes:

@@ -45,14 +45,15 @@ def choose(split: Split, classes: int) -> Tensor:
 def shown(data: Data, config: DataConfig, seed: int) -> Shown:
     """Of images on the CPU. The changes are those of the code that trains, turned back into pixels."""
     some = data.train.at(choose(data.train, len(data.classes)))
+    images = some.in_memory()
     generator, count = torch.Generator().manual_seed(seed), len(some)
     mixes = mixup.draw(config.mixup, DRAWS, count, seed, 0, some.labels.device) if config.mixup else None
     draws = []
     for number in range(DRAWS):
         draw = augment.draw(config, count, data.image_shape, generator, some.labels.device)
-        inputs = augment.augment(some.images, draw, config)
+        inputs = augment.augment(images, draw, config)
         draws.append(augment.pixels(inputs if mixes is None else mixes[number].inputs(inputs), config.mean, config.std))
-    return Shown([data.classes[label] for label in some.labels.tolist()], some.names, some.images, draws)
+    return Shown([data.classes[label] for label in some.labels.tolist()], some.names, images, draws)
 
 
 def sheet(data: Data, config: DataConfig, seed: int) -> tuple[Image.Image, int]:
@@ -135,7 +136,8 @@ def _title(config: DataConfig, data: Data) -> str:
 def _changes(config: DataConfig, data: Data) -> str:
     """The keys of what is done, as they are typed."""
     done = {"image_size": config.image_size, "fit": config.fit} if config.size is not None else {}
-    done |= {"crop_padding": augment.crop_padding(config, data.image_shape), "flip": config.flip}
+    padding = 0 if config.crop == "random_resized" else augment.crop_padding(config, data.image_shape)
+    done |= {"crop": "" if config.crop == "padded" else config.crop, "crop_padding": padding, "flip": config.flip}
     done |= {"cutout": config.cutout, "mixup": config.mixup}
     return "   ".join(f"data.{name}={as_typed(value)}" for name, value in done.items() if value)
 

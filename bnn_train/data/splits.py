@@ -6,17 +6,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bnn_train.data.stored import Stored
 from bnn_train.data.words import counted, listed
 from bnn_train.errors import ConfigError
 
 SPLIT_SEED = 0  # the held-out images are the same in every run, so that seeds can be compared
 
 
+Images = Tensor | Stored  # uint8 (N, C, H, W)
+
+
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,), on one device; their files' names, where they have some."""
+    """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,), on one device; their files' names, where they have some.
 
-    images: Tensor
+    Images that do not fit into memory are Stored: on the disk, and on the device as they are asked for.
+    """
+
+    images: Images
     labels: Tensor
     names: Sequence[str] | None = None
 
@@ -29,7 +36,17 @@ class Split:
     def at(self, indices: Tensor) -> "Split":
         """The images at `indices`, in that order."""
         names = None if self.names is None else [self.names[i] for i in indices.tolist()]
-        return Split(self.images[indices], self.labels[indices], names)
+        images = self.images.at(indices) if isinstance(self.images, Stored) else self.images[indices]
+        return Split(images, self.labels[indices], names)
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds that batches have been waited for until now; None where the images are in memory."""
+        return self.images.waited if isinstance(self.images, Stored) else None
+
+    def in_memory(self) -> Tensor:
+        """All images as a tensor on the device: of a few."""
+        return self.images[:]
 
 
 @dataclass(frozen=True)

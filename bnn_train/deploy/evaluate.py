@@ -76,11 +76,11 @@ def measure(network: _Network, split: Split, batch_size: int) -> tuple[float, fl
     The class is the first of the largest logits, as in torch. The accuracy is torch's quotient in float32, so that equal counts
     print the same digits; the cross-entropy is a float64 mean.
     """
-    images, labels = split.images.cpu().numpy(), split.labels.cpu().numpy()
+    labels = split.labels.cpu().numpy()
     loss, predicted = 0.0, np.zeros(len(labels), np.int64)
     for start in range(0, len(labels), batch_size):
         batch = slice(start, start + batch_size)
-        logits, right = network.logits(images[batch]).astype(np.float64), labels[batch]
+        logits, right = network.logits(split.images[batch].cpu().numpy()).astype(np.float64), labels[batch]
         predicted[batch] = logits.argmax(axis=1)
         logits -= logits.max(axis=1, keepdims=True)
         chosen = np.take_along_axis(logits, right[:, None], axis=1)[:, 0]

@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from bnn_train import files, register
 from bnn_train.binary import windows
 from bnn_train.binary.layers import unchanged
+from bnn_train.data import memory
 from bnn_train.data.augment import normalise
+from bnn_train.data.splits import Split
+from bnn_train.data.stored import Stored
+from bnn_train.data.words import in_bytes
 from bnn_train.deploy import file, formats
 from bnn_train.deploy.about import DATA
 from bnn_train.deploy.infer import infer
@@ -24,6 +28,7 @@ from bnn_train.deploy.packed import Packed, Unfit
 from bnn_train.deploy.packing.pack import pack
 from bnn_train.deploy.proof import Proof, prove, random_images
 from bnn_train.deploy.runner import Network
+from bnn_train.device import CPU
 from bnn_train.errors import ConfigError
 from bnn_train.runs import environment, saved
 
@@ -53,7 +58,7 @@ def export_run(
     images, same_images = np.zeros((0, channels, height, width), np.uint8), True
     if not random_only:
         data, same_images = saved.load_data(found.config.data, found.data, data_root)
-        images = data.test.images.numpy()
+        images = _in_memory(data.test)
     plugged = register.FOUND["data"].get(found.config.data.name)
     of_data, source = ((), "") if plugged is None else (plugged.keys, Path(plugged.source).name)
     which = found.which()
@@ -130,6 +135,15 @@ def export(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return packed, proof
+
+
+def _in_memory(test: Split) -> np.ndarray:
+    """The test images. Raises ConfigError where they stay on the disk and are too many."""
+    if isinstance(test.images, Stored) and memory.are_too_many(len(test), test.images.shape[1:], CPU):
+        size = in_bytes(test.images.shape.numel())
+        remedy = f"the test images are {size}, and are all compared at once; export with --random-only, and measure with bnn-eval"
+        raise ConfigError("data.memory", "disk", remedy)
+    return test.in_memory().numpy()
 
 
 @torch.no_grad()

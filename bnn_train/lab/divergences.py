@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor, Tensor, float, float], Tensor]  # (pairs, slope (weights,), tau, kl) -> pairs
-TURNS = 200  # of a solution; a bisection alone takes fewer to halve (0, 1/2) down to the last bit of most numbers
+TURNS = 200  # of a solution at most; some five are the rule
 
 
 class Divergence(NamedTuple):

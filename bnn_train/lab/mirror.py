@@ -47,7 +47,10 @@ class Objective:
 def objective(seed: int, weights: int = WEIGHTS) -> Objective:
     """Random, by the seed alone, in float64; its gradient by the probabilities is of the order of 1."""
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
     triples = len(_triples(weights))
     return Objective(draw(DATA, weights) / weights**0.5, draw(DATA), PRODUCTS * draw(triples) / triples**0.5)
 
@@ -119,7 +122,7 @@ CHANGES = {
 }
 
 
-def start(config: MirrorConfig, seed: int) -> Tensor:
+def start(seed: int) -> Tensor:
     """Standard latent weights, latent / scale, (weights,), within [-1/2, 1/2]."""
     generator = torch.Generator().manual_seed(seed + 1)
     return torch.rand(WEIGHTS, generator=generator, dtype=torch.float64) - 0.5
@@ -191,7 +194,7 @@ def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[
 
 def rows(protocol: MirrorConfig, seed: int, tick: Callable[[float], None] = lambda share: None) -> list[dict[str, Any]]:
     """See `run`."""
-    table, standard, found = enumerated(objective(seed)), start(protocol, seed), []
+    table, standard, found = enumerated(objective(seed)), start(seed), []
     places = [(noise, kl) for noise in protocol.noises for kl in dict.fromkeys((0.0, protocol.kl))]
     for noise, kl in places:
         latent = standard * protocol.scale

@@ -18,16 +18,26 @@ from tqdm import tqdm
 
 from bnn_train.config.checks import flat
 from bnn_train.config.lab import LabConfig
+from bnn_train.config.lab_mirror import MirrorConfig
+from bnn_train.config.lab_shortcomings import ShortcomingConfig
+from bnn_train.config.lab_training import LabTrainingConfig
+from bnn_train.config.lab_weights import WeightsProtocolConfig
 from bnn_train.config.protocol import ProtocolConfig, SignsConfig
 from bnn_train.errors import ConfigError
 from bnn_train.files import write_text
-from bnn_train.lab import processes, signs
+from bnn_train.lab import mirror, processes, shortcomings, signs, training, weights
 from bnn_train.runs import environment
 
 Report = dict[str, Any]  # the content of lab.json
 # Of each kind of protocol, the module: `check(config)` refuses what the types of the configuration cannot, `run(config, folder,
 # tick)` gives one network's figures, and `gathered(list of them)` those of all, with the kind that report/laboratory.py knows.
-KINDS: dict[type[ProtocolConfig], ModuleType] = {SignsConfig: signs}
+KINDS: dict[type[ProtocolConfig], ModuleType] = {
+    SignsConfig: signs,
+    WeightsProtocolConfig: weights,
+    MirrorConfig: mirror,
+    ShortcomingConfig: shortcomings,
+    LabTrainingConfig: training,
+}
 SPREAD = 1000  # between the seeds of a study's networks, so that studies of neighbouring seeds share none
 FREE = ("protocol.networks", "protocol.plotted", "plugins")  # keys that change no network's figures
 

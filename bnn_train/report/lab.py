@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bnn_train.report import grid
 from bnn_train.report.grid import Column
+from bnn_train.report.lab_legend import meaning as meaning
 
 Report = dict[str, Any]  # the content of lab.json
 # Told apart by readers of every kind of colour vision (Okabe & Ito 2008).
@@ -41,7 +42,7 @@ def columns_of(measured: dict[str, Any]) -> list[Column]:
         whole = estimator["blocks"]["all"]
         bias = _figure(whole["bias"]) if _shows(whole) else f"<{_number(whole['bias_floor'][0])}"
         cells = {
-            "passes": f"{estimator['forward_passes']:.3g}+{estimator['backward_passes']:.3g}",
+            "passes": "+".join(_passes(estimator[f"{way}_passes"]) for way in ("forward", "backward")),
             "bias": bias,
             "std": _figure(whole["std"]),
             "rmse 100": _figure(whole["rmse"].get("100")),
@@ -79,24 +80,6 @@ def legend(report: Report) -> str:
     return grid.sentence(meaning(report), "")
 
 
-def meaning(report: Report) -> str:
-    """What the columns of the table are."""
-    named = {each["matching"] for place in report["measured"] for each in place["estimators"].values()} - {None}
-    return LEGEND.format(networks=report["networks"], matching=", ".join(sorted(named)) or "none is measured")
-
-
-LEGEND = """\
-Figures are means over {networks} networks with other weights, data and draws, with ± half of the 95% interval of that mean. passes:
-forward + backward, of one sample. bias, std, rmse: of the whole gradient, as shares of the exact one's norm; < means that no bias
-could be told from none, and how large one would have shown; std is that of one sample, rmse the error of a mean of 100. cosine 1,
-100: mean cosine of one sample, or of a mean of 100, with the exact gradient; the layers' columns give it for each, with 100. than
-ST: whether that cosine is better or worse than that of the straight-through estimator which the network's noise gives ({matching}),
-in the same networks, by a paired t-test at 5%, corrected for the number of estimators; - where there is none to be held against.
-gain: what a step against the estimate lowers the loss, as a share of what the exact gradient's step does. -: too few samples.
-Annealed estimators (ede, reste, any of your own that takes progress) are as at that share of the last epoch; half-way where nothing
-is trained."""
-
-
 def _shows(block: dict[str, Any]) -> bool:
     """Whether the bias can be told from none."""
     bias: float = block["bias"][0]
@@ -104,6 +87,8 @@ def _shows(block: dict[str, Any]) -> bool:
 
 
 def where(measured: dict[str, Any]) -> str:
+    if "sharpness" in measured:
+        return f"{measured['problem']}, sharpness {measured['sharpness']:g}"
     return f"{measured['problem']}, epoch {measured['epoch']}" if measured["epoch"] else measured["problem"]
 
 
@@ -117,6 +102,10 @@ def _figure(figure: Sequence[Any] | None) -> str:
         return "-"
     mean, half = figure
     return _number(mean) if not half else f"{_number(mean)} ±{_number(half)}"
+
+
+def _passes(count: float) -> str:
+    return f"{count:.3g}" if count < 1000 else f"{count:.0f}"
 
 
 def _number(value: float) -> str:
@@ -143,14 +132,12 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figure:
-    """A panel for each measured place (rows) and layer (columns), against the number of averaged samples."""
-    rows = report["measured"]
-    columns = list(rows[0]["gradient_norm"])
-    columns = columns if len(columns) > 2 else columns[:1]
-    figure = Figure(figsize=(2.6 * len(columns) + 2.2, 2.3 * len(rows) + 0.6), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
-    for measured, line in zip(rows, axes, strict=True):
-        for block, axis in zip(columns, line, strict=True):
+    """A panel for each measured place and layer, against the number of averaged samples."""
+    rows = _panels(report["measured"])
+    figure = Figure(figsize=(2.6 * len(rows[0]) + 2.2, 2.3 * len(rows) + 0.6), layout="constrained")
+    axes = figure.subplots(len(rows), len(rows[0]), sharex=True, sharey="row", squeeze=False)
+    for row, line in zip(rows, axes, strict=True):
+        for (measured, block), axis in zip(row, line, strict=True):
             for i, label in enumerate(shown):
                 estimator = measured["estimators"][label]
                 draw(axis, estimator["blocks"][block], _kind(estimator), _colour(i, len(shown)), label)
@@ -163,6 +150,21 @@ def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figur
         axis.set_xlabel("averaged samples", fontsize=8)
     _legend(figure, axes[0, 0].get_legend_handles_labels()[0])
     return figure
+
+
+def _panels(places: list[dict[str, Any]]) -> list[list[tuple[dict[str, Any], str]]]:
+    """Rows of panels: a place's layers beside each other, or, where places differ in their layers, a problem's places."""
+    layers = list(places[0]["gradient_norm"])
+    if any(list(place["gradient_norm"]) != layers for place in places):
+        return [[(place, "all") for place in row] for row in _by_problem(places)]
+    return [[(place, layer) for layer in (layers if len(layers) > 2 else layers[:1])] for place in places]
+
+
+def _by_problem(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """A row for each problem, or one of them all where each has one place."""
+    problems = list(dict.fromkeys(place["problem"] for place in places))
+    rows = [[place for place in places if place["problem"] == problem] for problem in problems]
+    return rows if len(rows[0]) > 1 else [places]
 
 
 def _draw_rmse(axis: Axes, block: dict[str, Any], kind: str, colour: str, label: str) -> None:
@@ -198,10 +200,11 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
 
     Triangles mark biases that cannot be told from none: they are at most where the mark is. Without noise there is no deviation.
     """
-    rows = report["measured"]
-    figure = Figure(figsize=(3.4 * len(rows) + 1.8, 3.6), layout="constrained")
-    axes = figure.subplots(1, len(rows), squeeze=False)[0]
-    for measured, axis in zip(rows, axes, strict=True):
+    places = report["measured"]
+    rows = _by_problem(places)
+    figure = Figure(figsize=(3.4 * len(rows[0]) + 1.8, 3.2 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for measured, axis in zip(places, axes.flat, strict=True):
         for i, label in enumerate(shown):
             block = measured["estimators"][label]["blocks"]["all"]
             if measured["estimators"][label]["samples"] > 1:
@@ -221,9 +224,11 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
         axis.grid(alpha=0.25)
         axis.tick_params(labelsize=7)
         axis.set_title(where(measured), fontsize=9)
+    for axis in axes[-1]:
         axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
-    axes[0].set_ylabel("relative bias", fontsize=8)
-    noisy = [(i, label) for i, label in enumerate(shown) if rows[0]["estimators"][label]["samples"] > 1]
+    for axis in axes[:, 0]:
+        axis.set_ylabel("relative bias", fontsize=8)
+    noisy = [(i, label) for i, label in enumerate(shown) if any(place["estimators"][label]["samples"] > 1 for place in places)]
     handles = [Line2D([], [], linestyle="", marker="s", color=_colour(i, len(shown)), label=label) for i, label in noisy]
     handles += [
         Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color="black", label=label)

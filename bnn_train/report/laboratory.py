@@ -22,9 +22,9 @@ class Kind(Protocol):
 
 def kind(report: dict[str, Any]) -> Kind:
     """Of lab.json. Raises ConfigError for a file of an older version."""
-    from bnn_train.report import lab  # which loads matplotlib, as the others do
+    from bnn_train.report import lab, lab_mirror, lab_shortcomings, lab_training  # which load matplotlib
 
-    kinds = {"measured": lab}
+    kinds = {"measured": lab, "mirror": lab_mirror, "shortcoming": lab_shortcomings, "training": lab_training}
     if report.get("kind") not in kinds:
         raise ConfigError(
             "lab.json", report.get("kind"), "is of another version of bnn-lab; delete the folder and run bnn-lab again"

@@ -143,6 +143,8 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if limits:
         rows.append(("limited", f"to {' and '.join(limits)}, the first of a fixed shuffle"))
     rows.append(("time", f"{duration(summary['seconds'])}, {summary['images_per_second']:,.0f} training images per second"))
+    if "share_waited" in summary:
+        rows.append(("images", f"on the disk; waiting for them took {summary['share_waited']:.1%} of the training time"))
     rows.append(("device", summary["device"]))
     return rows
 

@@ -174,18 +174,19 @@ def tidy(run_dir: Path, keep: str) -> None:
         (run_dir / "checkpoints" / name).unlink(missing_ok=True)
 
 
-def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, seconds: float) -> None:
+def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, seconds: float, waited: float | None = None) -> None:
     """Adds a line to times.jsonl. Times are kept apart from metrics.jsonl, which the seed determines.
 
     images: that were trained on in train_seconds, fewer than an epoch's where the run was continued within it.
-    seconds: of the whole epoch, with evaluation and saving.
+    seconds: of the whole epoch, with evaluation and saving. waited: of train_seconds, for images that stay on the disk.
     """
     line = {"epoch": epoch, "images": images, "train_seconds": train_seconds, "seconds": seconds}
+    line |= {} if waited is None else {"waited_seconds": waited}
     append_line(json.dumps(line), run_dir / "times.jsonl")
 
 
 def total_times(*run_dirs: Path) -> dict[str, float]:
-    """{"seconds", "images_per_second"} over all epochs.
+    """{"seconds", "images_per_second"} over all epochs, and where images stayed on the disk "share_waited" of the training time.
 
     Where an epoch was repeated after a crash, its last line counts; a line that a crash cut short does not.
     """
@@ -197,4 +198,8 @@ def total_times(*run_dirs: Path) -> dict[str, float]:
                 time = json.loads(line)
                 times[run_dir, time["epoch"]] = time
     images, train_seconds, seconds = (sum(t[key] for t in times.values()) for key in ("images", "train_seconds", "seconds"))
-    return {"seconds": seconds, "images_per_second": images / train_seconds if train_seconds else 0.0}
+    found = {"seconds": seconds, "images_per_second": images / train_seconds if train_seconds else 0.0}
+    if any("waited_seconds" in t for t in times.values()):
+        waited = sum(t.get("waited_seconds", 0.0) for t in times.values())
+        found["share_waited"] = round(waited / train_seconds, 4) if train_seconds else 0.0
+    return found

@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from bnn_train.data.splits import Images
+
 MOST = 24  # images: at 64x64 in colour 0.3 MB before compression
 LARGEST = 64  # pixels of the longer side
 
 
-def surest(scores: Tensor, labels: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+def surest(scores: Tensor, labels: Tensor, images: Images) -> tuple[Tensor, Tensor]:
     """(images, uint8 (k, C, H, W), their places in the test set, int64 (k,)), the surest first, k at most MOST.
 
     scores: (N, classes), of which softmax gives probabilities; sure is a network as far as its largest one. labels: (N,).

@@ -1,6 +1,5 @@
 """Continuing a run: which configuration, and which data and device it may be continued with."""
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +8,8 @@ from bnn_train import plugins
 from bnn_train.config.checks import flat, nested, within
 from bnn_train.config.root import EXTENDS, FREE, OF_METHODS, WHOLE, Config, typed
 from bnn_train.data import checks
-from bnn_train.data.splits import Data, Split
+from bnn_train.data.signature import digest
+from bnn_train.data.splits import Data
 from bnn_train.errors import ConfigError, as_typed
 from bnn_train.training.selection import end_of_patience
 
@@ -159,28 +159,16 @@ def changed_plugins(state: Mapping[str, Any]) -> list[str]:
     return [f"{name} has changed since the run was saved: what it makes is what is there now" for name in changed]
 
 
-def data_signature(data: Data) -> dict[str, Any]:
-    """What must be the same about the data for a run to go on: classes, shape, numbers, and a digest of all pixels and labels."""
+def data_signature(data: Data, like: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What must be the same about the data for a run to go on: classes, shape, numbers, and digests of all pixels and labels.
+
+    like: a signature to compare it with, whose digests may be of another kind (data/signature.py).
+    """
     splits = {"train": data.train, "val": data.val, "test": data.test}
-    digest = hashlib.sha256()
-    for split in splits.values():
-        if split:
-            _add(split, digest)
     sizes = {name: len(split) if split else 0 for name, split in splits.items()}
     same = {"classes": data.classes, "image_shape": list(data.image_shape), **sizes}
-    return {**same, "digest": digest.hexdigest()[:32], "test_digest": split_digest(data.test)}
-
-
-def split_digest(split: Split) -> str:
-    """Of the pixels and labels of one split."""
-    digest = hashlib.sha256()
-    _add(split, digest)
-    return digest.hexdigest()[:32]
-
-
-def _add(split: Split, digest: "hashlib._Hash") -> None:
-    for tensor in (split.images, split.labels):
-        digest.update(tensor.cpu().contiguous().numpy().data)
+    there, kind = [split for split in splits.values() if split], (like or {}).get("digest")
+    return {**same, "digest": digest(there, kind), "test_digest": digest([data.test], kind)}
 
 
 def check_same(state: Mapping[str, Any], config: Config, data: Data, device_kind: str) -> None:
@@ -192,7 +180,7 @@ def check_same(state: Mapping[str, Any], config: Config, data: Data, device_kind
 
 def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
     """Raises ConfigError where the images are not those that the run was started with."""
-    found = data_signature(data)
+    found = data_signature(data, state["data"])
     for key, value in state["data"].items():
         if key.endswith("digest") and found[key] != value:
             remedy = (

@@ -237,7 +237,7 @@ def _fit(
         save(trainer, "last.pt")
         outputs.write(row, trainer.health.row)
         times.append(trainer.speed)
-        directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock)
+        directory.add_time(run_dir, row["epoch"], *trainer.speed, time.perf_counter() - clock, trainer.waited)
         clock = time.perf_counter()
         config = trainer.config.trainer
         end = None if config.max_steps is None else config.max_steps / trainer.steps

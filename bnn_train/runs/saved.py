@@ -17,12 +17,13 @@ from bnn_train.config.root import Config
 from bnn_train.config.trainer import EnsembleConfig, EvalConfig
 from bnn_train.data import checks, datasets, other_images
 from bnn_train.data.augment import normalise
+from bnn_train.data.signature import digest
 from bnn_train.data.splits import Data, Split
 from bnn_train.edges.apply import prune
 from bnn_train.errors import ConfigError
 from bnn_train.report import classes, grid
 from bnn_train.runs import checkpoint, fit
-from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state, split_digest
+from bnn_train.runs.resume import changed_plugins, config_of, data_signature, network_state
 from bnn_train.training.evaluation import evaluate
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ def to_measure(
         known, sizes = list(signature["classes"]), {name: signature[name] for name in ("train", "val", "test")}
         if not other_images.is_laid_out_as(config, known, sizes):
             found = other_images.read(config, known, _shape(signature["image_shape"]))
-            same = split_digest(found.split) == signature.get("test_digest")
+            same = digest([found.split], signature.get("test_digest")) == signature.get("test_digest")
             told: dict[str, Any] = {"data": str(found.folder), "same_images": same, "missing_classes": found.missing}
             return Images({"test": found.split.to(where)}, told)
     data, same_images = load_data(config, signature, data_root, where)
@@ -170,7 +171,7 @@ def load_data(
         remedy = f"is not here ({root.absolute()}); the path was relative to where the training was started; use data.root=FOLDER"
         raise ConfigError("data.root", config.root, remedy)
     data = datasets.load(config, where)
-    found = data_signature(data)
+    found = data_signature(data, signature)
     if any(found[name] != value for name, value in signature.items() if not name.endswith("digest")):
         remedy = "holds other images than the network was trained with (classes, sizes or numbers)"
         raise checks.fault(config, remedy)

@@ -35,9 +35,9 @@ def evaluate(
     with unchanged(model), torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=samples > 0):
         if samples:
             torch.manual_seed(config.seed)
-        for number, (inputs, labels) in enumerate(eval_batches(split, config.data, config.trainer.eval_batch_size)):
-            if own > 1 and number % own != ranks.rank():
-                continue
+        first = ranks.rank() if own > 1 else 0
+        mine = eval_batches(split, config.data, config.trainer.eval_batch_size, first, own)
+        for number, (inputs, labels) in zip(range(first, batches, own), mine, strict=True):
             logits = model(inputs)
             alone = together = F.log_softmax(logits, dim=1)
             if predicted is not None:

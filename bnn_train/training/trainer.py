@@ -63,6 +63,7 @@ class Trainer:
         self.health = Health(model, edges)
         self.average = None if config.trainer.ema is None else average.Average(model, edges, config.trainer.ema)
         self.speed = (0, 0.0)  # (images, seconds) of the training steps that this object did of the current epoch
+        self.waited: float | None = None  # seconds of these in which images were waited for; None: they are in memory
         self._lr_share = schedules.build(config.scheduler, self.steps, config.trainer.epochs)
         self._annealed = annealed(model)
         self._part = ranks.part(config.trainer.batch_size) if ranks.count() > 1 else slice(None)
@@ -108,7 +109,7 @@ class Trainer:
 
     def train_epoch(self) -> None:
         """The steps of the current epoch that are still to do."""
-        config, start, first = self.config, time.perf_counter(), self.step
+        config, start, first, waited = self.config, time.perf_counter(), self.step, self.data.train.waited
         mixes = self._mixes()
         part = slice(None) if mixes else self._part  # an image may be mixed with one of another rank's part
         epoch = train_batches(self.data.train, config.data, config.trainer.batch_size, config.seed, self.epoch, self.step, part)
@@ -133,6 +134,7 @@ class Trainer:
                 self.after_step(self)
                 if ends:
                     break
+        self.waited = None if waited is None else (self.data.train.waited or 0.0) - waited
 
     def train_step(self, inputs: Tensor, labels: Tensor, restore: bool, mix: mixup.Mix | None = None) -> None:
         """One step: forward, backward, optimizer, and what keeps latent weights within their bounds.

@@ -37,7 +37,7 @@ def test_several_studies_end_in_one_table(command):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of mirror, psa, single_layer"),
+        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of mirror, psa, shortcoming_batch"),
         (["protocol.sample=3"], 1, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["+protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["protocol.samples=1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
@@ -63,7 +63,7 @@ def test_a_mistake_is_one_line(command, arguments, code, message):
 def test_help_lists_protocols_and_keys(command):
     result = command("--help", module="bnn_train.cli.lab")
     assert result.returncode == 0
-    for piece in ("single_layer", "protocol=psa", "protocol    mirror, psa, single_layer"):
+    for piece in ("single_layer", "protocol=psa", "protocol    mirror, psa, shortcoming_batch"):
         assert piece in result.stdout
     keys = command("protocol=psa", "--help", module="bnn_train.cli.lab").stdout
     for piece in ("protocol.samples=20000  (whole number, [2, inf))", "reinforce_baseline", "of each estimator"):

@@ -8,6 +8,7 @@ from bnn_train.config.notes import notes
     [
         "",
         "optimizer=bop",
+        "weights=stochastic weights.kl=0.01 optimizer=sgd optimizer.momentum=0",
         "optimizer=bayesbinn eval=ensemble",
         "ste.stochastic=true eval=ensemble",
         "weights=stochastic eval=ensemble",
@@ -20,6 +21,8 @@ from bnn_train.config.notes import notes
         "model=cnn block=real_to_binary",
         "optimizer.weight_decay=0.1 optimizer.decay_norm_and_bias=true",
         "data=image_folder data.image_size=[8,9] data.fit=pad data.grayscale=true data.cache_dir=c data.test_fraction=0.5",
+        "data=image_folder data.memory=disk data.crop=random_resized",
+        "experiment=imagenet_resnet18",
         "data=mnist data.root=x",
         "data.test_fraction=0.5",
         "trainer.max_steps=200",
@@ -48,6 +51,16 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
+        ("data.memory=disk", "data.memory=disk: is not for data=digits, which comes as it is"),
+        (
+            "data.crop=random_resized data.crop_padding=2",
+            "data.crop_padding=2: is for data.crop=padded, and the images are cropped by data.crop=random_resized",
+        ),
+        (
+            "weights=stochastic weights.kl=0.01",
+            "weights.kl=0.01: is in the units of the loss with optimizer=sgd optimizer.momentum=0 alone; beside other steps the "
+            "prior weighs less",
+        ),
         (
             "scheduler=multistep",
             "scheduler.milestones=[50,75]: all lie behind the end of the run, 20 epochs: the learning rate stays as it is",

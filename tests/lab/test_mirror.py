@@ -14,7 +14,7 @@ from bnn_train.lab.mirror import CHANGES
 
 CONFIG = MirrorConfig("mirror", 1, list(NOISES), scale=0.05, kl=0.3, lr=0.002, steps=1000, clip_grad=0.2, clip=0.8)
 TABLE = mirror.enumerated(mirror.objective(3))
-STANDARD = mirror.start(CONFIG, 3)
+STANDARD = mirror.start(3)
 
 
 def by_both_ways(noise, kl, config=CONFIG, change="none"):

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from bnn_train.binary import ste
 from bnn_train.cli import compose as composing
+from bnn_train.cli.compose import CONFIGS
 from bnn_train.config.lab import PROTOCOLS
 from bnn_train.config.protocol import SignsConfig
 from bnn_train.errors import ConfigError
@@ -116,8 +117,13 @@ def test_training_with_the_exact_gradient_lowers_the_loss_and_depends_on_the_see
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_every_protocol_has_a_kind():
+    assert sorted(PROTOCOLS) == sorted(path.stem for path in (CONFIGS / "protocol").glob("*.yaml"))
+    assert set(PROTOCOLS.values()) == set(study.KINDS)
+
+
 @pytest.mark.parametrize("protocol", [name for name, kind in PROTOCOLS.items() if kind is SignsConfig])
-def test_every_protocol_composes_and_its_estimators_build(protocol):
+def test_every_protocol_of_activations_composes_and_its_estimators_build(protocol):
     config = compose(f"protocol={protocol}")
     assert config.protocol.name == protocol
     labels = [label for part in signs.parts_of(config) for label in part.methods]

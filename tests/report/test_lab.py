@@ -122,3 +122,42 @@ def test_plots_of_one_layer_networks_and_single_problems(tmp_path):
         del estimator["blocks"]["output"]
     assert len(lab.write_plots(one, tmp_path)) == 6
     assert "moons: loss" in lab.table(one)
+
+
+def of_weights():
+    """A problem of two layers and one of a single one, at two sharpnesses each."""
+    study = report(epochs=(1, 2, 3, 4))
+    for i, place in enumerate(study["measured"]):
+        del place["epoch"]
+        study["measured"][i] = place = {**place, "problem": ("tanh", "quadratic")[i // 2], "sharpness": 10.0 ** (i % 2)}
+        if i >= 2:
+            place["gradient_norm"] = {name: place["gradient_norm"][name] for name in ("output", "all")}
+    study["measured"][0]["estimators"]["arm"]["forward_passes"] = 4096
+    return {**study, "networks": 10}
+
+
+def test_a_study_of_weights_says_what_was_measured(columns):
+    columns(160)
+    study = of_weights()
+    text = laboratory.kind(study).text(study)
+    for place in ("tanh, sharpness 1: loss 0.600", "tanh, sharpness 10: loss", "quadratic, sharpness 1: loss"):
+        assert place in text
+    assert "4096+0" in text
+    assert "means over 10 networks" in " ".join(text.split())
+    assert "plain straight-through estimator (tanh)" in " ".join(text.split())
+    assert "2 P(w = +1) - 1" in text
+    assert "2 P(w = +1) - 1" not in lab.text(report())
+
+
+def test_places_with_different_layers_stand_beside_each_other_problem_by_problem():
+    study = of_weights()
+    titles = ["tanh, sharpness 1", "tanh, sharpness 10", "quadratic, sharpness 1", "quadratic, sharpness 10"]
+    curves = lab._curves(study, ["arm", "tanh"], lab._draw_rmse, "relative RMSE")
+    assert [axis.get_title() for axis in curves.axes] == [f"{title}: all layers" for title in titles]
+    assert [axis.get_title() for axis in lab._scatter(study, ["arm", "tanh"]).axes] == titles
+    rows = lab._panels(study["measured"])
+    assert [[(place["problem"], place["sharpness"], block) for place, block in row] for row in rows] == [
+        [("tanh", 1.0, "all"), ("tanh", 10.0, "all")],
+        [("quadratic", 1.0, "all"), ("quadratic", 10.0, "all")],
+    ]
+    assert [[block for _, block in row] for row in lab._panels(report()["measured"])] == [["layer 1", "output", "all"]] * 2

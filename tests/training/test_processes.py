@@ -3,6 +3,7 @@
 import pytest
 import several
 import torch
+from PIL import Image
 
 from bnn_train import ranks
 from bnn_train.errors import ConfigError
@@ -40,17 +41,33 @@ APART = (*MLP, "trainer.epochs=2", "trainer.sync_batchnorm=false")
 ALIKE = {name: (*APART, f"optimizer={name}") for name in ("adam", "bop", "bayesbinn")}
 
 
-@pytest.mark.parametrize(("size", "names"), [(2, [*STEPS, *EPOCHS, *ALIKE]), (3, ["mlp", "sgd"])])
+@pytest.mark.parametrize(("size", "names"), [(2, [*STEPS, *EPOCHS, *ALIKE, "ram", "disk"]), (3, ["mlp", "sgd"])])
 def test_several_ranks_train_what_one_process_does(tmp_path, size, names):
     """In one test for each number of ranks: starting them takes some seconds."""
-    cases = {name: (STEPS[name], 1) if name in STEPS else ((EPOCHS | ALIKE)[name], None) for name in names}
-    for name, many in several.trained(cases, size, tmp_path).items():
-        if name in ALIKE:
+    places = {where: (*folder_of_images(tmp_path), f"data.memory={where}") for where in ("ram", "disk") if where in names}
+    cases = {name: (STEPS[name], 1) if name in STEPS else ((EPOCHS | ALIKE | places)[name], None) for name in names}
+    found = several.trained(cases, size, tmp_path)
+    for name, many in found.items():
+        if name in ALIKE | places:
             assert len(many["rows"]) == 2
         elif name in STEPS:
             check_step(name, several.train(*cases[name]), many)
         else:
             check_epochs(several.train(*cases[name]), many)
+    if places:
+        assert found["disk"]["rows"] == found["ram"]["rows"]
+        assert all(torch.equal(one, found["ram"]["model"][name]) for name, one in found["disk"]["model"].items())
+
+
+def folder_of_images(place):
+    """Overrides that train on some, in batches that two ranks cannot share evenly."""
+    for number in range(24):
+        file = place / "photos" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(torch.randint(0, 256, (6, 6), dtype=torch.uint8).numpy()).save(file)
+    paths = (f"data.root={place / 'photos'}", f"data.cache_dir={place / 'cache'}")
+    sizes = ("trainer.batch_size=5", "trainer.eval_batch_size=2", "model.hidden=[8,8]", "trainer.epochs=2")
+    return ("data=image_folder", "data.crop=random_resized", *paths, *sizes)
 
 
 @pytest.mark.parametrize(

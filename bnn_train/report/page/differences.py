@@ -10,6 +10,7 @@ from bnn_train.report.page import read
 UNSHOWN = (
     "data.root",
     "data.cache_dir",
+    "data.memory",
     "sweep",
     "hydra",
     "resume",
