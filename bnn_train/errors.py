@@ -33,9 +33,13 @@ class Diverged(ArithmeticError):
 
 
 class Lost(RuntimeError):
-    """Another of the processes that train together has ended."""
+    """Another of the processes that train together has ended. is_told_here: whether this one says so."""
 
     exit_code = 1
+
+    def __init__(self, said: str, is_told_here: bool = True) -> None:
+        super().__init__(said)
+        self.is_told_here = is_told_here
 
 
 class Interrupted(BaseException):

@@ -13,6 +13,9 @@ from pathlib import Path
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _MEGABYTE = 2**20
 
+# Variables of the tasks of submitit's jobs, by its executor: the number of a task, from 0, and how many there are.
+_SUBMITITS = {"local": ("SUBMITIT_LOCAL_GLOBALID", "SUBMITIT_LOCAL_NTASKS"), "slurm": ("SLURM_PROCID", "SLURM_NTASKS")}
+
 SPINS = "1000"  # looks at the flag that is waited for, some microseconds; GNU's own default is 300,000
 
 
@@ -40,8 +43,9 @@ def prepare() -> None:
     """
     _keep_memory()
     _wait_with_patience()
-    if processors() < (os.cpu_count() or 1):
-        os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
+    tasks = rank()[1] if os.environ.get("SUBMITIT_EXECUTOR") == "local" else 1  # torchrun says 1 thread, Slurm binds its tasks
+    if processors() // tasks < (os.cpu_count() or 1):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // tasks)))
 
 
 @contextmanager
@@ -151,8 +155,17 @@ def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
 
 
 def rank() -> tuple[int, int]:
-    """(the number of this process, from 0, how many train together), as torchrun says it; (0, 1) where nobody does."""
-    given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")]
-    if None in given:  # a scheduler's own variables, perhaps
-        return 0, 1
-    return int(given[0] or 0), int(given[1] or 1)
+    """(the number of this process, from 0, how many train together), as its launcher says it; (0, 1) where nobody does.
+
+    srun's tasks are several trainings, or machines on one sweep, where MASTER_ADDR and MASTER_PORT do not say where they meet.
+    """
+    given = (
+        [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")]
+        if {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)
+        else []
+    )
+    given += [_SUBMITITS[name]] if (name := os.environ.get("SUBMITIT_EXECUTOR", "")) in _SUBMITITS else []
+    for number, count in given:
+        if number in os.environ and count in os.environ:
+            return int(os.environ[number]), int(os.environ[count])
+    return 0, 1

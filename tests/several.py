@@ -14,11 +14,20 @@ class Enough(Exception):
 
 def trained(cases, size, folder):
     """What `train` gives of each case, of {name: (overrides, steps)}, by so many processes."""
+    start(size, _work, cases, str(folder))
+    return {name: torch.load(Path(folder, f"{name}.pt")) for name in cases}
+
+
+def start(size, work, *arguments):
+    """Calls work(rank, *arguments) in so many processes that train together, and waits for them.
+
+    They are forked from one that has loaded torch, which takes longer than what they do.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(_work, (size, port, cases, str(folder)), nprocs=size)
-    return {name: torch.load(Path(folder, f"{name}.pt")) for name in cases}
+    torch.multiprocessing.get_context("forkserver").set_forkserver_preload(["bnn_train.runs.run", "bnn_train.cli.compose"])
+    multiprocessing.start_processes(_joined, (size, port, work, arguments), nprocs=size, start_method="forkserver")
 
 
 def train(overrides, steps=None):
@@ -45,14 +54,18 @@ def train(overrides, steps=None):
     return {"rows": rows, "losses": losses, "gradients": gradients, "model": trainer.model.state_dict()}
 
 
-def _work(rank, size, port, cases, folder):
+def _joined(rank, size, port, work, arguments):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     from bnn_train.training import processes
 
     processes.start()
+    work(rank, *arguments)
+    processes.leave()
+
+
+def _work(rank, cases, folder):
     for name, (overrides, steps) in cases.items():
         found = train(overrides, steps)
         if rank == 0:
             torch.save(found, Path(folder, f"{name}.pt"))
-    processes.leave()

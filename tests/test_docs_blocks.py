@@ -31,9 +31,10 @@ def shorter(line: str, block: str) -> str:
     if "ramp:" in line or "resume=sweeps/" in block:
         return line
     if line.startswith("bnn-lab") and "protocol=" in line:
-        if "protocol=weights" in line:
-            return f"{line} protocol.samples=100 protocol.sharpness=[0.5]"
-        return f"{line} protocol.samples=50 protocol.epochs=[{0 if 'single_layer' in line else 1}]"
+        less = {"mirror": "steps=10", "training": "steps=2 protocol.samples=200", "weights": "samples=100 protocol.sharpness=[0.5]"}
+        less |= {"psa": "samples=50 protocol.epochs=[1]", "single_layer": "samples=50"}
+        options = less.get(line.split("protocol=")[1].split()[0], "epochs=0")
+        return f"{line} protocol.networks=1 protocol.{options}"
     line = re.sub(r"n_trials=\d+", "n_trials=2", re.sub(r"trainer\.epochs=([6-9]|\d\d+)", "trainer.epochs=2", line))
     if line.startswith(("bnn-train", "bnn-study")) and not re.search(
         r"trainer\.epochs|max_steps|resume=|--help|--cfg|dry_run", line

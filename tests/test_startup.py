@@ -113,3 +113,24 @@ def test_who_computes_at_this_moment(tmp_path, text, others):
     (tmp_path / "loadavg").write_text(text)
     assert startup.others_at_work(tmp_path / "loadavg") == others
     assert startup.others_at_work(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 4)),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, (0, 1)),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8"}, (0, 1)),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (3, 8)),
+        ({"SUBMITIT_EXECUTOR": "slurm", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, (1, 2)),
+        ({"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_GLOBALID": "1", "SUBMITIT_LOCAL_NTASKS": "2"}, (1, 2)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, (0, 1)),  # a batch script that starts one process
+        ({}, (0, 1)),
+    ],
+)
+def test_who_trains_together_is_said_by_a_launcher(monkeypatch, variables, expected):
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SUBMITIT_", "MASTER_", "RANK", "WORLD_SIZE"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert startup.rank() == expected

@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bnn_train import startup
 from bnn_train.config.checks import within
 from bnn_train.config.root import FREE
 from bnn_train.runs import directory
@@ -81,6 +82,8 @@ def run_of(resume: str | None) -> Path | None:
 
 def output_subdir(*, _root_: DictConfig) -> str | None:
     """.hydra, or None where a run is continued or another process is at work: its own configuration stays."""
+    if startup.rank()[0] > 0:
+        return None  # the first of those that train together makes the directory
     settings = _root_.hydra
     folder = Path(settings.run.dir)
     if settings.mode == RunMode.MULTIRUN:

@@ -1,12 +1,13 @@
-"""`torchrun -m bnn_train ...`: several processes, of which the first is the command and the others follow it."""
+"""`torchrun -m bnn_train ...`, or tasks of a job: several processes, of which the first is the command and the others follow it."""
 
 import logging
+import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from bnn_train import startup
-from bnn_train.cli import plug
+from bnn_train import plugins, startup
+from bnn_train.cli import endings, plug
 from bnn_train.errors import ConfigError, Diverged, Interrupted, Lost
 from bnn_train.report import terminal
 
@@ -22,7 +23,7 @@ def check(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def leading(arguments: Sequence[str]) -> Iterator[None]:
-    """Of the first process: the others end when this does, where nothing has gone wrong; else their launcher ends them."""
+    """Of the first process: the others end when this does; where something has gone wrong, because they lose it."""
     if SILENT & set(arguments):
         yield
         return
@@ -31,6 +32,19 @@ def leading(arguments: Sequence[str]) -> Iterator[None]:
     except SystemExit as end:
         if not end.code:
             _end()
+        else:
+            _dismiss()
+        raise
+    _end()
+
+
+@contextmanager
+def leading_job() -> Iterator[None]:
+    """As `leading`, around a job of a sweep of which a launcher has started several tasks."""
+    try:
+        yield
+    except BaseException:
+        _dismiss()
         raise
     _end()
 
@@ -47,23 +61,61 @@ def _end() -> None:
     if startup.rank()[1] > 1:
         from bnn_train.training import processes
 
-        processes.end()
+        endings.command(processes.end)
+
+
+def _dismiss() -> None:
+    """Lets the others end after an error, which this one says."""
+    if startup.rank()[1] == 1:
+        return
+    if "torch" in sys.modules and _have_joined():
+        _leave_word("process 0 has said why")
+    elif "TORCHELASTIC_RUN_ID" not in os.environ:  # torchrun ends those that wait
+        _end()
+
+
+def _have_joined() -> bool:
+    from bnn_train import ranks  # loads torch
+
+    return ranks.count() > 1
+
+
+def _leave_word(word: str) -> None:
+    from bnn_train.training import last_words
+
+    last_words.leave(word)
 
 
 def follow(arguments: Sequence[str]) -> None:
     """What every process but the first does. It says nothing: what goes wrong for all, the first one says."""
-    if SILENT & set(arguments):
-        return
+    if not SILENT & set(arguments):
+        _follow(lambda: plug.load(arguments))
+
+
+def follow_job() -> None:
+    """As `follow`, of every task but the first of a sweep's job. It ends well, since a launcher asks each for a result."""
+    with suppress(SystemExit):
+        _follow(plugins.handed_on)
+
+
+def _follow(load_plugins: Callable[[], object]) -> None:
     logging.disable(logging.CRITICAL)
     startup.prepare()
     from bnn_train.deploy.teacher import exported  # loads torch
     from bnn_train.runs.follow import follow
 
     try:
-        plug.load(arguments)
+        load_plugins()
         follow(exported)
-    except (Lost, Diverged, Interrupted) as end:  # of which the first process tells
-        sys.exit(end.exit_code)
-    except ConfigError as error:  # of this process's machine
-        terminal.say(f"error in process {startup.rank()[0]}: {error}", "stderr")
+    except Interrupted as stop:  # of all at the same step
+        sys.exit(stop.exit_code)
+    except Lost as lost:
+        if lost.is_told_here:
+            terminal.say(f"error: {lost}", "stderr")
+        sys.exit(lost.exit_code)
+    except (Diverged, ConfigError) as error:  # of which the first process tells when it loses this one
+        _leave_word(str(error) if isinstance(error, Diverged) else f"in process {startup.rank()[0]}: {error}")
         sys.exit(error.exit_code)
+    except Exception as defect:
+        _leave_word(f"process {startup.rank()[0]} has failed ({type(defect).__name__})")
+        raise

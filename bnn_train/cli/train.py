@@ -3,6 +3,7 @@
 import logging
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.conf import HydraConf
@@ -48,9 +49,17 @@ def _job(composed: DictConfig) -> float:
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
     in_search = in_sweep and searches.is_search(settings.sweeper)
+    if startup.rank()[0] > 0:  # a task of a job; of a command they have followed in main
+        ranks_apart.follow_job()
+        return math.nan
     folder = Path(settings.runtime.output_dir)
-    score: float = compose.job(lambda: _run(composed, settings, in_sweep, in_search), folder, in_sweep, in_search)
+    score: float = compose.job(lambda: _led(composed, settings, in_sweep, in_search), folder, in_sweep, in_search)
     return score
+
+
+def _led(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:
+    with ranks_apart.leading_job() if in_sweep else nullcontext():
+        return _run(composed, settings, in_sweep, in_search)
 
 
 def _run(composed: DictConfig, settings: HydraConf, in_sweep: bool, in_search: bool) -> float:

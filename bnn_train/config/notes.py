@@ -6,11 +6,11 @@ from dataclasses import fields
 from bnn_train.config.data import WITHOUT_VAL, DataConfig
 from bnn_train.config.distill import TeacherConfig
 from bnn_train.config.model import MlpConfig
-from bnn_train.config.optimizer import BayesBinnOptimizerConfig, BopConfig
+from bnn_train.config.optimizer import BayesBinnOptimizerConfig, BopConfig, SgdConfig
 from bnn_train.config.root import Config
 from bnn_train.config.scheduler import ExponentialConfig, FinalConfig, MultistepConfig, StepConfig
 from bnn_train.config.trainer import EnsembleConfig
-from bnn_train.config.weights import StomppConfig
+from bnn_train.config.weights import StochasticConfig, StomppConfig
 from bnn_train.errors import as_typed
 
 # The keys of `data` that the readers which come with the package do not look at.
@@ -35,10 +35,17 @@ def notes(config: Config, steps: int | None = None) -> list[str]:
         found.append(_line("model.dropout", config.model.dropout, "follows the last hidden linear layer, of which there is none"))
     if config.block.gate and config.model.name == "mlp":
         found.append(_line("block.gate", True, "is for convolutions, and model=mlp has none"))
+    if isinstance(config.weights, StochasticConfig) and config.weights.kl and not _takes_plain_steps(config):
+        why = "is in the units of the loss with optimizer=sgd optimizer.momentum=0 alone; beside other steps the prior weighs less"
+        found.append(_line("weights.kl", config.weights.kl, why))
     for rule in config.edges.rules:
         if rule.strength == 0:
             found.append(_line("edges.rules.strength", rule.strength, f"penalises nothing in {rule.layers}"))
     return found
+
+
+def _takes_plain_steps(config: Config) -> bool:
+    return isinstance(config.optimizer, SgdConfig) and config.optimizer.momentum == 0
 
 
 def _line(key: str, value: object, why: str) -> str:

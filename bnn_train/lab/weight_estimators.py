@@ -140,7 +140,8 @@ def local_reparametrization(
     """Backpropagation to m through pre-activations drawn as normal numbers, one for each datum and unit, with the mean sum m_i x_i
     and the variance sum (1 - m_i^2) x_i^2 (Shayer et al. 2018, arXiv 1710.07739).
 
-    Exact on average for a linear unit under a quadratic loss, which sees these two moments alone. u gives the number of samples.
+    Exact on average where all units are linear and the loss is linear or quadratic, which sees these two moments alone. u gives the
+    number of samples.
     """
     m = means_of(net.noise, eta).expand_as(u).detach().requires_grad_()
     layers = net.layers(m)

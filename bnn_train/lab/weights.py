@@ -1,7 +1,7 @@
 """One network's study of weights: every estimator of the gradient with respect to their means, at several sharpnesses.
 
 A place is one problem at one sharpness; its figures are kept in a file as soon as it is done, and its random numbers follow from
-the seed and its name, so that a study which was stopped goes on and ends the same.
+the seed and its name, so that a study which was stopped goes on and ends the same, and other places and estimators change nothing.
 """
 
 import json
@@ -47,7 +47,7 @@ def run(config: LabConfig, folder: Path, tick: Callable[[float], None]) -> dict[
     share = 1 / len(protocol.problems) / len(protocol.sharpness)
     measured = []
     for problem in protocol.problems:
-        files = {sharpness: folder / f"{problem}-{sharpness:g}.json" for sharpness in protocol.sharpness}
+        files = {sharpness: folder / f"{problem}-{sharpness}.json" for sharpness in protocol.sharpness}
         todo = [sharpness for sharpness, file in files.items() if not file.exists()]
         if todo:
             net = _network(config, problem)
@@ -80,10 +80,12 @@ def _measure(config: LabConfig, net: WeightNetwork, values: Tensor, problem: str
     eta = weight_network.start(net, sharpness, config.seed)
     m = weight_network.means_of(net.noise, eta)
     exact, blocks = weight_network.exact_gradient(values, m), net.blocks()
-    torch.manual_seed(zlib.crc32(f"{config.seed} {problem} {sharpness:g}".encode()))
+    seed = zlib.crc32(f"{config.seed} {problem} {sharpness}".encode())
+    torch.manual_seed(seed)
     baseline = weight_network.losses(net, weight_estimators.drawn(net.noise.cdf(eta), _uniform(100, eta))).mean()
     results = {}
     for label, chosen in protocol.estimators.items():
+        torch.manual_seed(seed + 1)  # the same draws for all: those that differ in their backward alone are held against each other
         samples = _samples(net, eta, chosen, protocol.samples, baseline)
         samples = exact[None].float() if samples is None else samples
         measured = measures.measure(samples, exact, blocks, protocol.samples)

@@ -228,7 +228,7 @@ def _scatter(report: Report, shown: list[str]) -> Figure:
         axis.set_xlabel("relative standard deviation of one sample", fontsize=8)
     for axis in axes[:, 0]:
         axis.set_ylabel("relative bias", fontsize=8)
-    noisy = [(i, label) for i, label in enumerate(shown) if places[0]["estimators"][label]["samples"] > 1]
+    noisy = [(i, label) for i, label in enumerate(shown) if any(place["estimators"][label]["samples"] > 1 for place in places)]
     handles = [Line2D([], [], linestyle="", marker="s", color=_colour(i, len(shown)), label=label) for i, label in noisy]
     handles += [
         Line2D([], [], linestyle="", marker=marker, markerfacecolor="none", color="black", label=label)

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bnn_train.errors import Busy, ConfigError
-from bnn_train.files import append_line, write_text
+from bnn_train.files import append_line, for_people, write_text
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
+LOCK, HOLDER = ".lock", ".lock-holder"  # the second one says who holds the first
 STAGES = "stages.json"  # of a run in stages: what each of them is (runs/plan.py)
 TEACHERS = ("teacher.pt", "teacher.bnn")  # in checkpoints/, the copy of a network that teaches: of a run, or an exported one
 
@@ -25,8 +26,16 @@ TEACHERS = ("teacher.pt", "teacher.bnn")  # in checkpoints/, the copy of a netwo
 def lock(run_dir: Path) -> FileLock:
     """Makes the folder and takes its lock, as often as wanted in this process; the system drops the lock of one that dies.
 
+    A machine that dies may keep it for ever, on a file system of several: HOLDER then says which one it was.
     Raises Busy where another process holds it, ConfigError where the folder cannot be written to.
     """
+    held = _take(run_dir)
+    with suppress(OSError):  # a full disk: training will say so
+        (run_dir / HOLDER).write_text(f"{socket.gethostname()}\n{os.getpid()}\n", encoding="utf-8")
+    return held
+
+
+def _take(run_dir: Path) -> FileLock:
     try:
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not os.access(run_dir / "checkpoints", os.W_OK):
@@ -34,11 +43,23 @@ def lock(run_dir: Path) -> FileLock:
         held = FileLock(run_dir.resolve() / LOCK, is_singleton=True)
         held.acquire(blocking=False)
     except Timeout:
-        raise Busy("hydra.run.dir", run_dir, "another process is training in this directory; wait for it, or stop it") from None
+        raise Busy("hydra.run.dir", run_dir, _who(run_dir)) from None
     except (OSError, NotImplementedError) as error:  # the latter is filelock's for a file system without locks
         reason = getattr(error, "strerror", None) or error
         raise ConfigError("hydra.run.dir", run_dir, f"cannot be written to ({reason}); choose another, or open it") from error
     return held
+
+
+def _who(run_dir: Path) -> str:
+    """Who trains in a directory, and what to do."""
+    try:
+        host, process = (run_dir / HOLDER).read_text(encoding="utf-8").split()
+    except (OSError, ValueError):  # it has not written it yet
+        return "another process is training in this directory; wait for it, or stop it"
+    said = f"another process is training in this directory ({process} on {host}); wait for it, or stop it"
+    if host == socket.gethostname():
+        return said
+    return f"{said}; where {host} is off and its lock has stayed, delete {for_people(run_dir / LOCK)}"
 
 
 @contextmanager
@@ -49,6 +70,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        (run_dir / HOLDER).unlink(missing_ok=True)
         held.release()
 
 
@@ -57,7 +79,7 @@ def is_busy(run_dir: Path) -> bool:
     if not (run_dir / LOCK).exists():
         return False
     try:
-        lock(run_dir).release()
+        _take(run_dir).release()
     except Busy:
         return True
     except ConfigError:
@@ -101,7 +123,7 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
         shutil.rmtree(run_dir / ".hydra", ignore_errors=True)
         for name in ("tensorboard", "wandb"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
-        for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", STAGES, LOCK):
+        for name in ("train.log", "network.json", "metrics.csv", "mlflow.json", STAGES, LOCK, HOLDER):
             (run_dir / name).unlink(missing_ok=True)
         for name in TEACHERS:
             (run_dir / "checkpoints" / name).unlink(missing_ok=True)

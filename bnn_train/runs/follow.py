@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from bnn_train import device, ranks
-from bnn_train.runs import assemble, checkpoint, interrupt, teacher
+from bnn_train.config.root import Config
+from bnn_train.files import for_people
+from bnn_train.report import lines
+from bnn_train.runs import assemble, checkpoint, directory, interrupt, teacher
 from bnn_train.training import processes
 from bnn_train.training.trainer import Trainer
 
 Job = dict[str, Any]
 
 
-def job(trainer: Trainer, found: teacher.Found | None) -> Job:
+def job(trainer: Trainer, found: teacher.Found | None, run_dir: Path) -> Job:
     """What the others need to train as this trainer will from now on. found: its teacher."""
     taught = None if found is None else {"path": str(found.path), "state": found.state}
-    return {"config": trainer.config, "state": trainer.state_dict(), "random": checkpoint.random_state(), "teacher": taught}
+    return {
+        "config": trainer.config,
+        "state": trainer.state_dict(),
+        "random": checkpoint.random_state(),
+        "teacher": taught,
+        "run": run_dir,
+    }
 
 
 def follow(exported: teacher.Reader) -> None:
@@ -34,7 +43,7 @@ def _train(told: Job, exported: teacher.Reader) -> None:
     config, state = told["config"], told["state"]
     data = assemble.load_data(config, device.choose(config.device))
     model, edges, optimizer = assemble.assemble(config, data, data.train.labels.device, state["edges"])
-    with interrupt.deferred(ranks.is_one) as check:
+    with interrupt.deferred(ranks.is_one) as check, processes.together(lambda: go_on(told["run"], config)):
         trainer = Trainer(config, model, edges, optimizer, data, lambda trainer: check())
         taught = teacher.ready(_found(told, exported), config, model, data)
         if taught is not None:
@@ -43,6 +52,14 @@ def _train(told: Job, exported: teacher.Reader) -> None:
         checkpoint.set_random_state(told["random"])
         for _ in trainer.fit():
             check()
+
+
+def go_on(run_dir: Path, config: Config) -> str:
+    """How the run goes on, for the line that says what has ended it."""
+    if not directory.holds_run(run_dir):
+        return "nothing was saved yet: start it again"
+    resume = lines.resume_argument(for_people(directory.whole(run_dir)), config.plugins)
+    return f"what was saved stays, continue with: bnn-train {resume}"
 
 
 def _found(told: Job, exported: teacher.Reader) -> teacher.Found | None:

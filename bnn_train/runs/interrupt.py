@@ -25,7 +25,8 @@ def deferred(agree: Callable[[bool], bool] | None = None) -> Iterator[Callable[[
     A second signal acts at once, as before. Outside the main thread, where Python allows no handlers, nothing changes.
 
     agree: of one of several processes: whether a signal has come to any of them. They then end at the same step, and more signals
-    change nothing: a terminal's Ctrl-C reaches each of them, and torchrun sends another one behind it.
+    change nothing: a terminal's Ctrl-C reaches each of them, and torchrun sends another one behind it. Where one ends by an error
+    torchrun tells the others to end, which go on ignoring it until they have said why.
     """
     received: list[int] = []
 
@@ -51,5 +52,9 @@ def deferred(agree: Callable[[bool], bool] | None = None) -> Iterator[Callable[[
         signal.signal(number, note)
     try:
         yield check
-    finally:
+    except BaseException:
         restore()
+        for number in before if agree is not None else ():
+            signal.signal(number, signal.SIG_IGN)
+        raise
+    restore()

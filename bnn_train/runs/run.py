@@ -167,10 +167,10 @@ def _train(
         with loggers.opened(config, run_dir, trainer.history, trainer.health.row) as outputs:
             if state is not None:
                 checkpoint.set_random_state(state["random"])  # last: nothing may draw between here and the next step
-            if ranks.count() > 1:
-                processes.tell(follow.job(trainer, found))
             try:
-                with _naming_what_the_machine_lacks(config):
+                with processes.together(lambda: follow.go_on(run_dir, config)), _naming_what_the_machine_lacks(config):
+                    if ranks.count() > 1:
+                        processes.tell(follow.job(trainer, found, run_dir))
                     last = _fit(trainer, outputs, save, check_interrupt, run_dir, said)
             except Interrupted as stop:
                 trainer.check_finite()  # nothing broken may replace what is saved
@@ -207,7 +207,7 @@ def _naming_what_the_machine_lacks(config: Config) -> Iterator[None]:
     """Turns what can go wrong in training by the machine's fault into a ConfigError with what to change."""
     remedy = "lower it, or trainer.eval_batch_size, or choose a smaller model; what was saved stays"
     try:
-        with processes.together(), device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
+        with device.memory_for("trainer.batch_size", config.trainer.batch_size, remedy):
             yield
     except Exception as error:
         if not (config.trainer.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))):

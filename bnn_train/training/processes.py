@@ -6,9 +6,10 @@ step with the same bits. torch's DistributedDataParallel sums in buckets, which 
 continued would not give the bits of one that was not.
 """
 
+import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from bnn_train import device, ranks, startup
 from bnn_train.config.trainer import TrainerConfig
 from bnn_train.errors import ConfigError, Diverged, Lost
+from bnn_train.training import last_words
 from bnn_train.training.recalibration import norms
 
 PATIENCE = timedelta(minutes=30)  # with a rank that writes, or decodes images, while the others wait
@@ -27,14 +29,31 @@ _LOST = "(?i)gloo|nccl|connection|peer|socket"
 
 
 def start() -> None:
-    """Joins the processes that torchrun, or whatever sets its variables, has started: gloo on processors, nccl on CUDA devices."""
+    """Joins the processes that torchrun, Slurm or submitit has started: gloo on processors, nccl on CUDA devices."""
     if startup.rank()[1] == 1 or dist.is_initialized():
         return
+    _name_as_torchrun_does()
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
     if has_nccl:
         torch.cuda.set_device(device.choose("cuda"))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
+    store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+    backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     ranks.join()
+    last_words.keep(store)
+
+
+def _name_as_torchrun_does() -> None:
+    """Sets torchrun's variables, by which torch finds the others, where another launcher has set its own."""
+    if "RANK" in os.environ:
+        return
+    if "SUBMITIT_EXECUTOR" in os.environ:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    else:
+        number, count = startup.rank()
+        os.environ |= {"RANK": str(number), "WORLD_SIZE": str(count), "LOCAL_RANK": os.environ.get("SLURM_LOCALID", "0")}
 
 
 def check(config: TrainerConfig) -> None:
@@ -49,9 +68,10 @@ def check(config: TrainerConfig) -> None:
 
 def end() -> None:
     """Of rank 0: lets the others end as it does."""
-    start()
-    tell(None)
-    leave()
+    with together():
+        start()
+        tell(None)
+        leave()
 
 
 def leave() -> None:
@@ -75,14 +95,15 @@ def told() -> dict[str, Any] | None:
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """Turns what a rank meets where another one has ended into Lost."""
+def together(go_on: Callable[[], str] = lambda: "what was saved stays") -> Iterator[None]:
+    """Turns what a rank meets where another one has ended into Lost. go_on: says how the run goes on."""
     try:
         yield
     except RuntimeError as error:
         if ranks.count() == 1 or not (isinstance(error, dist.DistError) or re.search(_LOST, str(error))):
             raise
-        raise Lost(f"another of the {ranks.count()} processes has ended; what was saved stays") from error
+        said, teller = last_words.why()
+        raise Lost(f"{said}; {go_on()}", teller == ranks.rank()) from error
 
 
 def summed(model: nn.Module, loss: Tensor, hits: Tensor, apart: bool) -> tuple[Tensor, Tensor]:

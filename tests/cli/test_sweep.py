@@ -139,10 +139,13 @@ def test_a_sweep_that_does_not_say_which_jobs_to_run_leaves_nothing(command, tmp
 
 
 def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):
-    """No job is started twice: each log names its run directory once."""
-    line = [sys.executable, "-m", "bnn_train", "-m", "seed=0,1,2,3", "trainer.epochs=40", "model.hidden=[8,8]", "sweep.name=shared"]
+    """No job is started twice: each log names its run directory once. The processes take themselves to be on two machines."""
+    arguments = ["-m", "seed=0,1,2,3", "trainer.epochs=40", "model.hidden=[8,8]", "sweep.name=shared"]
+    code = "import socket; socket.gethostname = lambda: {!r}\nfrom bnn_train.cli.train import main; main()"
+    lines = [[sys.executable, "-c", code.format(name), *arguments] for name in ("north", "south")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pair = [subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in "ab"]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    pair = [subprocess.Popen(line, cwd=tmp_path, env=environment, **pipes) for line in lines]
     errors = [process.communicate(timeout=120)[1].decode() for process in pair]
     told = [path.read_text() for path in (tmp_path / "sweeps" / "shared").glob("*/failure.txt")]
     for process, error in zip(pair, errors, strict=True):
@@ -150,6 +153,7 @@ def test_two_processes_on_one_sweep_share_its_jobs(tmp_path):
     logs = list((tmp_path / "sweeps" / "shared").glob("*/train.log"))
     assert len(logs) == 4
     assert [log.read_text().count("run directory:") for log in logs] == [1] * 4
+    assert all(": another process is training in this directory (" in line for error in errors for line in error.splitlines())
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from bnn_train.config.notes import notes
     [
         "",
         "optimizer=bop",
+        "weights=stochastic weights.kl=0.01 optimizer=sgd optimizer.momentum=0",
         "optimizer=bayesbinn eval=ensemble",
         "ste.stochastic=true eval=ensemble",
         "weights=stochastic eval=ensemble",
@@ -54,6 +55,11 @@ def test_nothing_is_said_of_settings_that_do_something(compose, overrides):
         (
             "data.crop=random_resized data.crop_padding=2",
             "data.crop_padding=2: is for data.crop=padded, and the images are cropped by data.crop=random_resized",
+        ),
+        (
+            "weights=stochastic weights.kl=0.01",
+            "weights.kl=0.01: is in the units of the loss with optimizer=sgd optimizer.momentum=0 alone; beside other steps the "
+            "prior weighs less",
         ),
         (
             "scheduler=multistep",

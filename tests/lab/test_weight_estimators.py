@@ -34,15 +34,20 @@ def case(problem, sharpness=0.9, **options):
     return net, eta, m, weight_network.exact_gradient(state_losses(net), m)
 
 
-def mean_of(estimate, net, eta, baseline=NO_BASELINE):
-    """The estimator's expectation over u: in each of the three intervals between 0, min(p, 1-p), max(p, 1-p) and 1 the drawn weight
-    and its mirror image stay the same and what is estimated is linear in u, so that the interval's middle stands for it."""
+def middles(net, eta):
+    """Of the three intervals between 0, min(p, 1-p), max(p, 1-p) and 1, in all combinations: the middles (combinations, weights),
+    and the probability of each combination."""
     p = net.noise.cdf(eta)
     ends = torch.stack([torch.zeros_like(p), torch.minimum(p, 1 - p), torch.maximum(p, 1 - p), torch.ones_like(p)])
-    middles, lengths = (ends[1:] + ends[:-1]) / 2, ends.diff(dim=0)
     choices = torch.tensor(list(itertools.product(range(3), repeat=len(p))))
-    u = middles.gather(0, choices)
-    return lengths.gather(0, choices).prod(dim=1) @ estimate(net, eta, u, baseline)
+    return ((ends[1:] + ends[:-1]) / 2).gather(0, choices), ends.diff(dim=0).gather(0, choices).prod(dim=1)
+
+
+def mean_of(estimate, net, eta, baseline=NO_BASELINE):
+    """The estimator's expectation over u: in each interval the drawn weight and its mirror image stay the same and what is
+    estimated is linear in u, so that the interval's middle stands for it."""
+    u, probability = middles(net, eta)
+    return probability @ estimate(net, eta, u, baseline)
 
 
 def assert_same(found, expected):
@@ -95,17 +100,24 @@ def test_straight_through_is_biased_where_activations_are_not_linear():
         assert (mean_of(METHODS["straight_through"].estimate, net, eta) - exact).norm() > 0.1 * exact.norm()
 
 
-def local_mean(net, eta):
-    """The expectation of the local reparametrization over its normal numbers, each of which stands for itself in first and second
-    moment alone: -1 and +1 in all combinations, which is right where the estimate is quadratic in them."""
-    signs = iter([states(len(net.inputs))[..., None]])
-    samples = torch.empty(2 ** len(net.inputs), net.size(), dtype=torch.float64)
-    return weight_estimators.local_reparametrization(net, eta, samples, NO_BASELINE, normal=lambda like: next(signs)).mean(dim=0)
+def local_mean(net, eta, shapes):
+    """The expectation of the local reparametrization over its normal numbers, in the shape of each layer's pre-activations: -1 and
+    +1 in all combinations stand for them, which is right where the estimate is quadratic in each."""
+    sizes = [math.prod(shape) for shape in shapes]
+    parts = states(sum(sizes)).split(sizes, dim=1)
+    normal = iter([part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)])
+    samples = torch.empty(2 ** sum(sizes), net.size(), dtype=torch.float64)
+    return METHODS["local_reparametrization"].estimate(net, eta, samples, NO_BASELINE, normal=lambda like: next(normal)).mean(dim=0)
 
 
 def test_the_local_reparametrization_is_exact_for_a_linear_unit_under_a_quadratic_loss():
     net, eta, _, exact = case("quadratic")
-    assert_same(local_mean(net, eta), exact)
+    assert_same(local_mean(net, eta, [(4, 1)]), exact)
+
+
+def test_the_local_reparametrization_is_exact_for_a_linear_network_under_a_linear_loss():
+    net, eta, _, exact = case("multilinear", widths=(2,), points=2)
+    assert_same(local_mean(net, eta, [(2, 2), (2, 1)]), exact)
 
 
 def test_binaryconnects_stochastic_form_is_straight_through_where_the_noise_is_uniform():
@@ -140,6 +152,60 @@ def test_bayesbinn_is_gumbel_at_temperature_1_and_a_natural_gradient_at_its_own(
     found = bayesbinn(net, eta, u, NO_BASELINE, temperature=1e-10)
     expected = METHODS["straight_through"].estimate(net, eta, u, NO_BASELINE) / (1 - m.square())
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("problem", DETERMINISTIC)
+def test_disarm_is_arm_averaged_over_what_leaves_both_draws_the_same(problem):
+    """Not on the whole alone: ARM is linear in u - 1/2, so that the middles of the intervals give its mean in each of them."""
+    net, eta, *_ = case(problem)
+    u, _ = middles(net, eta)
+    arm, disarm = (METHODS[name].estimate(net, eta, u, NO_BASELINE) for name in ("arm", "disarm"))
+    assert_same(disarm, arm)
+
+
+def test_arm_is_the_same_from_either_of_both_draws():
+    net, eta, *_ = case("tanh")
+    u = torch.rand(20, net.size(), dtype=torch.float64)
+    assert_same(METHODS["arm"].estimate(net, eta, u, NO_BASELINE), METHODS["arm"].estimate(net, eta, 1 - u, NO_BASELINE))
+
+
+def test_disarm_says_nothing_of_weights_drawn_alike_even_where_activations_differ():
+    net, eta, *_ = case("stochastic", widths=(2,))
+    u, p = torch.rand(200, net.size(), dtype=torch.float64), net.noise.cdf(eta)
+    alike = weight_estimators.drawn(p, u) == weight_estimators.drawn(p, 1 - u)
+    assert alike.any()
+    assert (METHODS["disarm"].estimate(net, eta, u, NO_BASELINE)[alike] == 0).all()
+
+
+def test_a_baseline_is_subtracted_from_the_loss_sample_by_sample():
+    net, eta, *_ = case("sign")
+    u, p, baseline = torch.rand(20, net.size(), dtype=torch.float64), net.noise.cdf(eta), torch.tensor(0.7, dtype=torch.float64)
+    plain = METHODS["reinforce"].estimate(net, eta, u, baseline)
+    score = torch.where(u < p, 1 / (2 * p), -1 / (2 * (1 - p)))  # the derivative of log P(w) by m
+    assert_same(METHODS["reinforce_baseline"].estimate(net, eta, u, baseline), plain - baseline * score)
+
+
+def test_estimators_that_return_the_gradient_of_some_weights_are_exact_where_the_gradient_is_the_same_everywhere():
+    """A linear unit under a linear loss."""
+    net, eta, _, exact = case("multilinear", widths=())
+    u = torch.rand(3, net.size(), dtype=torch.float64)
+    for name in ("straight_through", "deterministic", "stochastic_binaryconnect"):
+        assert_same(METHODS[name].estimate(net, eta, u, NO_BASELINE), exact.expand_as(u))
+
+
+def test_the_local_reparametrization_is_exact_in_deep_linear_networks_under_a_quadratic_loss():
+    """It keeps both moments of each layer: units share no weights, so that given the layer before they are independent anyway."""
+    inputs = torch.tensor([[0.7, -1.2]], dtype=torch.float64)
+    net = weight_network.WeightNetwork(inputs, (2, 2), "linear", lambda v: (v - 0.3).square() + v, LOGISTIC)
+    eta = start(net, 0.9, seed=2)
+    choices = states(5)  # of the normal numbers of two units, of two more and of the output, see local_mean
+    numbers = iter(choices[:, None, block] for block in (slice(0, 2), slice(2, 4), slice(4, 5)))
+    samples = torch.empty(len(choices), net.size(), dtype=torch.float64)
+    found = weight_estimators.local_reparametrization(net, eta, samples, NO_BASELINE, normal=lambda like: next(numbers))
+    exact = weight_network.exact_gradient(state_losses(net), means_of(net.noise, eta))
+    assert_same(found.mean(dim=0), exact)
+    straight_through = mean_of(METHODS["straight_through"].estimate, net, eta)
+    assert (straight_through - exact).norm() > 0.1 * exact.norm()
 
 
 @pytest.mark.parametrize("name", UNBIASED)

@@ -8,6 +8,7 @@ from bnn_train.binary.noise import FAMILY, scaled
 from bnn_train.config.lab_weights import PROBLEMS
 from bnn_train.lab import weight_network
 from bnn_train.lab.network import states
+from bnn_train.lab.problems import half_moons
 from bnn_train.lab.weight_network import expected, losses, means_of, start, state_losses
 
 LOGISTIC = scaled(FAMILY["logistic"], 0.5)
@@ -141,3 +142,27 @@ def test_networks_follow_from_problem_sizes_and_seed_alone():
 def test_latent_weights_stay_within_the_noises_support():
     eta = start(network("tanh", noise=scaled(FAMILY["uniform"], 0.5)), 10.0, 0)
     assert eta.abs().max().item() == pytest.approx(0.475)
+
+
+SLOPES = {"sign": lambda a: float(abs(a) <= 1), "stochastic": lambda a: 1 - math.tanh(a) ** 2}
+
+
+@pytest.mark.parametrize(("name", "slope"), SLOPES.items())
+def test_gradients_pass_activations_by_the_derivative_that_training_takes(name, slope):
+    """One datum, two units, and v as the loss: its derivative by W_ji is w_j / sqrt 2 slope(a_j) input_i / sqrt 2."""
+    inputs = torch.tensor([[0.4, -1.5]], dtype=torch.float64)
+    net = weight_network.WeightNetwork(inputs, (2,), name, lambda v: v, LOGISTIC)
+    w = torch.tensor([[1.0, 1.0, 1.0, -1.0, 1.0, -1.0]], dtype=torch.float64)
+    found = weight_network.gradients(net, w)[0]
+    for j, (a, w_j) in enumerate(((-1.1 / 2**0.5, 1.0), (1.9 / 2**0.5, -1.0))):
+        for i in range(2):
+            assert found[2 * j + i].item() == pytest.approx(w_j / 2**0.5 * slope(a) * inputs[0, i].item() / 2**0.5, abs=1e-12)
+    assert found[4:].abs().tolist() == pytest.approx([1 / 2**0.5] * 2)
+
+
+def test_moons_are_told_by_the_sign_of_the_output():
+    _, moon = half_moons(10, noise=0.2, seed=3)
+    v = torch.linspace(-2, 2, 10, dtype=torch.float64)
+    sides = torch.from_numpy(2.0 * moon - 1)
+    assert torch.equal(network("multilinear", points=10, seed=3).loss(v), -sides * v)
+    torch.testing.assert_close(network("tanh", points=10, seed=3).loss(v), (1 + (-sides * v).exp()).log())

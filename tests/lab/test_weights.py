@@ -3,9 +3,10 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from bnn_train.binary.noise import FAMILY, scaled
 from bnn_train.cli import compose as composing
 from bnn_train.errors import ConfigError
-from bnn_train.lab import study, weights
+from bnn_train.lab import study, weight_network, weights
 
 SMALL = ("protocol.widths=[2]", "protocol.units=3", "protocol.points=6", "protocol.sharpness=[0.5,1]", "protocol.samples=200")
 
@@ -53,7 +54,7 @@ def test_a_study_that_was_stopped_goes_on_place_by_place_to_the_same_numbers(tmp
     with pytest.raises(KeyboardInterrupt):
         study.run(config, tmp_path / "stopped")
     kept = sorted(file.name for file in (tmp_path / "stopped" / "networks" / "0").iterdir())
-    assert kept == ["quadratic-0.5.json", "quadratic-1.json", "sign-0.5.json"]
+    assert kept == ["quadratic-0.5.json", "quadratic-1.0.json", "sign-0.5.json"]
     monkeypatch.setattr(weights, "_measure", lambda *given: done.append(given[3:]) or measure(*given))
     assert without_time(study.run(config, tmp_path / "stopped")) == whole
     assert done == [("quadratic", 0.5), ("quadratic", 1), ("sign", 0.5), ("sign", 1)]
@@ -94,9 +95,47 @@ def test_a_bad_value_is_refused_with_the_remedy_before_any_work(tmp_path, overri
     assert list(tmp_path.iterdir()) == []
 
 
+def test_neither_other_estimators_nor_other_places_change_a_figure(tmp_path):
+    whole = study.run(compose(*SMALL, "protocol.problems=[quadratic,stochastic]"), tmp_path / "whole")["measured"]
+    few = compose(*SMALL, "protocol.problems=[stochastic]", "protocol.sharpness=[1]")
+    few.protocol.estimators = {label: few.protocol.estimators[label] for label in ("arm", "straight_through")}
+    (alone,) = study.run(few, tmp_path / "alone")["measured"]
+    assert alone["estimators"] == {label: whole[3]["estimators"][label] for label in few.protocol.estimators}
+
+
+def test_estimators_that_are_the_same_get_the_same_figures(tmp_path):
+    uniform = ("protocol.noise=uniform", "protocol.scale=1", "protocol.problems=[stochastic]", "protocol.sharpness=[0.5]")
+    (place,) = study.run(compose(*SMALL, *uniform), tmp_path)["measured"]
+    same = [place["estimators"][label]["blocks"] for label in ("straight_through", "stochastic_binaryconnect")]
+    assert same[0] == same[1]
+
+
 def test_latent_weights_beyond_the_support_are_kept_within_and_so_are_not_refused(tmp_path):
     small = ("protocol.noise=uniform", "protocol.scale=1", "protocol.sharpness=[3]", "protocol.problems=[quadratic]")
     report = study.run(compose(*SMALL, *small), tmp_path)
     found = report["measured"][0]["estimators"]
     assert json.dumps(found).find("NaN") < 0
     assert found["disarm"]["blocks"]["all"]["bias"] != found["straight_through"]["blocks"]["all"]["bias"]
+
+
+def test_a_gain_is_of_the_step_of_the_latent_weights_which_the_configuration_says(tmp_path):
+    """Of the sign without noise, which has one gradient: both steps taken here."""
+    config = compose(*SMALL, "protocol.problems=[tanh]", "protocol.sharpness=[1]", "protocol.step=0.3")
+    place = weights.run(config, tmp_path, lambda share: None)["measured"][0]
+    net = weight_network.build("tanh", [2], 3, scaled(FAMILY["logistic"], 0.5), 6, config.seed)
+    values, eta = weight_network.state_losses(net), weight_network.start(net, 1.0, config.seed)
+
+    def gain(direction):
+        moved = (eta - 0.3 * direction / direction.norm()).tanh()
+        return (weight_network.expected(values, eta.tanh()) - weight_network.expected(values, moved)).item()
+
+    exact, sign = weight_network.exact_gradient(values, eta.tanh()), weight_network.gradients(net, eta.sign()[None])[0]
+    found = place["estimators"]["deterministic"]["blocks"]["all"]["improvement"]
+    assert found["1"] == pytest.approx(gain(sign) / gain(exact), rel=1e-5)
+
+
+def test_reinforces_baseline_is_the_loss_known_from_earlier_draws(tmp_path):
+    """Of a quadratic loss, whose mean is far from 0."""
+    place = weights.run(compose(*SMALL, "protocol.problems=[quadratic]"), tmp_path, lambda share: None)["measured"][0]
+    with_it, without = (place["estimators"][name]["blocks"]["all"]["std"] for name in ("reinforce_baseline", "reinforce"))
+    assert with_it < 0.5 * without

@@ -36,6 +36,31 @@ with locked(Path({str(tmp_path)!r})):
         pytest.fail("a dead process's lock blocks")
 
 
+def test_the_lock_of_a_machine_that_is_off_is_freed_as_the_message_says(tmp_path, monkeypatch):
+    """Another process, which takes itself to be on another machine and whose lock stays, stands for that machine."""
+    monkeypatch.chdir(tmp_path)
+    code = """
+import socket; socket.gethostname = lambda: "north"
+from pathlib import Path; import time
+from bnn_train.runs.directory import locked
+with locked(Path("run")):
+    print("locked", flush=True); time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(Busy) as found:
+            lock(Path("run"))
+        assert f"({holder.pid} on north); wait for it" in str(found.value)
+        assert is_busy(Path("run"))
+        freed = str(found.value).rpartition("where north is off and its lock has stayed, delete ")[2]
+        Path(freed).unlink()
+        with locked(Path("run")):
+            assert not is_busy(Path("run"))
+        holder.kill()
+    assert os.listdir("run") == [".lock", "checkpoints"] or os.listdir("run") == ["checkpoints", ".lock"]
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"hydra\.run\.dir=.*cannot be written to"), locked(tmp_path / "file"):
