@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,23 @@ def _wait_with_patience() -> None:
     """
     if others_at_work() and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def end_with_parent() -> None:
+    """In a process that another one has started: ends it as soon as that one is gone, killed perhaps.
+
+    A worker of concurrent.futures would wait for work from it for ever.
+    """
+    from multiprocessing import parent_process  # every command loads this file, and few start processes
+
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)  # whatever it is doing: nobody will have it
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def others_at_work(file: Path = Path("/proc/loadavg")) -> int:

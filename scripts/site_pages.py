@@ -22,6 +22,7 @@ PAGES = (
     "docs",
     "examples",
     "bnn_train/binary",
+    "bnn_train/lab",
 )  # and what they link to
 
 

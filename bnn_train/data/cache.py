@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ def on_disk(files: Sequence[Path], shape: tuple[int, int, int], config: DataConf
     Of two processes one decodes, and the other waits for it. Raises ConfigError where the file cannot be written, before anything
     is decoded.
     """
-    key = _key(files, config, startup.processors()) or str(os.getpid())  # what cannot be read, `fill` will name
+    key = _key(files, config, startup.processors()) or uuid.uuid4().hex  # of what cannot be read, which `fill` will name
     file = _folder(config) / f"{key}.images"
     found = _opened(file)
     if found is None:
@@ -191,7 +192,8 @@ def _decoding(file: Path) -> Iterator[None]:
         return
     try:
         for left in file.parent.glob(f"{file.name}.*.part"):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):  # another user's
+                left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()

@@ -141,7 +141,8 @@ def _results(function: Callable[[Any], Any], files: Sequence[Any]) -> Iterator[A
 
 
 def _in_processes(function: Callable[[Any], Any], files: Sequence[Any]) -> Iterator[Any]:
-    with ProcessPoolExecutor(startup.processors(), multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(startup.processors(), context, startup.end_with_parent) as pool:
         try:
             with _main_left_out():
                 results = pool.map(function, files, chunksize=32)  # starts them all

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -50,6 +51,31 @@ def test_processes_leave_the_program_alone_that_has_no_guard(tmp_path):
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["runs", "torch.Size([40, 3, 4, 4])"], done.stderr
     assert "in one process" not in done.stderr
+
+
+KILLED = """
+import os, signal
+from bnn_train.data import decoding
+decoding.startup.processors = lambda: 1
+results = decoding._in_processes(abs, [-1] * 64)
+print(next(results), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of POSIX")
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    """They hold its output open: it ends when the last of them has."""
+    (tmp_path / "program.py").write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    line, pipe = [sys.executable, "program.py"], subprocess.PIPE
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=pipe, text=True, start_new_session=True) as program:
+        try:
+            assert program.communicate(timeout=20)[0] == "1\n"
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            raise
+    assert program.returncode == -signal.SIGKILL
 
 
 def test_processes_decode_the_same(files, config, monkeypatch):
