@@ -1,4 +1,4 @@
-"""How fast images come, and how much memory they take, where they stay on the disk (`data.memory=disk`): two to three minutes.
+"""How fast images come, and how much memory they take, where they stay on the disk (`data.memory=disk`): one to three minutes.
 
     python scripts/bench_data.py                  # 1 GB of decoded images
     python scripts/bench_data.py --gigabytes 8    # more than most machines' memory would hold beside a training
