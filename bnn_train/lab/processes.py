@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -31,47 +32,57 @@ def each(work: Work, shared: tuple[Any, ...], numbers: Sequence[int], tick: Call
             torch.set_num_threads(before)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads in whatever state they are
-    waiting, told = context.SimpleQueue(), context.SimpleQueue()
+    waiting = context.SimpleQueue()
     for each_or_end in [*numbers, *[None] * workers]:
         waiting.put(each_or_end)
-    started = [context.Process(target=_work, args=(work, shared, waiting, told), daemon=True) for _ in range(workers)]
+    started: dict[Connection, BaseProcess] = {}  # by where they tell what they have done
     try:
-        for process in started:
-            process.start()
-        _listen(started, told, tick)
+        for _ in range(workers):
+            hears, tells = context.Pipe(duplex=False)
+            started[hears] = context.Process(target=_work, args=(work, shared, waiting, tells), daemon=True)
+            started[hears].start()
+            tells.close()  # the process has its own: with it the pipe ends
+        _listen(started, tick)
     finally:
-        for process in started:
+        for process in started.values():
             if process.pid is not None:
                 process.terminate()
                 process.join()
 
 
-def _listen(started: Sequence[Any], told: Any, tick: Callable[[float], object]) -> None:
+def _listen(started: Mapping[Connection, BaseProcess], tick: Callable[[float], object]) -> None:
     """Until every process has ended."""
-    alive = {process.sentinel: process for process in started}
-    while alive or not told.empty():
-        ready = wait([*alive, told._reader])
-        while not told.empty():
-            share = told.get()
+    alive = dict(started)
+    while alive:
+        for hears in wait(list(alive)):
+            assert isinstance(hears, Connection)
+            try:
+                share = hears.recv()
+            except EOFError:
+                _check_end(alive.pop(hears))
+                continue
             if isinstance(share, BaseException):
                 raise share
             tick(share)
-        for sentinel in [each for each in ready if each in alive]:
-            ended = alive.pop(sentinel)
-            ended.join()
-            if (code := ended.exitcode) != 0 and told.empty():
-                how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-                remedy = f"a process that measured a network has ended {how}; the same command goes on with what is kept"
-                raise ConfigError("", None, remedy)
 
 
-def _work(work: Work, shared: tuple[Any, ...], waiting: Any, told: Any) -> None:
+def _check_end(process: BaseProcess) -> None:
+    process.join()
+    if code := process.exitcode:
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        raise ConfigError(
+            "", None, f"a process that measured a network has ended {how}; the same command goes on with what is kept"
+        )
+
+
+def _work(work: Work, shared: tuple[Any, ...], waiting: Any, tells: Connection) -> None:
     """In a process of its own: takes numbers until there are no more. A Ctrl-C is the parent's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    startup.end_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         plugins.handed_on()
         while (number := waiting.get()) is not None:
-            work(*shared, number, told.put)
+            work(*shared, number, tells.send)
     except Exception as error:
-        told.put(error)
+        tells.send(error)

@@ -6,7 +6,7 @@ and its random numbers follow from the seed and its name, so that a study which 
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from bnn_train.binary.noise import FAMILY, scaled
 from bnn_train.config.lab import LabConfig
 from bnn_train.config.protocol import SignsConfig
+from bnn_train.config.ste import SteConfig
 from bnn_train.files import write_text
 from bnn_train.lab import estimators, measures, problems
 from bnn_train.lab.estimators import Method
@@ -101,14 +102,14 @@ def parts_of(config: LabConfig) -> Iterator[Part]:
                 noise = method.noise if protocol.own_noise and method.noise else (protocol.noise, protocol.scale)
                 groups.setdefault((noise, method.stochastic, method.forward), {})[label] = method
             for i, ((noise, *_), methods) in enumerate(groups.items(), start=1):
-                yield Part(f"{problem}-{epoch}-{i}", problem, epoch, noise, methods, _matching(protocol, noise))
+                yield Part(f"{problem}-{epoch}-{i}", problem, epoch, noise, methods, matching(protocol.estimators, noise))
 
 
-def _matching(protocol: SignsConfig, noise: tuple[str, float]) -> str | None:
-    """The first label of the estimator which the network's noise gives, 2 F'(a), drawn with that noise."""
-    for label, chosen in protocol.estimators.items():
-        method = estimators.build(chosen, 0, f"protocol.estimators.{label}")
-        if chosen.name in DERIVED and chosen.stochastic and method.noise == noise:
+def matching(chosen: Mapping[str, SteConfig], noise: tuple[str, float]) -> str | None:
+    """The first label of the estimator which a network's noise gives, 2 F'(a), drawn with that noise."""
+    for label, config in chosen.items():
+        own = estimators.build(config, 0, f"protocol.estimators.{label}").noise
+        if config.name in DERIVED and config.stochastic and own == noise:
             return label
     return None
 

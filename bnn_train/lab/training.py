@@ -13,10 +13,9 @@ from bnn_train.binary.ste import sign
 from bnn_train.config.lab import LabConfig
 from bnn_train.config.lab_training import LabTrainingConfig
 from bnn_train.errors import ConfigError
-from bnn_train.lab import estimators, means, problems
+from bnn_train.lab import estimators, means, problems, signs
 from bnn_train.lab.estimators import Method
 from bnn_train.lab.network import Network, draw, exact_gradient, exact_loss, parameter_gradients
-from bnn_train.lab.signs import DERIVED
 
 AVERAGED = (1, 100)  # samples in a mean whose cosine is measured
 PLACES = ("start", "middle", "end")  # of the exact gradient's path
@@ -65,15 +64,6 @@ def _gain(trained: dict[str, Any], label: str, other: str) -> float:
     return gain
 
 
-def _matching(protocol: LabTrainingConfig) -> str | None:
-    """The first label of the estimator whose factor the network's noise gives, drawn with that noise."""
-    for label, config in protocol.estimators.items():
-        own = estimators.build(config, 0.5).noise
-        if config.name in DERIVED and config.stochastic and own == (protocol.noise, protocol.scale):
-            return label
-    return None
-
-
 def measured(protocol: LabTrainingConfig, seed: int, tick: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
     """One network, plain data:
 
@@ -100,7 +90,7 @@ def measured(protocol: LabTrainingConfig, seed: int, tick: Callable[[float], Non
     return {
         "estimators": trained,
         "exact": best,
-        "matching": _matching(protocol),
+        "matching": signs.matching(protocol.estimators, (protocol.noise, protocol.scale)),
         "spearman": _correlations(list(trained.values())),
     }
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bnn_train.report import grid
+from bnn_train.report import drawn, grid
 from bnn_train.report.grid import Column
 from bnn_train.report.lab_legend import meaning as meaning
 
@@ -122,13 +122,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         "cosine": _curves(report, shown, _draw_cosine, "cosine with the exact gradient"),
         "bias_std": _scatter(report, shown),
     }
-    files = []
-    for name, figure in figures.items():
-        for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-            files.append(folder / f"{name}.{suffix}")
-            with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same study gives the same file
-                figure.savefig(files[-1], **options)
-    return files
+    return [file for name, figure in figures.items() for file in drawn.save(figure, folder / name)]
 
 
 def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figure:

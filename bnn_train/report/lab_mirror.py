@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnn_train.report import grid
+from bnn_train.report import drawn, grid
 from bnn_train.report.grid import Column
 
 Report = dict[str, Any]  # the content of lab.json
@@ -71,7 +71,6 @@ squares in the loss bias."""
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
     """mirror.png and mirror.svg, the differences of every change, into `folder`; returns the files."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rows = report["rows"]
@@ -97,12 +96,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
     dots = figure.axes[0].get_legend_handles_labels()[0]
     hollow = figure.axes[0].scatter([], [], s=22, facecolors="none", edgecolors="black", label="knowing of the change")
     figure.legend(handles=[*dots, hollow], loc="outside right upper", fontsize=8, frameon=False)
-    files = []
-    for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-        files.append(folder / f"mirror.{suffix}")
-        with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same study gives the same file
-            figure.savefig(files[-1], **options)
-    return files
+    return drawn.save(figure, folder / "mirror")
 
 
 def compared(reports: dict[str, Report]) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from bnn_train.report import grid, interval
+from bnn_train.report import drawn, grid, interval
 from bnn_train.report.grid import Column
 from bnn_train.report.lab import COLOURS
 
@@ -172,12 +171,7 @@ def picture(found: Found, folder: Path) -> list[Path]:
     handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     columns = 3 if any(", " in label for label in handles) else 6
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", fontsize=8, frameon=False, ncols=columns)
-    files = []
-    for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-        files.append(folder / f"shortcoming_{next(iter(found.values()))['experiment']}.{suffix}")
-        with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same figures give the same file
-            figure.savefig(files[-1], **options)
-    return files
+    return drawn.save(figure, folder / f"shortcoming_{next(iter(found.values()))['experiment']}")
 
 
 def _prepare(axis: Axes, varied: Varied, quantity: str, xs: list[float]) -> None:

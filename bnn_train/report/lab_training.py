@@ -5,10 +5,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from bnn_train.report import grid, interval
+from bnn_train.report import drawn, grid, interval
 from bnn_train.report.grid import Column
 from bnn_train.report.lab import COLOURS
 from bnn_train.report.lab_shortcomings import cell, networks
@@ -138,12 +137,7 @@ def picture(found: Found, folder: Path) -> list[Path]:
     axes[0].set_ylabel("held-out accuracy after training, expected", fontsize=8)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=7, frameon=False, ncols=5)
-    files = []
-    for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-        files.append(folder / f"training.{suffix}")
-        with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same figures give the same file
-            figure.savefig(files[-1], **options)
-    return files
+    return drawn.save(figure, folder / "training")
 
 
 def _interval(of: list[float]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnn_train.errors import ConfigError
-from bnn_train.report import laboratory
+from bnn_train.report import drawn, laboratory
 from bnn_train.report.given import Given
 from bnn_train.report.jobs import Job
 from bnn_train.report.page import layers, predicted
@@ -37,7 +37,7 @@ def write(given: Given, folder: Path) -> list[Path]:
         figures = _figures(given)
         if not figures:
             raise ConfigError("png", folder, "nothing to draw: no epoch has been measured yet")
-        return [path for name, figure in figures.items() for path in _save(figure, folder / name)]
+        return [path for name, figure in figures.items() for path in drawn.save(figure, folder / name, dpi=200)]
     except OSError as error:
         raise ConfigError("png", folder, f"could not be written ({error.strerror}); free or open it") from error
 
@@ -59,17 +59,6 @@ def _figures(given: Given) -> dict[str, "Figure"]:
             if figure is not None:
                 figures[f"{name}{suffix}"] = figure
     return figures
-
-
-def _save(figure: "Figure", path: Path) -> list[Path]:
-    import matplotlib as mpl
-
-    files = []
-    for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
-        files.append(path.with_name(f"{path.name}.{suffix}"))
-        with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # the same runs give the same file
-            figure.savefig(files[-1], **options)  # type: ignore[arg-type]
-    return files
 
 
 def _curves(shown: Sequence[tuple[str, Setting, str]], what: str) -> "Figure":

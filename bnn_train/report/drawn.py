@@ -1,0 +1,18 @@
+"""A figure as files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save(figure: "Figure", path: Path, dpi: int = 150) -> list[Path]:
+    """Writes path.png and path.svg, and gives them; the same figure gives the same files."""
+    import matplotlib as mpl
+
+    png, svg = (path.with_name(f"{path.name}.{suffix}") for suffix in ("png", "svg"))
+    figure.savefig(png, dpi=dpi)
+    with mpl.rc_context({"svg.hashsalt": "bnn-train"}):  # else names within it are drawn by lot
+        figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
