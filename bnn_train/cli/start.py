@@ -6,6 +6,8 @@ An exported network needs numpy alone, so that the package may be installed with
 import importlib
 import sys
 
+from bnn_train.cli import early_end
+
 # Of pyproject.toml's dependencies, by the names that are imported.
 _NEEDED = {"torch", "torchvision", "hydra", "omegaconf", "filelock", "matplotlib", "numpy", "PIL", "tqdm"}
 
@@ -13,6 +15,8 @@ _NEEDED = {"torch", "torchvision", "hydra", "omegaconf", "filelock", "matplotlib
 def _start(command: str) -> None:
     try:
         importlib.import_module(f"bnn_train.cli.{command}").main()
+    except KeyboardInterrupt:  # while it was loaded
+        sys.exit(130)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
@@ -25,6 +29,7 @@ def _start(command: str) -> None:
 
 
 def train() -> None:
+    early_end.watch()
     _start("train")
 
 

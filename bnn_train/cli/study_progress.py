@@ -77,7 +77,7 @@ def _say(label: str, run: dict[str, Any], remaining: float | None) -> None:
         text = f"{label}  test {run['test_accuracy']:7.2%}  {duration(run['seconds']):>8}"
         terminal.write(text + (f"  left {duration(remaining)}" if remaining else "") + "\n")
     else:
-        reason = {"busy": "another process trains it: skipped"}.get(run["status"], f"{run['status']}: {run['reason']}")
+        reason = f"{run['reason']}: skipped" if run["status"] == "busy" else f"{run['status']}: {run['reason']}"
         terminal.write(grid.fold([f"{label} ", *grid.plain(reason).split()], "    ") + "\n")
 
 

@@ -50,7 +50,7 @@ def read(folder: Path, seed: int) -> dict[str, Any]:
         return run
     job = read_job(folder)
     if job.status != "finished" and directory.is_busy(folder):
-        return {**run, "status": "busy"}
+        return {**run, "status": "busy", "reason": directory.trained_by(folder)}
     if job.status == "finished":
         return {**run, "status": "finished", **report.condensed(job.summary)}
     status = "failed" if job.status == "failed" else "unfinished"
@@ -120,7 +120,7 @@ def train(
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip().splitlines()
     if directory.is_busy(folder):
-        return {"seed": seed, "status": "busy", "reason": ""}
+        return {"seed": seed, "status": "busy", "reason": directory.trained_by(folder)}
     reason = _reason(process.returncode, said)
     folder.mkdir(parents=True, exist_ok=True)
     whole = [*said, *([] if said[-1:] in ([reason], [f"error: {reason}"]) else [reason])]  # its last line is the reason

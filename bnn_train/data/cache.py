@@ -4,23 +4,21 @@ data/image_file.py has the format. Whatever is wrong with a file, the images are
 kept in memory and no file can be written, training goes on without.
 """
 
-import hashlib
 import logging
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from PIL import Image, features
 
 from bnn_train import startup
 from bnn_train.config.data import DataConfig
 from bnn_train.data import image_file, stored
+from bnn_train.data.cache_key import content_key
 from bnn_train.data.stored import Stored
 from bnn_train.data.words import counted, in_bytes, readable
 from bnn_train.errors import ConfigError
@@ -36,10 +34,11 @@ def cached(files: Sequence[Path], config: DataConfig, decode: Callable[[], Decod
 
     Raises ConfigError where data.cache_dir is not the default and cannot be written, before anything is decoded.
     """
-    key = _key(files, config)
+    folder = _folder(config)
+    key = content_key(files, config, folder)
     if key is None:
         return decode()
-    file = _folder(config) / f"{key}.images"
+    file = folder / f"{key}.images"
     found = _read(file)
     if found is None:
         writable = _prepare(file.parent, config)
@@ -55,8 +54,11 @@ def on_disk(files: Sequence[Path], shape: tuple[int, int, int], config: DataConf
     Of two processes one decodes, and the other waits for it. Raises ConfigError where the file cannot be written, before anything
     is decoded.
     """
-    key = _key(files, config, startup.processors()) or uuid.uuid4().hex  # of what cannot be read, which `fill` will name
-    file = _folder(config) / f"{key}.images"
+    folder = _folder(config)
+    key = (
+        content_key(files, config, folder, startup.processors()) or uuid.uuid4().hex
+    )  # of what cannot be read, which `fill` will name
+    file = folder / f"{key}.images"
     found = _opened(file)
     if found is None:
         _prepare(file.parent, config, must=True)
@@ -72,34 +74,6 @@ def _folder(config: DataConfig) -> Path:
     with suppress(RuntimeError):  # a process without a home
         return Path(config.cache_dir).expanduser()
     return Path(config.cache_dir)
-
-
-def _key(files: Sequence[Path], config: DataConfig, threads: int = 1) -> str | None:
-    """A hash of all files' bytes, of the settings and of what decodes them; None where a file cannot be read: decoding names it."""
-    how = None if config.size is None else (*config.size, config.fit)
-    settings = (image_file.FORMAT, how, config.grayscale, Image.__version__, features.version("jpg"))
-    key = hashlib.sha256(repr(settings).encode())
-    try:
-        for digest in _digests(files, threads):
-            key.update(digest)
-    except (OSError, MemoryError):
-        return None
-    return key.hexdigest()[:32]
-
-
-def _digests(files: Sequence[Path], threads: int) -> Iterator[bytes]:
-    """Of each file. One thread for small files: several would wait for each other's interpreter lock."""
-    if threads == 1:
-        yield from map(_digest, files)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(files), 10_000):  # a future for each: not of millions at a time
-            yield from pool.map(_digest, files[start : start + 10_000])
-
-
-def _digest(path: Path) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # unbuffered: half the time for small files
-        return hashlib.sha256(file.read()).digest()
 
 
 def _opened(file: Path) -> Stored | None:

@@ -52,14 +52,27 @@ def _take(run_dir: Path) -> FileLock:
 
 def _who(run_dir: Path) -> str:
     """Who trains in a directory, and what to do."""
+    who, stayed = _holder(run_dir)
+    said = f"another process is training in this directory{who and f' ({who})'}; wait for it, or stop it"
+    return f"{said}; {stayed}" if stayed else said
+
+
+def trained_by(run_dir: Path) -> str:
+    """The same of one of several, which are trained beside each other: there is nothing to do, unless its machine has died."""
+    within = "; ".join(filter(None, _holder(run_dir)))
+    return f"another process trains it{within and f' ({within})'}"
+
+
+def _holder(run_dir: Path) -> tuple[str, str]:
+    """(the process and its machine, how another machine's lock is freed that has stayed); "" for what is not known, or not so."""
     try:
         host, process = (run_dir / HOLDER).read_text(encoding="utf-8").split()
     except (OSError, ValueError):  # it has not written it yet
-        return "another process is training in this directory; wait for it, or stop it"
-    said = f"another process is training in this directory ({process} on {host}); wait for it, or stop it"
-    if host == socket.gethostname():
-        return said
-    return f"{said}; where {host} is off and its lock has stayed, delete {for_people(run_dir / LOCK)}"
+        return "", ""
+    stayed = (
+        "" if host == socket.gethostname() else f"where {host} is off and its lock has stayed, delete {for_people(run_dir / LOCK)}"
+    )
+    return f"{process} on {host}", stayed
 
 
 @contextmanager

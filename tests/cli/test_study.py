@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -340,8 +341,9 @@ def test_what_another_process_trains_is_skipped_and_named(study, tmp_path):
     finally:
         other.communicate(b"\n")
     assert (code, trained) == (0, ["twin/seed=0", "xnor/seed=0"])
-    assert "bnn, seed 0   another process trains it: skipped" in out
-    assert "bnn, seed 0: busy, another process trains it" in out
+    who = f"another process trains it ({other.pid} on {socket.gethostname()})"
+    assert f"bnn, seed 0   {who}: skipped" in " ".join(out.split("\n    "))
+    assert f"bnn, seed 0: busy, {who}" in " ".join(out.split("\n    "))
 
 
 def test_a_dry_run_shows_the_commands_and_leaves_nothing(study, tmp_path):

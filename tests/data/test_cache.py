@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bnn_train.config.data import DataConfig
-from bnn_train.data import cache
+from bnn_train.data import cache, cache_key
 from bnn_train.errors import ConfigError
 
 IMAGES = torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2)
@@ -86,7 +86,7 @@ def test_another_order_and_another_division_are_other_images(cached, files):
 
 def test_another_pillow_decodes_again(cached, monkeypatch):
     cached()
-    monkeypatch.setattr(cache.Image, "__version__", "0.0")
+    monkeypatch.setattr(cache_key.Image, "__version__", "0.0")
     assert cached()[2] == 1
 
 

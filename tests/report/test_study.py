@@ -184,10 +184,10 @@ def test_the_table_says_what_chose(held_out, words):
 
 
 def test_without_a_finished_run_there_is_no_table():
-    nothing = made(row("bnn", runs=[missing(0), missing(1, "busy")]))
+    nothing = made(row("bnn", runs=[missing(0), missing(1, "busy", "another process trains it (123 on north)")]))
     assert study.figures(nothing) == []
     assert "|" not in study_table.markdown(nothing)
-    assert "bnn, seed 1: busy, another process trains it" in study_table.terminal(nothing)
+    assert "bnn, seed 1: busy, another process trains it (123 on north)" in study_table.terminal(nothing)
 
 
 def test_the_report_of_a_studys_folder_is_its_table(tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 
 from bnn_train.errors import Busy, ConfigError
 from bnn_train.runs import checkpoint
-from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran
+from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran, trained_by
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_one_process_at_a_time(tmp_path):
     code = f"""
 from pathlib import Path; import time
-from bnn_train.runs.directory import is_busy, lock, locked, remove_if_nothing_ran
+from bnn_train.runs.directory import locked
 with locked(Path({str(tmp_path)!r})):
     print("locked", flush=True); time.sleep(60)
 """
@@ -42,7 +42,7 @@ def test_the_lock_of_a_machine_that_is_off_is_freed_as_the_message_says(tmp_path
     code = """
 import socket; socket.gethostname = lambda: "north"
 from pathlib import Path; import time
-from bnn_train.runs.directory import locked
+from bnn_train.runs.directory import locked, trained_by
 with locked(Path("run")):
     print("locked", flush=True); time.sleep(60)
 """
@@ -53,6 +53,8 @@ with locked(Path("run")):
             lock(Path("run"))
         assert f"({holder.pid} on north); wait for it" in str(found.value)
         assert is_busy(Path("run"))
+        also = "where north is off and its lock has stayed, delete run/.lock"
+        assert trained_by(Path("run")) == f"another process trains it ({holder.pid} on north; {also})"
         freed = str(found.value).rpartition("where north is off and its lock has stayed, delete ")[2]
         Path(freed).unlink()
         with locked(Path("run")):

@@ -1,0 +1,41 @@
+"""What one of several processes does when it is told to end while it loads, waits for the others or reads its data."""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from bnn_train import startup
+
+
+def watch() -> None:
+    """From now on Ctrl-C and SIGTERM end this process at once, and the first one says so in a line.
+
+    While steps are made `runs/interrupt.py` has its own handlers. Those that Python has would wait until torch's C++ returns, which
+    waits for the other processes for half an hour; torchrun, which tells all to end where one was killed, kills them after 30 s.
+    """
+    if startup.rank()[1] == 1:
+        return
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)  # the system's own handler writes each signal's number there
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _ends)
+    threading.Thread(target=_wait, args=(heard,), daemon=True).start()
+
+
+def _ends(number: int, frame: FrameType | None) -> None:
+    """Marks signals that end the process: `_wait` does it, and may do so before Python comes to this."""
+
+
+def _wait(heard: int) -> None:
+    while received := os.read(heard, 1):
+        number = received[0]
+        if signal.getsignal(number) is _ends:
+            if startup.rank()[0] == 0:
+                why = "Ctrl-C, or another process has ended"
+                sys.stderr.write(f"error: ended by {signal.Signals(number).name} outside training ({why}); what was saved stays\n")
+                sys.stderr.flush()
+            os._exit(128 + number)
