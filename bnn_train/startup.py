@@ -154,6 +154,14 @@ def cpu_limit(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     return None if quota == "max" else max(1, -(-int(quota) // int(period)))
 
 
+def command() -> str:
+    """What goes on with a run as it was started: `bnn-train`, or torchrun where that has started all processes on one machine."""
+    count = rank()[1]
+    if count > 1 and "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("GROUP_WORLD_SIZE") == "1":
+        return f"torchrun --standalone --nproc-per-node {count} -m bnn_train"
+    return "bnn-train"
+
+
 def rank() -> tuple[int, int]:
     """(the number of this process, from 0, how many train together), as its launcher says it; (0, 1) where nobody does.
 

@@ -134,3 +134,23 @@ def test_who_trains_together_is_said_by_a_launcher(monkeypatch, variables, expec
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert startup.rank() == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"TORCHELASTIC_RUN_ID": "a", "GROUP_WORLD_SIZE": "1", "WORLD_SIZE": "3"},
+            "torchrun --standalone --nproc-per-node 3 -m bnn_train",
+        ),
+        ({"TORCHELASTIC_RUN_ID": "a", "GROUP_WORLD_SIZE": "2", "WORLD_SIZE": "4"}, "bnn-train"),  # of two machines
+        ({"TORCHELASTIC_RUN_ID": "a", "GROUP_WORLD_SIZE": "1", "WORLD_SIZE": "1"}, "bnn-train"),
+        ({"WORLD_SIZE": "2"}, "bnn-train"),  # of another launcher
+    ],
+)
+def test_a_run_is_continued_by_what_has_started_it(monkeypatch, variables, expected):
+    for name in ("TORCHELASTIC_RUN_ID", "GROUP_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert startup.command() == expected

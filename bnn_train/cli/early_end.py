@@ -36,6 +36,7 @@ def _wait(heard: int) -> None:
         if signal.getsignal(number) is _ends:
             if startup.rank()[0] == 0:
                 why = "Ctrl-C, or another process has ended"
-                sys.stderr.write(f"error: ended by {signal.Signals(number).name} outside training ({why}); what was saved stays\n")
+                what = f"error: ended by {signal.Signals(number).name} outside training ({why})"
+                sys.stderr.write(f"{what}; what was saved stays: start it again\n")
                 sys.stderr.flush()
             os._exit(128 + number)

@@ -60,7 +60,7 @@ bnn-lab '+protocol.estimators.mine={name: clipped, clip: 0.5}'
                                              one more estimator
 bnn-lab '~protocol.estimators.arm' protocol.plotted=[tanh,disarm]
                                              one fewer, and which to plot
-bnn-lab protocol.networks=20                 ten more, beside those that are there
+bnn-lab protocol.networks=20                 ten more than the default
 bnn-lab -m seed=0,1,2                        three studies, and one table of all
 """,
 }

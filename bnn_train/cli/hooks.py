@@ -116,6 +116,9 @@ class LabHooks(Callback):
         check_writable("hydra.run.dir", Path(config.hydra.run.dir))
         check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        atexit.register(directory.remove_refused_study, Path(config.hydra.runtime.output_dir))
+
     def __init__(self) -> None:
         self.studies: list[Path] = []  # of this command
 

@@ -44,11 +44,16 @@ def _study(composed: DictConfig, folder: Path) -> None:
     try:
         found = study.run(config, folder)
         kind = laboratory.kind(found)
-        files = kind.write_plots(found, folder)
+        log.info("%s\n", kind.text(found))  # to be read while the pictures are drawn, which takes some seconds
+        drawn = terminal.over_line("drawing the pictures")
+        try:
+            files = kind.write_plots(found, folder)
+        finally:
+            terminal.over_line(" " * drawn)
+            terminal.over_line("")
     except KeyboardInterrupt:
         log.info("stopped; what was measured is kept, and the same command goes on")
         raise
-    log.info("%s\n", kind.text(found))
     log.info("%s", laboratory.saved_line(found, for_people(folder), files))
 
 

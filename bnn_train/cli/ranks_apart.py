@@ -87,9 +87,18 @@ def _leave_word(word: str) -> None:
 
 
 def follow(arguments: Sequence[str]) -> None:
-    """What every process but the first does. It says nothing: what goes wrong for all, the first one says."""
-    if not SILENT & set(arguments):
+    """What every process but the first does. It says nothing: what goes wrong for all, the first one says.
+
+    Where something does, it ends without Python's own end: torch's threads, which wait for the others still, would make it an abort.
+    """
+    if SILENT & set(arguments):
+        return
+    try:
         _follow(lambda: plug.load(arguments))
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
 
 
 def follow_job() -> None:

@@ -95,7 +95,7 @@ def _study(given: Sequence[str]) -> None:
     try:
         study_progress.train_all(rows, typed.seeds, to_do, folder, lambda: write(about, rows, typed.seeds, folder))
     except (Interrupted, KeyboardInterrupt):
-        study_progress.over_line("")
+        terminal.over_line("")
         terminal.say(f"stopped; what was trained is kept, and the same command goes on: bnn-study {shlex.join(given)}", "stderr")
         raise
     finally:

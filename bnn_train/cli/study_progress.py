@@ -56,11 +56,11 @@ def _one(row: Row, seed: int, folder: Path, label: str) -> dict[str, Any]:
 
     def look(at: Path) -> None:
         nonlocal drawn
-        drawn = over_line(f"{label}  epoch {epochs_done(at)}/{sum(row.epochs)}", drawn)
+        drawn = terminal.over_line(f"{label}  epoch {epochs_done(at)}/{sum(row.epochs)}", drawn)
 
     run = study_runs.train(row, seed, folder, look=look)
-    over_line(" " * drawn)
-    over_line("")
+    terminal.over_line(" " * drawn)
+    terminal.over_line("")
     return run
 
 
@@ -95,11 +95,3 @@ def epochs_done(folder: Path) -> int:
         except OSError:
             continue
     return count
-
-
-def over_line(text: str, width: int = 0) -> int:
-    """Draws over the line that stands on a terminal's stderr; returns its width. Nothing elsewhere."""
-    if not terminal.shows_bar():
-        return 0
-    terminal.write(f"\r{text.ljust(width)}", "stderr")
-    return len(text)

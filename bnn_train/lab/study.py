@@ -7,7 +7,8 @@ that neither how many there are nor a stop on the way changes a figure.
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -52,15 +53,18 @@ def run(config: LabConfig, folder: Path) -> Report:
     kind = KINDS[type(config.protocol)]
     kind.check(config)
     _check_same(config, folder)
-    start = time.perf_counter()
     kept = folder / "networks"
     kept.mkdir(parents=True, exist_ok=True)
     write_text(json.dumps(asdict(config), indent=2), folder / "config.json")
     files = [kept / f"{number}.json" for number in range(config.protocol.networks)]
     todo = [number for number, file in enumerate(files) if not file.exists()]
-    with tqdm(total=len(files), initial=len(files) - len(todo), desc="networks", bar_format=BAR, disable=None, leave=False) as bar:
-        processes.each(of_network, (config, kept), todo, bar.update)
-    return _gathered(config, folder, files, time.perf_counter() - start)
+    total, done = len(files), len(files) - len(todo)
+    with (
+        tqdm(total=total, initial=done, desc="networks", bar_format=BAR, disable=None, leave=False) as bar,
+        _timed(folder),
+    ):
+        processes.each(of_network, (config, kept), todo, lambda share: bar.update(min(share, total - bar.n)))  # but for rounding
+    return _gathered(config, folder, files)
 
 
 BAR = "{desc} {n:.1f} of {total}|{bar}| {elapsed}, {remaining} left"
@@ -93,13 +97,25 @@ def _check_same(config: LabConfig, folder: Path) -> None:
             raise ConfigError(key, new.get(key), remedy)
 
 
-def _gathered(config: LabConfig, folder: Path, files: list[Path], seconds: float) -> Report:
-    times = folder / "seconds.json"  # of all processes that worked on this study
-    seconds += json.loads(times.read_text(encoding="utf-8")) if times.exists() else 0
-    write_text(json.dumps(seconds), times)
+@contextmanager
+def _timed(folder: Path) -> Iterator[None]:
+    """Adds the time within, also where it is stopped, to that of all who worked on this study."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        write_text(json.dumps(_seconds(folder) + time.perf_counter() - start), folder / "seconds.json")
+
+
+def _seconds(folder: Path) -> float:
+    file = folder / "seconds.json"
+    return float(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else 0.0
+
+
+def _gathered(config: LabConfig, folder: Path, files: list[Path]) -> Report:
     report = {
         "config": asdict(config),
-        "seconds": seconds,
+        "seconds": _seconds(folder),
         "versions": environment.versions(),
         "git_commit": environment.git_commit(Path(__file__).parent.parent.parent),
         "networks": len(files),

@@ -140,6 +140,8 @@ def _curves(report: Report, shown: list[str], draw: Any, quantity: str) -> Figur
             axis.set_title(f"{where(measured)}: {'all layers' if block == 'all' else block}", fontsize=8)
             axis.tick_params(labelsize=7)
         line[0].set_ylabel(quantity, fontsize=8)
+        if line[0].get_yscale() == "linear":  # cosines
+            drawn.within(line[0].set_ylim, line[0].get_ylim(), -1, 1)
     for axis in axes[-1]:
         axis.set_xlabel("averaged samples", fontsize=8)
     _legend(figure, axes[0, 0].get_legend_handles_labels()[0])

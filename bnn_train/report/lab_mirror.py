@@ -56,17 +56,21 @@ def meaning(report: Report) -> str:
     """What the tables' columns and figures are."""
     protocol = report["config"]["protocol"]
     given = {"clip_grad": protocol["clip_grad"], "size": protocol["clip"] * protocol["scale"]}
-    return LEGEND.format(networks=report["networks"], **given)
+    count = report["networks"]
+    one = "The figures are of one network."
+    several = (
+        f"The first table has the largest figure of {count} networks, the others means over them with ± half of the 95% interval."
+    )
+    return f"{one if count == 1 else several} {LEGEND.format(**given)}"
 
 
 LEGEND = """\
-The first table has the largest figure of {networks} networks, the others means over them with ± half of the 95% interval. kl: the
-weight of the prior, each noise's own divergence from fair coins. none: gradient descent on latent weights, as optimizer=sgd with
-momentum=0 takes it. gradient clipped: to a norm of {clip_grad:g}; the loss's part of a step gets shorter and the prior's does not,
-which then weighs more. latent clipped: to {size:g}, which keeps mirror descent to an interval of probabilities. momentum: 0.9, with
-a learning rate with which equal gradients take equal steps; the prior then weighs a tenth. adam: its steps have a length of their
-own, beside which the prior has no weight in units of the loss. drawn: with the mean gradient that reaches drawn weights, which the
-squares in the loss bias."""
+kl: the weight of the prior, each noise's own divergence from fair coins. none: gradient descent on latent weights, as
+optimizer=sgd with momentum=0 takes it. gradient clipped: to a norm of {clip_grad:g}; the loss's part of a step gets shorter and
+the prior's does not, which then weighs more. latent clipped: to {size:g}, which keeps mirror descent to an interval of
+probabilities. momentum: 0.9, with a learning rate with which equal gradients take equal steps; the prior then weighs a tenth.
+adam: its steps have a length of their own, beside which the prior has no weight in units of the loss. drawn: with the mean
+gradient that reaches drawn weights, which the squares in the loss bias."""
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:

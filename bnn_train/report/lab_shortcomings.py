@@ -165,6 +165,8 @@ def picture(found: Found, folder: Path) -> list[Path]:
             style = "dotted" if label == "exact" else DASHED if ", " in label else "solid"
             points = {float(x): values(found, quantity, label, x) for x in line}
             _line(axis, points, colours.get(label.split(", ")[0], BLACK), style, label)
+        if quantity.startswith("cosine"):
+            drawn.within(axis.set_ylim, axis.get_ylim(), -1, 1)
         if axis.get_yscale() == "log":
             least = min(statistics.fmean(values(found, quantity, label, x)) for label, line in lines.items() for x in line)
             axis.set_ylim(bottom=max(LEAST, least / 2))

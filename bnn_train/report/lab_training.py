@@ -126,6 +126,8 @@ def picture(found: Found, folder: Path) -> list[Path]:
             x, wide = _interval([statistics.fmean(each["estimators"][label]["cosine"][count].values()) for each in results])
             y, high = _interval([each["estimators"][label]["held-out accuracy"] for each in results])
             axis.errorbar(x, y, high, wide, fmt=mark, color=colour, markersize=4.5, elinewidth=0.7, label=label)
+        drawn.within(axis.set_xlim, axis.get_xlim(), -1, 1)
+        drawn.within(axis.set_ylim, axis.get_ylim(), 0, 1)
         exact = statistics.fmean(each["exact"]["held-out accuracy"] for each in results)
         axis.axhline(exact, color="black", linestyle="dotted", linewidth=1, label="the exact gradient")
         rho = cell([each["spearman"]["held-out accuracy"][count]["mean"] for each in results])

@@ -34,7 +34,9 @@ def kind(report: dict[str, Any]) -> Kind:
 
 def saved_line(report: dict[str, Any], folder: Path, plots: list[Path]) -> str:
     names = ["lab.json", *(plot.name for plot in plots)]
-    return grid.fold([f"{report['seconds']:.0f} s; saved in {folder}:", *(f"{name}," for name in names[:-1]), names[-1]])
+    return grid.fold(
+        [f"measured in {report['seconds']:.0f} s; saved in {folder}:", *(f"{name}," for name in names[:-1]), names[-1]]
+    )
 
 
 def compared(reports: dict[str, dict[str, Any]]) -> str:

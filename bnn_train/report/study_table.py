@@ -12,7 +12,7 @@ from bnn_train.report.welch import Difference
 INTERVALS = (
     "± reaches over a 95% interval: of a mean Student's, of the gap to the real-valued twin Welch's; both in % of the test images"
 )
-CUT = "an interval that would reach below 0 or above 100% is cut there: (98.7–100)"
+CUT = "an interval that would reach below 0 or above 100% is cut there, and stands with its ends"
 MARKS = "worse, tie: the seeds carry a difference from the best method, or do not (Welch's t-test, Holm's correction, 5%)"
 ONE_SEED = "a single seed has no interval, and nothing is called better by it (?)"
 

@@ -82,6 +82,14 @@ def has_reader(name: str = "stdout") -> bool:
     return name not in _left
 
 
+def over_line(text: str, width: int = 0) -> int:
+    """Draws over the line that stands on a terminal's stderr; returns its width. Nothing elsewhere."""
+    if not shows_bar():
+        return 0
+    write(f"\r{text.ljust(width)}", "stderr")
+    return len(text)
+
+
 def say(text: str, name: str = "stdout") -> bool:
     """A line of prose: on a terminal broken at its spaces, whole for a program that reads it."""
     stream = getattr(sys, name)

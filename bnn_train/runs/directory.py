@@ -141,11 +141,25 @@ def remove_if_nothing_ran(run_dir: Path) -> None:
         for name in TEACHERS:
             (run_dir / "checkpoints" / name).unlink(missing_ok=True)
         (run_dir / "checkpoints").rmdir()
-        run_dir.rmdir()
-        for folder in run_dir.absolute().parents:
-            if not folder.is_relative_to(Path.cwd()) or folder == Path.cwd():
-                break
-            folder.rmdir()
+        _remove_with_parents(run_dir)
+
+
+def remove_refused_study(folder: Path) -> None:
+    """The same of bnn-lab, which has left no more than its log where it was refused before anything was measured."""
+    with suppress(OSError):
+        if {path.name for path in folder.iterdir()} == {".hydra", "lab.log"}:
+            shutil.rmtree(folder / ".hydra", ignore_errors=True)
+            (folder / "lab.log").unlink()
+            _remove_with_parents(folder)
+
+
+def _remove_with_parents(empty: Path) -> None:
+    """Raises OSError at the first folder that is not empty; the current directory and what is above it stay."""
+    empty.rmdir()
+    for folder in empty.absolute().parents:
+        if not folder.is_relative_to(Path.cwd()) or folder == Path.cwd():
+            break
+        folder.rmdir()
 
 
 def read_summary(run_dir: Path) -> dict[str, Any] | None:
@@ -196,6 +210,16 @@ def add_time(run_dir: Path, epoch: int, images: int, train_seconds: float, secon
     line = {"epoch": epoch, "images": images, "train_seconds": train_seconds, "seconds": seconds}
     line |= {} if waited is None else {"waited_seconds": waited}
     append_line(json.dumps(line), run_dir / "times.jsonl")
+
+
+def last_time(run_dir: Path) -> list[tuple[int, float]]:
+    """(images, train_seconds) of the last whole line of times.jsonl, alone in a list; none where there is no line."""
+    with suppress(OSError):
+        for line in reversed((run_dir / "times.jsonl").read_text(encoding="utf-8").splitlines()):
+            with suppress(json.JSONDecodeError):
+                time = json.loads(line)
+                return [(time["images"], time["train_seconds"])]
+    return []
 
 
 def total_times(*run_dirs: Path) -> dict[str, float]:

@@ -7,7 +7,7 @@ there is nothing that two processes could do twice, and a mistake is said once.
 from pathlib import Path
 from typing import Any
 
-from bnn_train import device, ranks
+from bnn_train import device, ranks, startup
 from bnn_train.config.root import Config
 from bnn_train.files import for_people
 from bnn_train.report import lines
@@ -59,7 +59,7 @@ def go_on(run_dir: Path, config: Config) -> str:
     if not directory.holds_run(run_dir):
         return "nothing was saved yet: start it again"
     resume = lines.resume_argument(for_people(directory.whole(run_dir)), config.plugins)
-    return f"what was saved stays, continue with: bnn-train {resume}"
+    return f"what was saved stays, continue with: {startup.command()} {resume}"
 
 
 def _found(told: Job, exported: teacher.Reader) -> teacher.Found | None:

@@ -53,8 +53,10 @@ def deferred(agree: Callable[[bool], bool] | None = None) -> Iterator[Callable[[
     try:
         yield check
     except BaseException:
-        restore()
-        for number in before if agree is not None else ():
-            signal.signal(number, signal.SIG_IGN)
+        if agree is None:
+            restore()
+        else:  # at once: torchrun's own signal may come between two of these lines
+            for number in before:
+                signal.signal(number, signal.SIG_IGN)
         raise
     restore()

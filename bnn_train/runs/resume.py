@@ -184,8 +184,8 @@ def check_data(state: Mapping[str, Any], config: Config, data: Data) -> None:
     for key, value in state["data"].items():
         if key.endswith("digest") and found[key] != value:
             remedy = (
-                "these are other images than the run was started with: as many, but not the same pixels; give them a directory "
-                "of their own (sweep.name, hydra.run.dir)"
+                "these are other images than the run was started with: as many, but not the same pixels; put those "
+                "back, or train on these in a directory of their own (sweep.name, hydra.run.dir)"
             )
             raise checks.fault(config.data, remedy)
         if found[key] != value:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bnn_train import device, files, models, plugins, ranks
+from bnn_train import device, files, models, plugins, ranks, startup
 from bnn_train.binary import ways
 from bnn_train.binary.layers import BinaryLayer
 from bnn_train.config.data import WITHOUT_VAL
@@ -181,7 +181,7 @@ def _train(
                 for line in not_binary_yet(trainer, run_dir):
                     log.warning("%s", grid.sentence(f"note: {line}"))
                 whole = for_people(directory.whole(run_dir))
-                log.warning("continue with: bnn-train %s", lines.resume_argument(whole, config.plugins))
+                log.warning("continue with: %s %s", startup.command(), lines.resume_argument(whole, config.plugins))
                 raise
             told = {} if taught is None else taught.told(trainer, run_dir)
             outputs.summary = summary = write_result(trainer, last, layers, about, run_dir, told)
@@ -230,7 +230,7 @@ def _fit(
     """
     row = trainer.history[-1] if trainer.history else {}
     clock = time.perf_counter()
-    times: list[tuple[int, float]] = []
+    times = directory.last_time(run_dir)  # else the little that is left of an epoch would say how long the others take
     for row in trainer.fit():
         if trainer.step == 0 and is_best(trainer, row):
             save(trainer, "best.pt")  # before last.pt: a crash between the two repeats the epoch, and writes the same again

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bnn_train import device, files
+from bnn_train import device, files, startup
 from bnn_train.binary import windows
 from bnn_train.config.loss import LOSSES
 from bnn_train.config.root import Config
@@ -40,7 +40,7 @@ def not_binary_yet(trainer: Trainer, run_dir: Path) -> list[str]:
         enough = (n for n in itertools.count(epochs + 1) if weights.first_binary_epoch(n, trainer.steps) <= n)
         later = f"trainer.epochs={next(enough)}"
     further, whole = f" {later}" if trainer.is_finished else "", directory.whole(run_dir)
-    go_on = f" Go on with: bnn-train {lines.resume_argument(for_people(whole), trainer.config.plugins)}{further}"
+    go_on = f" Go on with: {startup.command()} {lines.resume_argument(for_people(whole), trainer.config.plugins)}{further}"
     if whole != run_dir and trainer.is_finished:  # a stage is not extended
         go_on = ""
     return [

@@ -54,7 +54,7 @@ def test_the_first_says_that_it_was_told_to_end_and_ends_at_once(waiting, number
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
     why = "Ctrl-C, or another process has ended"
-    assert errors == f"error: ended by {number.name} outside training ({why}); what was saved stays\n"
+    assert errors == f"error: ended by {number.name} outside training ({why}); what was saved stays: start it again\n"
     assert process.returncode == 128 + number
 
 

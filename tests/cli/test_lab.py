@@ -52,12 +52,13 @@ def test_several_studies_end_in_one_table(command):
         ),
     ],
 )
-def test_a_mistake_is_one_line(command, arguments, code, message):
+def test_a_mistake_is_one_line_and_leaves_nothing(command, arguments, code, message, tmp_path):
     result = command(*arguments, module="bnn_train.cli.lab")
     lines = (result.stdout + result.stderr).strip().splitlines()
     assert result.returncode == code
     assert len(lines) == 1
     assert lines[0].startswith(message)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_lists_protocols_and_keys(command):

@@ -17,6 +17,7 @@ from bnn_train.runs import checkpoint
 from bnn_train.runs.run import run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "bnn_train"]
+AGAIN = "torchrun --standalone --nproc-per-node 2 -m bnn_train"
 LONG = ["model.hidden=[8,8]", "trainer.epochs=100000", "data.val_size=100", "hydra.run.dir=run"]
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="finds torchrun's processes in Linux' /proc")
@@ -72,7 +73,7 @@ def test_where_one_is_killed_the_other_says_so_once(together, small, tmp_path):
     assert out.count("  1/100000 ") == out.count("run directory: run") == 1
     (said,) = errors
     assert said.startswith("error: process 1 of 2 (from 0) was killed")
-    assert said.endswith("what was saved stays, continue with: bnn-train resume=run")
+    assert said.endswith(f"what was saved stays, continue with: {AGAIN} resume=run")
     check_goes_on(small, tmp_path / "run")
 
 
@@ -105,7 +106,7 @@ def test_what_ends_one_ends_all_and_is_said_once(together, small, tmp_path, happ
     out, errors = ended(process)
     assert [line[: len(start)] for line, start in zip(errors, said, strict=True)] == said
     told = out.splitlines()[-2:] if not said else errors
-    assert "continue with: bnn-train resume=run" in told[-1] or "free or open it, then continue" in told[-1]
+    assert f"continue with: {AGAIN} resume=run" in told[-1] or "free or open it, then continue" in told[-1]
     assert bool(said) or told[0].startswith("SIGINT in epoch")
     check_goes_on(small, tmp_path / "run")
 

@@ -63,10 +63,13 @@ def test_a_study_that_was_stopped_goes_on_part_by_part_to_the_same_numbers(tmp_p
     with pytest.raises(KeyboardInterrupt):
         study.run(config, tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "lab.json").exists()
+    before = json.loads((tmp_path / "stopped" / "seconds.json").read_text())
     kept = len(list((tmp_path / "stopped" / "networks" / "0").glob("*.json")))
     done[:] = []
     monkeypatch.setattr(signs, "_measure", lambda config, part, *rest: done.append(part.name) or measure(config, part, *rest))
-    assert without_time(study.run(config, tmp_path / "stopped")) == whole
+    again = study.run(config, tmp_path / "stopped")
+    assert without_time(again) == whole
+    assert again["seconds"] > before > 0
     assert kept == 2
     assert len(done) == len(list(signs.parts_of(config))) - 2  # what was there was not measured again
     assert [path.name for path in (tmp_path / "stopped" / "networks").iterdir()] == ["0.json"]

@@ -50,6 +50,21 @@ def test_a_second_signal_acts_at_once_and_the_handlers_are_put_back():
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+def test_of_several_processes_no_handler_acts_between_the_stop_and_the_end(monkeypatch):
+    """torchrun sends a signal of its own behind a terminal's."""
+    settled = []
+
+    def stopped():
+        with interrupt.deferred(lambda here: here) as check:
+            signal.raise_signal(signal.SIGINT)
+            monkeypatch.setattr(interrupt.signal, "signal", lambda number, handler: settled.append(handler))
+            check()
+
+    with pytest.raises(Interrupted):
+        stopped()
+    assert set(settled) == {signal.SIG_IGN}
+
+
 def test_a_system_without_some_of_the_signals(monkeypatch):
     """Windows has no SIGHUP."""
     monkeypatch.delattr(signal, "SIGHUP")

@@ -439,6 +439,17 @@ def test_a_run_that_was_stopped_within_an_epoch_takes_no_patience_that_ended_it_
     assert resume.settle(stored, asked, {"trainer.patience"}) == asked
 
 
+def test_the_first_epoch_of_a_continued_run_is_taken_to_be_as_long_as_the_last_one(tmp_path):
+    from bnn_train.runs.directory import add_time, last_time
+
+    assert last_time(tmp_path) == []
+    for epoch, images in [(1, 100), (2, 300)]:
+        add_time(tmp_path, epoch, images, 2.0, 3.0)
+    with open(tmp_path / "times.jsonl", "a") as file:
+        file.write('{"epoch": 3, "im')
+    assert last_time(tmp_path) == [(300, 2.0)]
+
+
 def test_times_of_a_repeated_epoch_count_once(tmp_path):
     from bnn_train.runs.directory import add_time, total_times
 
