@@ -32,11 +32,13 @@ def _ends(number: int, frame: FrameType | None) -> None:
 
 def _wait(heard: int) -> None:
     while received := os.read(heard, 1):
-        number = received[0]
+        number, rank = received[0], startup.rank()[0]
         if signal.getsignal(number) is _ends:
-            if startup.rank()[0] == 0:
+            name = signal.Signals(number).name
+            if words := sys.modules.get("bnn_train.training.last_words"):  # for one that is at its first step already
+                words.leave("" if rank == 0 else f"process {rank} was told to end ({name})")
+            if rank == 0:
                 why = "Ctrl-C, or another process has ended"
-                what = f"error: ended by {signal.Signals(number).name} outside training ({why})"
-                sys.stderr.write(f"{what}; what was saved stays: start it again\n")
+                sys.stderr.write(f"error: ended by {name} outside training ({why}); what was saved stays: start it again\n")
                 sys.stderr.flush()
             os._exit(128 + number)

@@ -89,7 +89,7 @@ def _leave_word(word: str) -> None:
 def follow(arguments: Sequence[str]) -> None:
     """What every process but the first does. It says nothing: what goes wrong for all, the first one says.
 
-    Where something does, it ends without Python's own end: torch's threads, which wait for the others still, would make it an abort.
+    Where something does, it ends without Python's own end: torch's threads, waiting for the others still, would make it an abort.
     """
     if SILENT & set(arguments):
         return
