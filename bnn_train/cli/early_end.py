@@ -35,8 +35,9 @@ def _wait(heard: int) -> None:
         number, rank = received[0], startup.rank()[0]
         if signal.getsignal(number) is _ends:
             name = signal.Signals(number).name
-            if words := sys.modules.get("bnn_train.training.last_words"):  # for one that is at its first step already
-                words.leave("" if rank == 0 else f"process {rank} was told to end ({name})")
+            words = sys.modules.get("bnn_train.training.last_words")
+            if leave := getattr(words, "leave", None):  # for one that is at its first step already
+                leave("" if rank == 0 else f"process {rank} was told to end ({name})")
             if rank == 0:
                 why = "Ctrl-C, or another process has ended"
                 sys.stderr.write(f"error: ended by {name} outside training ({why}); what was saved stays: start it again\n")
