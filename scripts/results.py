@@ -64,12 +64,16 @@ def for_others(command: str) -> tuple[str, list[str]]:
 def kept(found: Mapping[str, Any], title: str) -> dict[str, Any]:
     """What of a study.json is kept."""
     command, machines_own = for_others(found["command"])
-    rows = [{**{key: row[key] for key in OF_ROW}, "runs": [dict(run) for run in row["runs"]]} for row in found["rows"]]
+    rows = [{**{key: row[key] for key in OF_ROW}, "runs": [_of_run(run) for run in row["runs"]]} for row in found["rows"]]
     text = json.dumps({**{key: found[key] for key in OF_STUDY if key in found}, "title": title, "command": command, "rows": rows})
     for path in machines_own:
         text = text.replace(json.dumps(path)[1:-1], "FOLDER")
     whole: dict[str, Any] = json.loads(text)
     return whole
+
+
+def _of_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {**run, "reason": ""} if run["status"] == "busy" else dict(run)  # who trains it: a process and its machine
 
 
 def written(whole: Mapping[str, Any]) -> str:

@@ -53,6 +53,13 @@ def test_a_reason_is_kept_without_them_too():
     assert json.loads(results.written(kept)) == kept
 
 
+def test_who_trains_a_run_is_not_kept():
+    row = {"name": "twin", "method": None, "twin": None, "model": "mlp", "epochs": [1], "refused": ""}
+    runs = [{"seed": 0, "status": "busy", "reason": "another process trains it (1234 on north)"}]
+    kept = results.kept({"title": "x", "command": "bnn-study", "rows": [{**row, "runs": runs}]}, "Title")
+    assert kept["rows"][0]["runs"] == [{"seed": 0, "status": "busy", "reason": ""}]
+
+
 def test_words_stand_with_the_study_that_they_are_of(tmp_path):
     (tmp_path / "a.json").write_text(KEPT[0].read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "words.md").write_text("Of all.\n\n## a\n\nOf one.\n", encoding="utf-8")
