@@ -15,7 +15,7 @@ def watch() -> None:
     While steps are made `runs/interrupt.py` has its own handlers. Those that Python has would wait until torch's C++ returns, which
     waits for the other processes for half an hour; torchrun, which tells all to end where one was killed, kills them after 30 s.
     """
-    if startup.rank()[1] == 1:
+    if startup.rank()[1] == 1 or os.name != "posix":  # Windows tells signals to sockets alone
         return
     heard, told = os.pipe()
     os.set_blocking(told, False)

@@ -111,7 +111,7 @@ def left_out(study: Mapping[str, Any], folder: str = "") -> list[str]:
             continue
         for run in row["runs"]:
             if run["status"] != "finished":
-                reason = run["reason"] or {"missing": "not begun"}.get(run["status"], "")
+                reason = run["reason"] or ("not begun" if run["status"] == "missing" else "")
                 file = f"{folder}/{row['name']}/seed={run['seed']}/failure.txt" if folder and run["status"] == "failed" else ""
                 words = [run["status"], *filter(None, [reason, file and f"see {file}"])]
                 lines.append(f"{row['name']}, seed {run['seed']}: {', '.join(words)}")

@@ -42,7 +42,7 @@ def test_the_lock_of_a_machine_that_is_off_is_freed_as_the_message_says(tmp_path
     code = """
 import socket; socket.gethostname = lambda: "north"
 from pathlib import Path; import time
-from bnn_train.runs.directory import locked, trained_by
+from bnn_train.runs.directory import locked
 with locked(Path("run")):
     print("locked", flush=True); time.sleep(60)
 """
