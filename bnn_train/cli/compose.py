@@ -88,7 +88,7 @@ def ending(error: BaseException, schema: type = Config) -> endings.Ending:
     if code is None and (of_plugin := registered.behind(error)) is not None:
         return 2, of_plugin
     if code is None and hydra_errors.is_of_the_configuration(error):
-        return 1, hydra_errors.one_line(error, schema)
+        return 2, hydra_errors.one_line(error, schema)
     return code, line
 
 
@@ -106,7 +106,7 @@ def register() -> None:
     """Makes the schemas and the resolvers that configs/train.yaml and lab.yaml name known to Hydra."""
     schema.register()
     plugins.store()
-    OmegaConf.register_new_resolver("lab_dir", lambda *, _root_: names.lab_dir(_root_), replace=True)
+    OmegaConf.register_new_resolver("lab_dir", lambda *also, _root_: names.lab_dir(_root_, also), replace=True)
     OmegaConf.register_new_resolver("run_dir", names.run_dir, replace=True)
     OmegaConf.register_new_resolver("output_subdir", names.output_subdir, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda *, _root_: names.sweep_dir(_root_), replace=True)

@@ -2,7 +2,6 @@
 
 import atexit
 import errno
-import json
 import os
 import shutil
 import sys
@@ -13,22 +12,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from bnn_train.cli import compose, hydra_errors, names, searches, side_by_side
 from bnn_train.config.checks import within
-from bnn_train.config.lab import LabConfig
 from bnn_train.config.root import FREE
 from bnn_train.errors import ConfigError
-from bnn_train.report import laboratory, terminal
 from bnn_train.report import sweep as report
+from bnn_train.report import terminal
 from bnn_train.runs import directory
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Ends the program with one line, or with the traceback of a defect; Hydra only warns of an exception in a callback."""
     try:
         yield
@@ -43,7 +40,7 @@ def _refusing() -> Iterator[None]:
 class Hooks(Callback):
     """Of `bnn-train`; named in configs/train.yaml."""
 
-    @_refusing()
+    @refusing()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         compose.command(lambda: hydra_errors.typed(config))  # before anything is made on the disk
         check_is_there(config.get("resume"))
@@ -59,7 +56,7 @@ class Hooks(Callback):
             atexit.register(directory.remove_if_nothing_ran, folder)
         self.lock = directory.lock(folder)  # before Hydra writes into it; held until the process ends
 
-    @_refusing()
+    @refusing()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         given, typed = list(config.hydra.overrides.hydra), list(config.hydra.overrides.task)
         swept = names.swept(typed)
@@ -68,13 +65,13 @@ class Hooks(Callback):
         if searches.is_search(config.hydra.sweeper):
             searches.settle(config, given, swept)
         if config.get("dry_run") is True:
-            _for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
+            for_all_jobs(config, _passing_folder(), "hydra.output_subdir=null")
             return
         if not any(override.startswith("hydra.sweep.dir=") for override in given):
-            _for_all_jobs(config, f"sweeps/{name}" if name is not None else config.hydra.sweep.dir)
+            for_all_jobs(config, f"sweeps/{name}" if name is not None else config.hydra.sweep.dir)
         free = [key for key in dict.fromkeys(swept) if within(key, FREE)]
         if free and not any(override.startswith("hydra.sweep.subdir=") for override in given):
-            _for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{job_dir:{','.join(free)}}}'")
+            for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{job_dir:{','.join(free)}}}'")
         folder = Path(config.hydra.sweep.dir)
         if not folder.exists():
             atexit.register(_remove_if_empty, folder)
@@ -84,7 +81,7 @@ class Hooks(Callback):
         if os.name == "posix":
             side_by_side.forward_signals()
 
-    @_refusing()
+    @refusing()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         if config.get("dry_run") is True:
             return
@@ -107,41 +104,12 @@ class Hooks(Callback):
             terminal.say(f"error: {error}", "stderr")
 
 
-class LabHooks(Callback):
-    """Of `bnn-lab`; named in configs/lab.yaml."""
-
-    @_refusing()
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        compose.command(lambda: hydra_errors.typed(config, LabConfig), LabConfig)
-        check_writable("hydra.run.dir", Path(config.hydra.run.dir))
-        check_free_of("checkpoints", "a training run", Path(config.hydra.run.dir))
-
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        atexit.register(directory.remove_refused_study, Path(config.hydra.runtime.output_dir))
-
-    def __init__(self) -> None:
-        self.studies: list[Path] = []  # of this command
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self.studies.append(Path(config.hydra.runtime.output_dir))
-
-    @_refusing()
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Several studies end in one table, of those that have the same protocol."""
-        files = [folder / "lab.json" for folder in self.studies]
-        reports = {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()}
-        for protocol in dict.fromkeys(each["config"]["protocol"]["name"] for each in reports.values()):
-            alike = {name: each for name, each in reports.items() if each["config"]["protocol"]["name"] == protocol}
-            if len(alike) > 1:
-                terminal.write(f"\n{laboratory.compared(alike)}\n")
-
-
 def _failures(sweep_dir: Path) -> set[tuple[str, int]]:
     """The failed jobs of a sweep, and when each failed."""
     return {(str(file), file.stat().st_mtime_ns) for file in sweep_dir.glob("*/failure.txt")}
 
 
-def _for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
+def for_all_jobs(config: DictConfig, sweep_dir: str, *overrides: str) -> None:
     """Sets a sweep's directory, and Hydra's own overrides: every job agrees on them, wherever a launcher runs it."""
     with read_write(config.hydra), open_dict(config.hydra):
         quoted = sweep_dir.replace("\\", "\\\\").replace("'", "\\'")

@@ -58,9 +58,15 @@ def job_dir(overrides: list[str], also: Collection[str] = ()) -> str:
     return f"{name[: _LONGEST_NAME - 9]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"  # no two jobs share a folder
 
 
-def lab_dir(root: DictConfig) -> str:
-    """lab/<protocol>, and what else the command line sets: the same command finds its parts again."""
-    free = ("protocol", "protocol.networks", "protocol.plotted")  # more networks are added to those that are there
+LAB_FREE = ("protocol.networks", "protocol.plotted")  # more networks are added to those that are there
+
+
+def lab_dir(root: DictConfig, also: Collection[str] = ()) -> str:
+    """lab/<protocol>, and what else the command line sets: the same command finds its parts again.
+
+    also: keys of LAB_FREE that have several values in this sweep.
+    """
+    free = {"protocol", *LAB_FREE} - set(also)
     overrides = [override for override in root.hydra.overrides.task if override.split("=")[0] not in free]
     protocol = OmegaConf.select(root, "hydra.runtime.choices.protocol")
     return f"lab/{protocol},{job_dir(overrides)}" if overrides else f"lab/{protocol}"

@@ -50,8 +50,7 @@ def run(config: LabConfig, folder: Path) -> Report:
     each, which stay in networks/.
     Raises ConfigError where the folder holds a study with another configuration, before anything is done.
     """
-    kind = KINDS[type(config.protocol)]
-    kind.check(config)
+    check(config)
     _check_same(config, folder)
     kept = folder / "networks"
     kept.mkdir(parents=True, exist_ok=True)
@@ -65,6 +64,11 @@ def run(config: LabConfig, folder: Path) -> Report:
     ):
         processes.each(of_network, (config, kept), todo, lambda share: bar.update(min(share, total - bar.n)))  # but for rounding
     return _gathered(config, folder, files)
+
+
+def check(config: LabConfig) -> None:
+    """Raises ConfigError for what the types of the configuration cannot refuse."""
+    KINDS[type(config.protocol)].check(config)
 
 
 BAR = "{desc} {n:.1f} of {total}|{bar}| {elapsed}, {remaining} left"

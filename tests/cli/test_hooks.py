@@ -30,7 +30,7 @@ def test_what_is_no_run_is_told_later(runs):
 
 def test_a_defect_in_a_hook_ends_the_program(capsys):
     """Hydra would only warn, and go on."""
-    with pytest.raises(SystemExit) as end, hooks._refusing():
+    with pytest.raises(SystemExit) as end, hooks.refusing():
         raise KeyError("defect")
     assert (end.value.code, "KeyError: 'defect'" in capsys.readouterr().err) == (1, True)
 

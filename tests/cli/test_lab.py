@@ -34,20 +34,33 @@ def test_several_studies_end_in_one_table(command):
     assert last[2].split()[0] == "exact"
 
 
+def test_studies_that_differ_in_their_networks_alone_have_a_folder_each(command, tmp_path):
+    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.samples=20")
+    result = command("-m", "protocol.networks=1,2", *small, module="bnn_train.cli.lab")
+    assert result.returncode == 0, result.stderr
+    folders = {json.loads(file.read_text())["networks"]: file.parent.name for file in (tmp_path / "lab").glob("*/lab.json")}
+    rest = "protocol.problems=[quadratic],protocol.samples=20"
+    assert folders == {number: f"single_layer,protocol.networks={number},{rest}" for number in (1, 2)}
+    assert "Figures are of one network. " in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["protocol=xyz"], 1, "error: protocol=xyz: must be one of mirror, psa, shortcoming_batch"),
-        (["protocol.sample=3"], 1, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
+        (["protocol=xyz"], 2, "error: protocol=xyz: must be one of mirror, psa, shortcoming_batch"),
+        (["protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["+protocol.sample=3"], 2, "error: protocol.sample=3: there is no such key; did you mean protocol.samples?"),
         (["protocol.samples=1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
-        (["protocol.estimators.tanh.clip=1"], 1, "error: protocol.estimators.tanh.clip=1: there is no such key; to add it, type +"),
+        (["protocol.estimators.tanh.clip=1"], 2, "error: protocol.estimators.tanh.clip=1: there is no such key; to add it, type +"),
         (["+protocol.estimators.x={stochastic: true}"], 2, "error: protocol.estimators.x.name=null: needs an estimator"),
         (["~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators; [] shows all"),
+        (["-m", "protocol.samples=20,1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
+        (["-m", "protocol=single_layer,xyz"], 2, "error: protocol=xyz: must be one of mirror, psa, shortcoming_batch"),
+        (["-m", "seed=0,1", "~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators"),
         (["hydra.run.dir=/proc/x"], 2, "error: hydra.run.dir=/proc/x: cannot be written to"),
         (
             ["protocol.samples=many"],
-            1,
+            2,
             "error: protocol.samples=many: must be a whole number of at least 2",
         ),
     ],
