@@ -147,15 +147,15 @@ def test_tab_completion(command):
     ("argument", "code", "message"),
     [
         # one of each way to the line; tests/cli/test_hydra_errors.py has every mistake
-        ("ste=foo", 1, "ste=foo: must be one of approx_sign, clamped_grad, clipped,"),
-        ("trainer=2", 1, "trainer=2: must be one of default"),
-        ("model.hidden=[16", 1, "model.hidden=[16: the brackets do not match; type model.hidden=[16]"),
-        ("--epochs", 1, "--epochs: there is no such flag; did you mean trainer.epochs?"),
+        ("ste=foo", 2, "ste=foo: must be one of approx_sign, clamped_grad, clipped,"),
+        ("trainer=2", 2, "trainer=2: must be one of default"),
+        ("model.hidden=[16", 2, "model.hidden=[16: the brackets do not match; type model.hidden=[16]"),
+        ("--epochs", 2, "--epochs: there is no such flag; did you mean trainer.epochs?"),
         ("--config-dir=nowhere", 2, "--config-dir=nowhere: is not a folder"),
-        ("--resolve", 1, "The --resolve flag can only be used in conjunction with --cfg or --help"),
+        ("--resolve", 2, "The --resolve flag can only be used in conjunction with --cfg or --help"),
         ("+trainer.epoch=9", 2, "trainer.epoch=9: there is no such key; did you mean trainer.epochs?"),
         ("trainer.epochs=0", 2, "trainer.epochs=0: must be a whole number of at least 1"),
-        ("hydra.run.dir=${nope}", 1, "hydra.run.dir=${nope}: there is no key nope"),
+        ("hydra.run.dir=${nope}", 2, "hydra.run.dir=${nope}: there is no key nope"),
         ("data=image_folder", 2, "data.root=data: is not a folder"),
         ("resume=nowhere (1)", 2, "resume=nowhere (1): there is no such run directory or checkpoint"),
         ("init_from=2024_05_12", 2, "init_from=2024_05_12: there is no such file"),
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read_as_yaml_is_named_in_one_line(command, tmp_pa
     (tmp_path / "my" / "model" / "mine.yaml").write_text("name: mlp\n\thidden: [16]\n")
     result = command("-cd", "my", "model=mine")
     assert result.stderr == "error: model=mine: my/model/mine.yaml, line 2: holds a tab; YAML is indented with spaces\n"
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert [path.name for path in tmp_path.iterdir()] == ["my"]
 
 
