@@ -1,5 +1,6 @@
 """What is printed and drawn of a study of the laboratory, by its kind of figures."""
 
+import shlex
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -30,6 +31,15 @@ def kind(report: dict[str, Any]) -> Kind:
             "lab.json", report.get("kind"), "is of another version of bnn-lab; delete the folder and run bnn-lab again"
         )
     return cast(Kind, kinds[report["kind"]])
+
+
+def summary(report: dict[str, Any], folder: Path) -> str:
+    """What bnn-lab prints behind a measurement: `text`, or where that is many tables one in their place."""
+    module = kind(report)
+    short: str | None = getattr(module, "summary", lambda _: None)(report)
+    if short is None:
+        return module.text(report)
+    return f"{short}\n\nevery figure: bnn-report {shlex.quote(str(folder))}"
 
 
 def saved_line(report: dict[str, Any], folder: Path, plots: list[Path]) -> str:

@@ -1,3 +1,6 @@
+import copy
+from pathlib import Path
+
 import pytest
 
 from bnn_train.errors import ConfigError
@@ -147,6 +150,19 @@ def test_a_study_of_weights_says_what_was_measured(columns):
     assert "plain straight-through estimator (tanh)" in " ".join(text.split())
     assert "2 P(w = +1) - 1" in text
     assert "2 P(w = +1) - 1" not in lab.text(report())
+
+
+def test_of_many_places_one_table_is_printed(columns):
+    few, many = report(), of_weights()
+    many["measured"] = copy.deepcopy([*many["measured"], {**many["measured"][0], "sharpness": 100.0}])
+    many["measured"][0]["estimators"]["tanh"]["against"] = {"100": {"verdict": "better"}}
+    assert laboratory.summary(few, Path("lab/psa")) == lab.text(few)
+    text = laboratory.summary(many, Path("my lab/weights"))
+    assert len(text.splitlines()) < len(lab.text(many).splitlines()) / 3
+    tanh, arm = (next(line.split() for line in text.splitlines() if line.split()[:1] == [name]) for name in ("tanh", "arm"))
+    assert tanh == ["tanh", "0.800", "+", *["0.800"] * 4]
+    assert arm == ["arm", *["0.800"] * 5]
+    assert text.endswith("\nevery figure: bnn-report 'my lab/weights'")
 
 
 def test_places_with_different_layers_stand_beside_each_other_problem_by_problem():
