@@ -154,7 +154,8 @@ def test_a_study_of_weights_says_what_was_measured(columns):
 
 def test_of_many_places_one_table_is_printed(columns):
     few, many = report(), of_weights()
-    many["measured"] = copy.deepcopy([*many["measured"], {**many["measured"][0], "sharpness": 100.0}])
+    places = [*many["measured"], {**many["measured"][0], "sharpness": 100.0}]
+    many["measured"] = [copy.deepcopy(place) for place in places]
     many["measured"][0]["estimators"]["tanh"]["against"] = {"100": {"verdict": "better"}}
     assert laboratory.summary(few, Path("lab/psa")) == lab.text(few)
     text = laboratory.summary(many, Path("my lab/weights"))
