@@ -36,8 +36,7 @@ class LabHooks(Callback):
     @refusing()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         typed = list(config.hydra.overrides.task)
-        for overrides in _jobs(typed):
-            compose.command(partial(_check, overrides), LabConfig)
+        compose.command(partial(_check, list(_jobs(typed))), LabConfig)
         swept = [key for key in dict.fromkeys(names.swept(typed)) if key in names.LAB_FREE]
         if swept and not any(each.startswith("hydra.sweep.subdir=") for each in config.hydra.overrides.hydra):
             for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{lab_dir:{','.join(swept)}}}'")
@@ -69,9 +68,10 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     return map(list, itertools.product(*values))
 
 
-def _check(overrides: list[str]) -> None:
-    """Raises what the job would end with before it measured anything."""
-    config = hydra_errors.typed(hydra.compose("lab", overrides), LabConfig, overrides)
-    from bnn_train.lab import study  # loads torch, which the studies need too
+def _check(jobs: list[list[str]]) -> None:
+    """Raises what a job would end with before it measured anything."""
+    configs = [hydra_errors.typed(hydra.compose("lab", overrides), LabConfig, overrides) for overrides in jobs]
+    from bnn_train.lab import study  # loads torch, now that the configurations are known to be sound
 
-    study.check(config)
+    for config in configs:
+        study.check(config)

@@ -239,6 +239,8 @@ def test_a_signal_ends_cleanly_with_what_was_done_saved(tmp_path, number, code):
     assert done == len((run_dir / "metrics.jsonl").read_text().splitlines()) >= 1
 
     assert f"continue with: bnn-train resume={run_dir.relative_to(tmp_path)}" in output
+    if number != signal.SIGINT:
+        return  # what each has saved is the same: one of them goes on
     before = (run_dir / ".hydra" / "config.yaml").read_bytes()
     line = [*line[:3], f"resume={run_dir}", f"trainer.epochs={done + 1}"]
     result = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)

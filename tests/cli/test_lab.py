@@ -25,21 +25,16 @@ def test_a_study_from_the_command_line(command, tmp_path):
     assert json.loads((folder / "lab.json").read_text())["measured"] == before["measured"]
 
 
-def test_several_studies_end_in_one_table(command):
-    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.networks=1", "protocol.samples=200")
-    result = command("-m", "seed=0,1", *small, module="bnn_train.cli.lab")
-    assert result.returncode == 0, result.stderr
-    last = result.stdout.split("quadratic: cosine of a mean of 100 samples\n")[1].splitlines()
-    assert last[0].split() == ["estimator", "seed=0", "than", "ST", "seed=1", "than", "ST"]
-    assert last[2].split()[0] == "exact"
-
-
-def test_studies_that_differ_in_their_networks_alone_have_a_folder_each(command, tmp_path):
-    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.samples=20")
+def test_several_studies_have_a_folder_each_and_end_in_one_table(command, tmp_path):
+    """Also where they differ in the number of networks alone, of which a study alone would take up more."""
+    small = ("protocol=single_layer", "protocol.problems=[quadratic]", "protocol.samples=200")
     result = command("-m", "protocol.networks=1,2", *small, module="bnn_train.cli.lab")
     assert result.returncode == 0, result.stderr
+    last = result.stdout.split("quadratic: cosine of a mean of 100 samples\n")[1].splitlines()
+    assert " ".join(f"{last[0]} {last[1]}".split()) == "protocol. than protocol. estimator networks=1 ST networks=2 than ST"
+    assert last[3].split()[0] == "exact"
     folders = {json.loads(file.read_text())["networks"]: file.parent.name for file in (tmp_path / "lab").glob("*/lab.json")}
-    rest = "protocol.problems=[quadratic],protocol.samples=20"
+    rest = "protocol.problems=[quadratic],protocol.samples=200"
     assert folders == {number: f"single_layer,protocol.networks={number},{rest}" for number in (1, 2)}
     assert "Figures are of one network. " in result.stdout
 

@@ -81,10 +81,10 @@ def bits(tensor):
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_frozen_edges_keep_their_last_bit_and_the_others_move(compose, network, optimizer):
-    """Over 50 steps, also across a checkpoint and a new process's trainer."""
+    """Over 20 steps, also across a checkpoint and a new process's trainer."""
     config = compose(*network, *optimizer.split(), HALF.replace("WHAT", "freeze"))
-    model, edges, start, saved = train(config, 50, stop=25)
-    resumed, again, _, _ = train(config, 25, state=saved[0])
+    model, edges, start, saved = train(config, 20, stop=10)
+    resumed, again, _, _ = train(config, 10, state=saved[0])
     assert list(edges.masks) == list(weighted_layers(model))
     for trained, its_edges in ((model, edges), (resumed, again)):
         for name, layer in weighted_layers(trained).items():
