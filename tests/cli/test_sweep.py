@@ -92,7 +92,7 @@ def test_a_sweep_skips_what_is_finished_continues_the_rest_and_survives_a_failin
 
 def test_a_key_that_one_of_the_swept_options_does_not_take_is_refused_before_any_job(command, tmp_path):
     result = command("-m", "ste=clipped,tanh", "ste.clip=1", *SMALL)
-    assert (result.returncode, "error: ste.clip=1: ste=tanh takes ste.stochastic" in result.stderr) == (1, True)
+    assert (result.returncode, "error: ste.clip=1: ste=tanh takes ste.stochastic" in result.stderr) == (2, True)
     assert not list(tmp_path.glob("sweeps/*/*/metrics.jsonl"))
 
 

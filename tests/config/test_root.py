@@ -45,7 +45,7 @@ def test_every_option_composes_and_builds(compose, option):
     weights.build(config.weights, config.ste)
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith(("experiment", "trainer", "data"))])
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith(("experiment", "trainer"))])
 @pytest.mark.parametrize(
     "other",
     [
