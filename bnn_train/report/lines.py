@@ -82,13 +82,16 @@ def classes_line(classes: Sequence[str], counts: Sequence[int]) -> str:
     return grid.fold(["training images by class:", *each[:-1], each[-1][:-1]])
 
 
+RECENT = 5  # epochs whose times say how long the rest takes: what was beside earlier ones, a pause even, is over
+
+
 def epoch_line(row: Row, times: Sequence[tuple[int, float]], epochs: int, images_per_epoch: int, end: float | None = None) -> str:
     """One line per epoch: the record on the terminal and in train.log. times: (images, seconds) of this process's epochs.
 
     end: the epochs after which the run ends, where it ends by steps before its last epoch.
     All lines of a run align: what they show depends on the width and on the run, and every figure has a fixed width.
     """
-    images, seconds = (sum(column) for column in zip(*times, strict=True))
+    images, seconds = (sum(column) for column in zip(*times[-RECENT:], strict=True))
     left = max(0, (epochs if end is None else min(end, epochs)) - row["epoch"]) * images_per_epoch * seconds / max(images, 1)
     pieces = {"epoch": _epoch(row["epoch"], epochs), "loss": f"loss {_loss(row['train_loss'])}"}
     for name in ("train", "val", "val_ensemble", "test", "test_ensemble", "ema_val", "ema_test"):

@@ -83,6 +83,8 @@ def test_epoch_line(columns):
     times = [(1000, 2.0), (1000, 4.0)]
     assert lines.epoch_line(ROW, times, 5, 1000) == "epoch 3/5  loss 0.5000  train 90.00%  test 80.00%  lr 0.01     left 6.0 s"
     assert lines.epoch_line(ROW, [(1000, 2.0)], 50, 1000, end=3.5).endswith("left 1.0 s")
+    paused = [(1000, 9000.0), *[(1000, 2.0)] * 5]
+    assert lines.epoch_line({**ROW, "epoch": 6}, paused, 9, 1000).endswith("left 6.0 s")
     columns(120)
     line = lines.epoch_line(ROW, times, 5, 1000)
     assert line == "epoch 3/5  loss 0.5000  train 90.00%  test 80.00%  lr 0.01         250 img/s  left 6.0 s"
