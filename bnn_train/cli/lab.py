@@ -44,9 +44,8 @@ def _study(composed: DictConfig, folder: Path) -> None:
     try:
         found = study.run(config, folder)
         kind = laboratory.kind(found)
-        log.info(
-            "%s\n", laboratory.summary(found, for_people(folder))
-        )  # to be read while the pictures are drawn, which takes some seconds
+        # To be read while the pictures are drawn, which takes some seconds.
+        log.info("%s\n", laboratory.summary(found, for_people(folder)))
         drawn = terminal.over_line("drawing the pictures")
         try:
             files = kind.write_plots(found, folder)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from bnn_train.cli import compose, hydra_errors, names
 from bnn_train.cli.hooks import check_free_of, check_writable, for_all_jobs, refusing
 from bnn_train.config.lab import LabConfig
+from bnn_train.errors import ConfigError
 from bnn_train.report import laboratory, terminal
 from bnn_train.runs import directory
 
@@ -36,7 +37,7 @@ class LabHooks(Callback):
     @refusing()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         typed = list(config.hydra.overrides.task)
-        compose.command(partial(_check, list(_jobs(typed))), LabConfig)
+        compose.command(partial(_check, typed), LabConfig)
         swept = [key for key in dict.fromkeys(names.swept(typed)) if key in names.LAB_FREE]
         if swept and not any(each.startswith("hydra.sweep.subdir=") for each in config.hydra.overrides.hydra):
             for_all_jobs(config, config.hydra.sweep.dir, f"hydra.sweep.subdir='${{lab_dir:{','.join(swept)}}}'")
@@ -61,6 +62,9 @@ class LabHooks(Callback):
 def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     """The overrides of each job, as Hydra's own sweeper makes them."""
     parsed = OverridesParser.create().parse_overrides(overrides)
+    for each, given in zip(parsed, overrides, strict=True):
+        if each.is_interval_sweep():
+            raise ConfigError(each.key_or_group, given.partition("=")[2], "is for a search; type 2,5 or range(2,6)")
     values = [
         [f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()] if each.is_sweep_override() else [given]
         for each, given in zip(parsed, overrides, strict=True)
@@ -68,9 +72,9 @@ def _jobs(overrides: list[str]) -> Iterator[list[str]]:
     return map(list, itertools.product(*values))
 
 
-def _check(jobs: list[list[str]]) -> None:
-    """Raises what a job would end with before it measured anything."""
-    configs = [hydra_errors.typed(hydra.compose("lab", overrides), LabConfig, overrides) for overrides in jobs]
+def _check(overrides: list[str]) -> None:
+    """Raises what a job of the command would end with before it measured anything."""
+    configs = [hydra_errors.typed(hydra.compose("lab", job), LabConfig, job) for job in _jobs(overrides)]
     from bnn_train.lab import study  # loads torch, now that the configurations are known to be sound
 
     for config in configs:

@@ -50,6 +50,7 @@ def test_several_studies_have_a_folder_each_and_end_in_one_table(command, tmp_pa
         (["+protocol.estimators.x={stochastic: true}"], 2, "error: protocol.estimators.x.name=null: needs an estimator"),
         (["~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators; [] shows all"),
         (["-m", "protocol.samples=20,1"], 2, "error: protocol.samples=1: must be a whole number of at least 2"),
+        (["-m", "seed=interval(0,5)"], 2, "error: seed=interval(0,5): is for a search; type 2,5 or range(2,6)"),
         (["-m", "protocol=single_layer,xyz"], 2, "error: protocol=xyz: must be one of mirror, psa, shortcoming_batch"),
         (["-m", "seed=0,1", "~protocol.estimators.arm"], 2, "error: protocol.plotted=arm: is not among protocol.estimators"),
         (["hydra.run.dir=/proc/x"], 2, "error: hydra.run.dir=/proc/x: cannot be written to"),
