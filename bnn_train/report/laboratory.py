@@ -9,7 +9,7 @@ from bnn_train.report import grid
 
 
 class Kind(Protocol):
-    """A module of this folder."""
+    """A module of this folder. One of many tables has also `summary(report)`: what is printed in their place, or None."""
 
     def text(self, report: dict[str, Any]) -> str:
         """Tables and what they mean."""
